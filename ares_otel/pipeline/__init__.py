@@ -1,0 +1,1 @@
+"""How components are described, configured, connected, started, exchanged and stopped. Imports `model` only."""

@@ -1,0 +1,151 @@
+"""Ares's own metrics: every one is declared in the table below, under the Collector's name where it has one.
+
+The docs page `docs/metrics.md` is checked against this table. Labels never hold values that a sender chooses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from ares_otel.model.signal import SIGNALS, Signal
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """One own metric: name without suffix, kind, help text, labels."""
+
+    name: str
+    kind: type[Counter] | type[Gauge] | type[Histogram]
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+
+_RECEIVER = ("receiver", "transport")
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+def _per_signal() -> list[Instrument]:
+    """The Collector counts each signal under a name of its own."""
+    table: list[Instrument] = []
+    for signal in SIGNALS.values():
+        items = signal.items
+        text = items.replace("_", " ")
+        table += [
+            Instrument(
+                f"otelcol_receiver_accepted_{items}",
+                Counter,
+                f"Number of {text} successfully pushed into the pipeline",
+                _RECEIVER,
+            ),
+            Instrument(
+                f"otelcol_receiver_refused_{items}",
+                Counter,
+                f"Number of {text} that could not be pushed into the pipeline and may be sent again",
+                _RECEIVER,
+            ),
+            Instrument(
+                f"ares_otel_receiver_rejected_{items}",
+                Counter,
+                f"Number of invalid {text} that the sender was told not to send again",
+                _RECEIVER,
+            ),
+            Instrument(
+                f"ares_otel_processor_dropped_{items}",
+                Counter,
+                f"Number of {text} that the configuration does not keep",
+                ("processor",),
+            ),
+            Instrument(
+                f"otelcol_exporter_sent_{items}",
+                Counter,
+                f"Number of {text} successfully sent to the destination; for postgres: committed",
+                ("exporter",),
+            ),
+            Instrument(
+                f"otelcol_exporter_send_failed_{items}",
+                Counter,
+                f"Number of {text} in failed attempts to send to the destination",
+                ("exporter",),
+            ),
+            Instrument(
+                f"otelcol_exporter_enqueue_failed_{items}",
+                Counter,
+                f"Number of {text} dropped because the sending queue of a tee exporter was full",
+                ("exporter",),
+            ),
+        ]
+    return table
+
+
+INSTRUMENTS: dict[str, Instrument] = {
+    instrument.name: instrument
+    for instrument in [
+        *_per_signal(),
+        Instrument(
+            "ares_otel_receiver_refused_requests",
+            Counter,
+            "Requests answered with an error before their items could be counted",
+            (*_RECEIVER, "signal", "reason"),
+        ),
+        Instrument("ares_otel_admission_used_bytes", Gauge, "Bytes of requests that are in memory now"),
+        Instrument("ares_otel_admission_limit_bytes", Gauge, "Bytes of requests that may be in memory at once"),
+        Instrument("otelcol_exporter_queue_size", Gauge, "Batches waiting in a tee exporter's queue", ("exporter",)),
+        Instrument("otelcol_exporter_queue_capacity", Gauge, "Batches the queue can hold", ("exporter",)),
+        Instrument("ares_otel_writer_queue_batches", Gauge, "Batches that wait for a writer connection"),
+        Instrument("ares_otel_writer_queue_bytes", Gauge, "Row bytes that wait for a writer connection"),
+        Instrument("ares_otel_writer_commits", Counter, "Committed transactions of the writer"),
+        Instrument("ares_otel_writer_failures", Counter, "Failed transactions of the writer", ("sqlstate_class",)),
+        Instrument("ares_otel_writer_rows", Counter, "Committed rows", ("table",)),
+        Instrument("ares_otel_writer_commit_seconds", Histogram, "Time of a transaction", (), _SECONDS),
+        Instrument("ares_otel_replaced_characters", Counter, "NUL characters stored as U+FFFD", ("field",)),
+        Instrument("ares_otel_pool_connections", Gauge, "Database connections", ("pool", "state")),
+        Instrument("ares_otel_partition_errors", Counter, "Failed runs of the partition job"),
+    ]
+}
+
+
+class Telemetry:
+    """The instruments of one process. Not global: each start, and each test, has its own registry."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._made: dict[str, Counter | Gauge | Histogram] = {}
+        for instrument in INSTRUMENTS.values():
+            if issubclass(instrument.kind, Histogram):
+                self._made[instrument.name] = Histogram(
+                    instrument.name,
+                    instrument.help,
+                    instrument.labels,
+                    registry=self.registry,
+                    buckets=instrument.buckets,
+                )
+            else:
+                self._made[instrument.name] = instrument.kind(
+                    instrument.name, instrument.help, instrument.labels, registry=self.registry
+                )
+
+    def counter(self, name: str) -> Counter:
+        """A counter of the table. Raises KeyError for a name that is not declared."""
+        made = self._made[name]
+        assert isinstance(made, Counter)
+        return made
+
+    def gauge(self, name: str) -> Gauge:
+        """A gauge of the table. Raises KeyError for a name that is not declared."""
+        made = self._made[name]
+        assert isinstance(made, Gauge)
+        return made
+
+    def histogram(self, name: str) -> Histogram:
+        """A histogram of the table. Raises KeyError for a name that is not declared."""
+        made = self._made[name]
+        assert isinstance(made, Histogram)
+        return made
+
+    def count_items(self, template: str, signal: Signal, amount: int, **labels: str) -> None:
+        """Counts items of a signal: `count_items("otelcol_receiver_accepted_{}", TRACES, 3, receiver=…, transport=…)`."""
+        if amount:
+            self.counter(template.format(signal.items)).labels(**labels).inc(amount)

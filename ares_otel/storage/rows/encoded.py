@@ -1,0 +1,99 @@
+"""What the row encoder hands to the writer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+from uuid import UUID
+
+from ares_otel.model.signal import Signal
+
+SPANS = "service_spans"
+LOGS = "service_logs"
+SAMPLES = "metric_samples"
+DISTRIBUTIONS = "metric_distributions"
+PARTITIONED = (SPANS, LOGS, SAMPLES, DISTRIBUTIONS)
+"""The telemetry tables, all range-partitioned by time."""
+
+RESOURCES = "otel_resources"
+SCOPES = "otel_scopes"
+SERIES = "metric_series"
+DEFINITIONS = (RESOURCES, SCOPES, SERIES)
+"""The tables that rows refer to by hash. Their columns are in `ares_otel/storage/definitions.py`."""
+
+
+class Window(NamedTuple):
+    """The time range that the existing partitions of a table cover, nanoseconds since 1970: `start <= t < end`."""
+
+    start_ns: int
+    end_ns: int
+
+
+@dataclass(slots=True)
+class TableRows:
+    """Rows of one table as binary COPY tuples, without the header and the trailer of the format."""
+
+    data: bytearray = field(default_factory=bytearray)
+    offsets: list[int] = field(default_factory=list)
+    """Where each row starts in `data`: a row that the database refuses can be left out without encoding again."""
+
+    @property
+    def count(self) -> int:
+        return len(self.offsets)
+
+
+class ServiceSeen(NamedTuple):
+    """A sender, as its resource describes it; every text at most 255 characters, empty when not given."""
+
+    name: str
+    namespace: str
+    version: str
+    instance_id: str
+    language: str
+
+
+@dataclass(slots=True)
+class EncodedBatch:
+    """One request as rows."""
+
+    key: bytes
+    signal: Signal
+    tenant_id: int
+    received_ns: int
+    tables: dict[str, TableRows] = field(default_factory=dict)
+    """By table name, only tables that have rows."""
+    definitions: dict[str, dict[UUID, tuple[object, ...]]] = field(default_factory=dict)
+    """By table name: id → column values after (tenant_id, id), in the order of `definitions.COLUMNS`."""
+    items: int = 0
+    """Items in the request: stored plus rejected."""
+    rejected: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Why items were rejected, and how many for each reason; the text names the field, never a value."""
+    services: set[ServiceSeen] = field(default_factory=set)
+    replaced: Counter[str] = field(default_factory=Counter)
+    """Column name → NUL characters that were stored as U+FFFD."""
+
+    @property
+    def stored(self) -> int:
+        return self.items - self.rejected
+
+    @property
+    def size(self) -> int:
+        """Bytes of rows."""
+        return sum(len(rows.data) for rows in self.tables.values())
+
+    @property
+    def reason(self) -> str:
+        """The rejections in one sentence for the sender, at most 1,000 characters; empty when there are none."""
+        if not self.rejected:
+            return ""
+        parts = [f"{count} × {reason}" if count > 1 else reason for reason, count in self.reasons.most_common(10)]
+        more = len(self.reasons) - len(parts)
+        text = "; ".join(parts) + (f"; and {more} more kinds" if more > 0 else "")
+        return text if len(text) <= 1000 else text[:997] + "..."
+
+
+Windows = Mapping[str, Window]
+"""Table name → its window. A row whose event time lies outside is filed under the receive time."""
