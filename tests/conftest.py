@@ -1,0 +1,46 @@
+"""Fixtures for all tests: real PostgreSQL, shared by the workers of a run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.support.postgres import copied_database, shared_server
+
+_SERVER = "ARES_OTEL_TEST_SERVER"
+_stack = ExitStack()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The controller starts the server before it starts the workers, which find it in their environment."""
+    if not hasattr(config, "workerinput") and not config.option.collectonly and _SERVER not in os.environ:
+        os.environ[_SERVER] = _stack.enter_context(shared_server())
+        _stack.callback(os.environ.pop, _SERVER, None)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        _stack.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> str:
+    """URL of the `postgres` database of the run's server."""
+    return os.environ[_SERVER]
+
+
+@pytest.fixture
+def database_url(postgres_server: str) -> Iterator[str]:
+    """URL of a fresh, migrated database with partitions around now."""
+    with copied_database(postgres_server) as url:
+        yield url
+
+
+@pytest.fixture
+def empty_database_url(postgres_server: str) -> Iterator[str]:
+    """URL of a fresh database with nothing in it."""
+    with copied_database(postgres_server, template=None) as url:
+        yield url
