@@ -106,6 +106,23 @@ class Batch:
             self._items = self.signal.count(self.message())
         return self._items
 
+    def undecoded(self) -> Batch:
+        """The same batch without the decoded message, which takes several times the payload's memory: for batches
+        that have to wait."""
+        copy = Batch(
+            self.signal,
+            self.payload,
+            key=self.key,
+            tenant_id=self.tenant_id,
+            received_ns=self.received_ns,
+            receiver=self.receiver,
+            transport=self.transport,
+            deadline=self.deadline,
+            encoding=self.encoding,
+        )
+        copy._items = self._items
+        return copy
+
     def child(self, message: Message, *, component: str, ordinal: int = 0) -> Batch:
         """A batch made from this one by a processor. Its key follows from the parent's key, the component's id and the
         ordinal, so that a retried request gives the same keys again."""

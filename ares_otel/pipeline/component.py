@@ -38,6 +38,9 @@ class ComponentConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+ConfigType = type[ComponentConfig]
+
+
 class Component(Protocol):
     """Something with a life. Exporters start first and receivers last; stopping goes the other way round.
 
@@ -69,7 +72,7 @@ class BuildContext:
     """Parts of the house that only some components need, by type: the storage writer for the postgres exporter."""
 
     def service(self, kind: type[T]) -> T:
-        """The part of the house of that type. Raises KeyError when it is not there, which is a mistake of the wiring."""
+        """The part of the house of that type. Raises KeyError when it is missing: a mistake of the wiring."""
         found = self.services[kind]
         assert isinstance(found, kind)
         return found
@@ -81,7 +84,7 @@ class ReceiverFactory:
     receiver serves exactly these. The consumers stay the same objects when a pipeline behind them is replaced."""
 
     type: str
-    config: type[ComponentConfig]
+    config: ConfigType
     build: Callable[[BuildContext, Any, Mapping[Signal, Consumer]], Component]
     signals: frozenset[Signal]
     kind: Kind = Kind.RECEIVER
@@ -92,7 +95,7 @@ class ProcessorFactory:
     """Builds one processor for one pipeline: `build(context, config, signal, next)`."""
 
     type: str
-    config: type[ComponentConfig]
+    config: ConfigType
     build: Callable[[BuildContext, Any, Signal, Consumer], Stage]
     signals: frozenset[Signal]
     kind: Kind = Kind.PROCESSOR
@@ -107,7 +110,7 @@ class ExporterFactory:
     """
 
     type: str
-    config: type[ComponentConfig]
+    config: ConfigType
     build: Callable[[BuildContext, Any], Stage]
     signals: frozenset[Signal]
     durable: bool = False

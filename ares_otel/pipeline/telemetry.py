@@ -146,6 +146,6 @@ class Telemetry:
         return made
 
     def count_items(self, template: str, signal: Signal, amount: int, **labels: str) -> None:
-        """Counts items of a signal: `count_items("otelcol_receiver_accepted_{}", TRACES, 3, receiver=…, transport=…)`."""
+        """Counts items: `count_items("otelcol_receiver_accepted_{}", TRACES, 3, receiver=…, transport=…)`."""
         if amount:
             self.counter(template.format(signal.items)).labels(**labels).inc(amount)
