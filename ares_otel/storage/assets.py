@@ -1,4 +1,4 @@
-"""Files that travel with the package: in a wheel below `ares_otel/_assets`, in a checkout at the top of the repository."""
+"""Files that travel with the package: in a wheel below `ares_otel/_assets`, in a checkout at its top."""
 
 from __future__ import annotations
 

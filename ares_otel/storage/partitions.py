@@ -73,7 +73,7 @@ async def ensure_partitions(connection: asyncpg.Connection, clock: Clock = SYSTE
 
     Safe in several processes at once. Raises asyncpg.PostgresError; what was made before stays.
     """
-    today = (_EPOCH + timedelta(microseconds=clock.time_ns() // 1000)).replace(hour=0, minute=0, second=0, microsecond=0)
+    today = _EPOCH + timedelta(days=clock.time_ns() // 86_400_000_000_000)
     wanted = [
         (table, today + number * LENGTH, today + (number + 1) * LENGTH)
         for table in PARTITIONED
@@ -93,7 +93,8 @@ async def ensure_partitions(connection: asyncpg.Connection, clock: Clock = SYSTE
                 f"CREATE TABLE {name} (LIKE {table} INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE)"
             )
             await connection.execute(
-                f"ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ('{start.isoformat()}') TO ('{end.isoformat()}')"
+                f"ALTER TABLE {table} ATTACH PARTITION {name} "
+                f"FOR VALUES FROM ('{start.isoformat()}') TO ('{end.isoformat()}')"
             )
         made.append(name)
     return made

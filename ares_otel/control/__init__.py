@@ -1,0 +1,1 @@
+"""What steers the pipeline from beside it: the service registry."""

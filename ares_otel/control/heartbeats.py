@@ -1,0 +1,113 @@
+"""A heartbeat for every service that sends: telemetry is a sign of life."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import Iterable
+
+import asyncpg
+
+from ares_otel.model.clock import SYSTEM_CLOCK, Clock
+from ares_otel.storage.rows.encoded import ServiceSeen
+from ares_otel.storage.sqlstate import DATABASE_ERRORS
+
+THROTTLE = 10.0
+"""Seconds between two heartbeats of one instance that keeps sending."""
+PAUSE = 1.0
+"""Seconds between two statements: however many services there are, one statement a second at most."""
+LIMIT = 10_000
+"""Instances that may wait for the next statement; a flood of invented ones must not fill the memory."""
+
+_UPSERT = """
+INSERT INTO service_registry (name, instance_id, version, metadata)
+SELECT name, instance_id, version, metadata
+FROM unnest($1::text[], $2::text[], $3::text[], $4::jsonb[]) AS seen (name, instance_id, version, metadata)
+ON CONFLICT (name, instance_id) DO UPDATE SET
+    last_heartbeat = now(),
+    status = 'online',
+    version = COALESCE(NULLIF(excluded.version, ''), service_registry.version),
+    metadata = service_registry.metadata || excluded.metadata
+"""
+
+log = logging.getLogger("ares_otel.control.heartbeats")
+
+
+class Heartbeats:
+    """Collects the senders of stored batches and writes them to `service_registry`, throttled."""
+
+    def __init__(self, pool: asyncpg.Pool, *, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._pool = pool
+        self._clock = clock
+        self._waiting: dict[tuple[str, str], ServiceSeen] = {}
+        self._last: dict[tuple[str, str], float] = {}
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._overflowed = False
+
+    def seen(self, services: Iterable[ServiceSeen]) -> None:
+        """Notes that these services have just sent something. Never waits."""
+        now = self._clock.monotonic()
+        for service in services:
+            key = (service.name, service.instance_id)
+            if now - self._last.get(key, -THROTTLE) < THROTTLE or key in self._waiting:
+                continue
+            if len(self._waiting) >= LIMIT:
+                if not self._overflowed:
+                    self._overflowed = True
+                    log.warning(
+                        "More than %d new service instances within a second; the registry does not show all of them. "
+                        "Check service.instance.id of your senders.",
+                        LIMIT,
+                    )
+                return
+            self._waiting[key] = service
+            self._wake.set()
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="heartbeats")
+
+    async def stop(self) -> None:
+        """Writes what waits, then ends. Safe without `start` and twice."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+            await self._flush()
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            await self._flush()
+            await asyncio.sleep(PAUSE)
+
+    async def _flush(self) -> None:
+        waiting, self._waiting = self._waiting, {}
+        if not waiting:
+            return
+        now = self._clock.monotonic()
+        services = [waiting[key] for key in sorted(waiting)]  # everybody locks rows in the same order
+        try:
+            await self._pool.execute(
+                _UPSERT,
+                [service.name for service in services],
+                [service.instance_id for service in services],
+                [service.version for service in services],
+                [json.dumps(_metadata(service)) for service in services],
+            )
+        except DATABASE_ERRORS as error:
+            log.warning("Heartbeats could not be written: %s: %s", type(error).__name__, error)
+            return  # they come again with the next telemetry
+        if len(self._last) > 10 * LIMIT:
+            self._last.clear()
+        self._last.update(dict.fromkeys(waiting, now))
+
+
+def _metadata(service: ServiceSeen) -> dict[str, str]:
+    """What the registry's columns do not hold, under the semantic conventions' names."""
+    named = {"service.namespace": service.namespace, "telemetry.sdk.language": service.language}
+    return {name: value for name, value in named.items() if value}

@@ -1,0 +1,1 @@
+"""The `postgres` exporter: rows in the `service_*` tables, answered after COMMIT."""

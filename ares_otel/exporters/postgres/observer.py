@@ -1,0 +1,36 @@
+"""Turns what the storage tells into Ares's own metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ares_otel.pipeline.telemetry import Telemetry
+
+
+class TelemetryObserver:
+    """A `StorageObserver` that counts."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._batches = telemetry.gauge("ares_otel_writer_queue_batches")
+        self._bytes = telemetry.gauge("ares_otel_writer_queue_bytes")
+        self._commits = telemetry.counter("ares_otel_writer_commits")
+        self._failures = telemetry.counter("ares_otel_writer_failures")
+        self._rows = telemetry.counter("ares_otel_writer_rows")
+        self._seconds = telemetry.histogram("ares_otel_writer_commit_seconds")
+        self._partition_errors = telemetry.counter("ares_otel_partition_errors")
+
+    def queued(self, batches: int, size: int) -> None:
+        self._batches.set(batches)
+        self._bytes.set(size)
+
+    def committed(self, rows: Mapping[str, int], seconds: float) -> None:
+        self._commits.inc()
+        self._seconds.observe(seconds)
+        for table, count in rows.items():
+            self._rows.labels(table=table).inc(count)
+
+    def failed(self, sqlstate: str) -> None:
+        self._failures.labels(sqlstate_class=sqlstate[:2]).inc()
+
+    def partitions_failed(self) -> None:
+        self._partition_errors.inc()

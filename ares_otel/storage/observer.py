@@ -1,0 +1,35 @@
+"""What the storage tells about its work. The storage does not know how that is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+
+class StorageObserver(Protocol):
+    """Told about every transaction of the writer and every run of the partition job. Must not raise."""
+
+    def queued(self, batches: int, size: int) -> None:
+        """`batches` batches with `size` row bytes wait now."""
+        ...
+
+    def committed(self, rows: Mapping[str, int], seconds: float) -> None:
+        """A transaction with that many rows by table was committed."""
+        ...
+
+    def failed(self, sqlstate: str) -> None:
+        """A transaction failed with that SQLSTATE."""
+        ...
+
+    def partitions_failed(self) -> None:
+        """A run of the partition job failed."""
+        ...
+
+
+class SilentObserver:
+    """Tells nobody."""
+
+    def queued(self, batches: int, size: int) -> None: ...
+    def committed(self, rows: Mapping[str, int], seconds: float) -> None: ...
+    def failed(self, sqlstate: str) -> None: ...
+    def partitions_failed(self) -> None: ...

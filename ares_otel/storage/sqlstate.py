@@ -1,0 +1,37 @@
+"""What a failure of the database means for the data that was being stored: decided here and nowhere else.
+
+The classes are those of PostgreSQL's documentation, appendix A, "PostgreSQL Error Codes".
+"""
+
+from __future__ import annotations
+
+import asyncpg
+
+POISON_EXCEPTIONS = {"22P04", "23505", "23514"}
+"""Of classes 22 and 23, what is not the data's fault: our own COPY format, a receipt's twin, a missing partition."""
+
+CONNECTION_ERRORS = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What asyncpg raises, besides PostgresError, when the server or the way to it is gone."""
+
+DATABASE_ERRORS = (asyncpg.PostgresError, *CONNECTION_ERRORS)
+
+
+def sqlstate(error: BaseException) -> str:
+    """The five characters of a server error, `08006` (connection failure) for anything else."""
+    return str(error.sqlstate) if isinstance(error, asyncpg.PostgresError) and error.sqlstate else "08006"
+
+
+def is_poison(error: BaseException) -> bool:
+    """Whether the database refused a row for what it holds, so that sending it again cannot help."""
+    state = sqlstate(error)
+    return (state[:2] in ("22", "23") and state not in POISON_EXCEPTIONS) or state == "54000"
+
+
+def is_missing_partition(error: BaseException) -> bool:
+    """Whether a row found no partition for its time: a check violation without a named constraint."""
+    return sqlstate(error) == "23514" and not getattr(error, "constraint_name", None)
+
+
+def is_contention(error: BaseException) -> bool:
+    """Whether the same transaction may simply be tried again: serialization failure or deadlock."""
+    return sqlstate(error)[:2] == "40"

@@ -1,0 +1,268 @@
+"""The group-commit writer: whoever has a free connection takes all that waits and commits it as one transaction.
+
+No timers: an idle server commits at once, a busy one commits in bulk. `write` returns after COMMIT, and not before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import NamedTuple
+
+import asyncpg
+
+from ares_otel.model.clock import SYSTEM_CLOCK, Clock
+from ares_otel.model.errors import Overloaded, Rejected, Retryable
+from ares_otel.storage.definitions import DefinitionStore
+from ares_otel.storage.observer import SilentObserver, StorageObserver
+from ares_otel.storage.rows.columns import COPY_COLUMNS
+from ares_otel.storage.rows.copy_format import COPY_HEADER, COPY_TRAILER
+from ares_otel.storage.rows.encoded import PARTITIONED, EncodedBatch
+from ares_otel.storage.sqlstate import DATABASE_ERRORS, is_contention, is_missing_partition, is_poison, sqlstate
+
+CONNECTIONS = 4
+GROUP_BYTES = 16 * 1024 * 1024
+QUEUE_BYTES = 64 * 1024 * 1024
+PATIENCE = 30.0
+"""Seconds a transaction may take before its connection is given up."""
+DOWN_SECONDS = 0.5
+"""After a failed connection attempt, batches are refused at once for so long: no storm of connection attempts."""
+ATTEMPTS = 3
+"""Times a transaction is tried when it collides with another one."""
+
+_BEGIN = "BEGIN; SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '25s'"
+_DAY_NS = 86_400_000_000_000
+
+Connect = Callable[[], Awaitable[asyncpg.Connection]]
+
+log = logging.getLogger("ares_otel.storage.writer")
+
+
+class _Waiting(NamedTuple):
+    batch: EncodedBatch
+    done: asyncio.Future[None]
+
+
+class Writer:
+    """Commits encoded batches over a few connections of its own, opened when they are needed and kept."""
+
+    def __init__(
+        self,
+        connect: Connect,
+        *,
+        connections: int = CONNECTIONS,
+        group_bytes: int = GROUP_BYTES,
+        queue_bytes: int = QUEUE_BYTES,
+        observer: StorageObserver | None = None,
+        on_missing_partition: Callable[[], None] = lambda: None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        """
+        Args:
+            connect: opens a connection; called again after one was lost.
+            group_bytes: row bytes after which a transaction takes no more batches.
+            queue_bytes: row bytes that may wait; more are refused with `Overloaded`.
+            on_missing_partition: called when a row found no partition: the windows are out of date.
+        """
+        self._connect = connect
+        self._group_bytes = group_bytes
+        self._queue_bytes = queue_bytes
+        self._observer = observer or SilentObserver()
+        self._on_missing_partition = on_missing_partition
+        self._clock = clock
+        self._definitions = DefinitionStore()
+        self._waiting: deque[_Waiting] = deque()
+        self._waiting_bytes = 0
+        self._free = connections
+        self._idle: list[asyncpg.Connection] = []
+        self._running: set[asyncio.Task[None]] = set()
+        self._down_until = 0.0
+        self._closed = False
+
+    async def write(self, batch: EncodedBatch) -> None:
+        """Stores a batch; returns after it was committed.
+
+        Raises:
+            Overloaded: too much waits already.
+            Retryable: nothing was stored, or it is unknown whether it was (the connection was lost during COMMIT).
+            Rejected: the database refuses the rows for what they hold; nothing was stored.
+        """
+        if self._closed:
+            raise Retryable("Ares is stopping; send the data again later.")
+        if self._waiting and self._waiting_bytes + batch.size > self._queue_bytes:
+            raise Overloaded("The database is slower than the senders; send the data again later.")
+        waiting = _Waiting(batch, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        self._waiting_bytes += batch.size
+        self._observer.queued(len(self._waiting), self._waiting_bytes)
+        if self._free:
+            self._free -= 1
+            task = asyncio.create_task(self._drain(), name="writer")
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+        await waiting.done
+
+    async def stop(self) -> None:
+        """Commits what waits, then closes the connections. Safe twice."""
+        self._closed = True
+        while self._running:
+            await asyncio.wait(self._running)
+        while self._idle:
+            await _close(self._idle.pop())
+
+    async def _drain(self) -> None:
+        """Commits groups until nothing waits. Never raises: every failure goes to the batches it hit."""
+        connection: asyncpg.Connection | None = None
+        try:
+            while group := self._take():
+                connection = await self._commit(group, connection)
+        finally:
+            self._free += 1
+            if connection is not None and not connection.is_closed():
+                self._idle.append(connection)
+
+    def _take(self) -> list[_Waiting]:
+        """All that waits, up to the byte limit, less what nobody waits for any more."""
+        group: list[_Waiting] = []
+        size = 0
+        while self._waiting and (not group or size + self._waiting[0].batch.size <= self._group_bytes):
+            waiting = self._waiting.popleft()
+            self._waiting_bytes -= waiting.batch.size
+            if not waiting.done.done():
+                group.append(waiting)
+                size += waiting.batch.size
+        self._observer.queued(len(self._waiting), self._waiting_bytes)
+        return group
+
+    async def _commit(
+        self, group: Sequence[_Waiting], connection: asyncpg.Connection | None
+    ) -> asyncpg.Connection | None:
+        """Commits a group, answers its batches, and gives back a connection that is still good."""
+        error: BaseException | None = None
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                connection = connection or await self._open()
+                async with asyncio.timeout(PATIENCE):
+                    await self._transaction(connection, [waiting.batch for waiting in group])
+            except Retryable as refused:
+                _answer(group, refused)
+                return None
+            except Exception as caught:
+                error = caught
+                known = isinstance(caught, DATABASE_ERRORS)
+                self._observer.failed(sqlstate(caught))
+                connection = await self._recover(connection, keep=known)
+                if not known:
+                    log.exception("A transaction failed for a reason that is not the database's.")
+                    break
+                if attempt < ATTEMPTS and is_contention(caught):
+                    continue
+                break
+            else:
+                _answer(group, None)
+                return connection
+        assert error is not None
+        if is_poison(error) and len(group) > 1:
+            # One of these cannot be stored. Alone, each gets its own answer, and the others commit.
+            for waiting in group:
+                connection = await self._commit([waiting], connection)
+            return connection
+        _answer(group, self._judge(error))
+        return connection
+
+    def _judge(self, error: BaseException) -> Retryable | Rejected:
+        if is_poison(error):
+            return Rejected(f"The database refuses the data: {error} (SQLSTATE {sqlstate(error)}).")
+        if is_missing_partition(error):
+            self._on_missing_partition()
+            return Retryable("The partition for the data is just being made; send it again.")
+        log.warning("The database did not store a group of batches: %s: %s", type(error).__name__, error)
+        return Retryable(
+            f"The database cannot store the data just now (SQLSTATE {sqlstate(error)}); send it again later."
+        )
+
+    async def _open(self) -> asyncpg.Connection:
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.is_closed():
+                return connection
+        if self._clock.monotonic() < self._down_until:
+            raise Retryable("The database is away; send the data again later.")
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return await self._connect()
+        except DATABASE_ERRORS as error:
+            if self._clock.monotonic() >= self._down_until:
+                log.warning("The database cannot be reached: %s: %s", type(error).__name__, error)
+            self._down_until = self._clock.monotonic() + DOWN_SECONDS
+            self._observer.failed(sqlstate(error))
+            raise Retryable("The database is away; send the data again later.") from error
+
+    async def _recover(self, connection: asyncpg.Connection | None, *, keep: bool) -> asyncpg.Connection | None:
+        """The connection, rolled back; None when it is lost."""
+        if connection is None or connection.is_closed():
+            return None
+        if keep:
+            try:
+                async with asyncio.timeout(PATIENCE / 10):
+                    await connection.execute("ROLLBACK")
+                return connection
+            except DATABASE_ERRORS:
+                pass
+        connection.terminate()
+        return None
+
+    async def _transaction(self, connection: asyncpg.Connection, batches: Sequence[EncodedBatch]) -> None:
+        """Definitions first, in transactions of their own; then all rows in one."""
+        started = self._clock.monotonic()
+        await self._definitions.store(connection, batches, self._clock.time_ns() // _DAY_NS)
+        await connection.execute(_BEGIN)
+        rows: dict[str, int] = {}
+        for table in PARTITIONED:
+            parts = [batch.tables[table] for batch in batches if table in batch.tables]
+            if parts:
+                await connection.copy_to_table(
+                    table,
+                    source=_stream([part.data for part in parts]),
+                    columns=COPY_COLUMNS[table],
+                    format="binary",
+                )
+                rows[table] = sum(part.count for part in parts)
+        await connection.execute("COMMIT")
+        self._observer.committed(rows, self._clock.monotonic() - started)
+
+
+async def _stream(parts: Sequence[bytes | bytearray]) -> AsyncIterator[bytes | bytearray]:
+    yield COPY_HEADER
+    for part in parts:
+        yield part
+    yield COPY_TRAILER
+
+
+def _answer(group: Sequence[_Waiting], error: Exception | None) -> None:
+    for waiting in group:
+        if waiting.done.done():
+            continue  # nobody waits any more
+        if error is None:
+            waiting.done.set_result(None)
+        else:
+            waiting.done.set_exception(_copy(error))
+
+
+def _copy(error: Exception) -> Exception:
+    """Each waiting request gets an exception of its own: raising one object in many tasks mixes their tracebacks."""
+    if isinstance(error, Retryable):
+        return type(error)(error.message, retry_after=error.retry_after)
+    if isinstance(error, Rejected):
+        return type(error)(error.message, violations=error.violations)
+    return error
+
+
+async def _close(connection: asyncpg.Connection) -> None:
+    try:
+        async with asyncio.timeout(5):
+            await connection.close()
+    except DATABASE_ERRORS:
+        connection.terminate()
