@@ -1,4 +1,4 @@
-"""The system user that runs the embedded server. PostgreSQL refuses to run as root, so root hands it to another user."""
+"""The system user that runs the embedded server: PostgreSQL refuses to run as root, so root hands it to another one."""
 
 from __future__ import annotations
 
