@@ -1,0 +1,155 @@
+"""Runs a configuration, and exchanges it for another one without losing or doubling a batch."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ares_otel.model.batch import Accepted, Batch, Consumer
+from ares_otel.model.errors import Retryable, StartError
+from ares_otel.model.signal import Signal
+from ares_otel.pipeline.component import Component
+from ares_otel.pipeline.config import ComponentSpec, PipelineConfig
+from ares_otel.pipeline.graph import ExporterNode, Graph, Parts, build_receiver, start_all, stop_all
+
+DRAIN_SECONDS = 30.0
+
+
+class Switch:
+    """What a receiver feeds: one object for its whole life, while what stands behind it is exchanged."""
+
+    def __init__(self, target: Consumer) -> None:
+        self.target = target
+
+    async def consume(self, batch: Batch) -> Accepted:
+        """Hands on to whatever stands behind it now; a batch on its way finishes where it began."""
+        return await self.target.consume(batch)
+
+
+class _Closed:
+    """Behind the switches once the host has stopped."""
+
+    async def consume(self, batch: Batch) -> Accepted:
+        raise Retryable("Ares is stopping; send the data again later.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Receiver:
+    spec: ComponentSpec
+    signals: frozenset[Signal]
+    component: Component
+    switches: Mapping[Signal, Switch]
+
+    def same_as(self, other: ComponentSpec, signals: frozenset[Signal]) -> bool:
+        return self.spec == other and self.signals == signals
+
+
+class PipelineHost:
+    """The running pipelines of a process. `replace` is the only way in: for the first start, and for every change
+    after it (SIGHUP, a changed entry of the configuration service)."""
+
+    def __init__(self, parts: Parts, *, drain_seconds: float = DRAIN_SECONDS) -> None:
+        """
+        Args:
+            drain_seconds: how long batches in flight may keep a pipeline from being stopped.
+        """
+        self._parts = parts
+        self._drain_seconds = drain_seconds
+        self._lock = asyncio.Lock()
+        self._graph: Graph | None = None
+        self._receivers: dict[str, _Receiver] = {}
+        self._stopped = False
+        self.config: PipelineConfig | None = None
+        """The configuration that runs now; None before the first `replace` and after `stop`."""
+
+    @property
+    def receivers(self) -> dict[str, Component]:
+        """The running receivers by id: they know the addresses that they are bound to."""
+        return {id: receiver.component for id, receiver in self._receivers.items()}
+
+    async def replace(self, config: PipelineConfig) -> None:
+        """Makes the configuration run.
+
+        1. Exporters and processors are built and started; exporters with an equal configuration are taken over.
+        2. Receivers that are gone or changed stop: what they had accepted still ends in the old pipelines. Then new
+           ones start, wired to the new pipelines. They may need the same port, hence this order.
+        3. Unchanged receivers, which never stopped, are switched to the new pipelines.
+        4. The old pipelines run empty and stop.
+
+        Raises:
+            StartError: the new configuration does not start. The one before runs on unharmed; only when a receiver
+                of it cannot be started again (somebody took its port meanwhile) the message says so too.
+        """
+        async with self._lock:
+            if self._stopped:
+                raise StartError("Ares is stopping; it takes no new configuration.")
+            old = self._graph
+            kept: Mapping[str, ExporterNode] = old.exporters if old else {}
+            graph = Graph(config, self._parts, kept)
+            await graph.start()
+            try:
+                receivers = await self._exchange_receivers(config, graph)
+            except BaseException:
+                await self._stop_graph(graph, old)
+                raise
+            for receiver in receivers.values():
+                for signal, switch in receiver.switches.items():
+                    switch.target = graph.entrances[receiver.spec.id, signal]
+            self._graph, self._receivers, self.config = graph, receivers, config
+            if old is not None:
+                await self._stop_graph(old, graph)
+
+    async def stop(self) -> None:
+        """Stops receivers, then processors, then exporters, after what was accepted has been handed on. Safe to call
+        twice, and without a start."""
+        async with self._lock:
+            self._stopped = True
+            receivers, self._receivers = self._receivers, {}
+            graph, self._graph = self._graph, None
+            self.config = None
+            await stop_all([(id, receiver.component) for id, receiver in receivers.items()], self._parts.log)
+            for receiver in receivers.values():
+                for switch in receiver.switches.values():
+                    switch.target = _Closed()
+            if graph is not None:
+                await self._stop_graph(graph, None)
+
+    async def _stop_graph(self, graph: Graph, following: Graph | None) -> None:
+        await graph.stop(following, self._drain_seconds)
+
+    async def _exchange_receivers(self, config: PipelineConfig, graph: Graph) -> dict[str, _Receiver]:
+        """Step 2 of `replace`; the result also holds the unchanged receivers, still on the old pipelines."""
+        wanted = {id: (spec, config.signals_of(id)) for id, spec in config.receivers.items()}
+        unchanged = {
+            id: running for id, running in self._receivers.items() if id in wanted and running.same_as(*wanted[id])
+        }
+        new = {id: self._make(*what, graph) for id, what in wanted.items() if id not in unchanged}
+        leaving = {id: running for id, running in self._receivers.items() if id not in unchanged}
+        await stop_all([(id, running.component) for id, running in leaving.items()], self._parts.log)
+        try:
+            await start_all([(id, receiver.component) for id, receiver in new.items()], self._parts.log)
+        except BaseException as error:
+            await self._restart(leaving, error)
+            raise
+        return {id: unchanged.get(id) or new[id] for id in wanted}
+
+    def _make(self, spec: ComponentSpec, signals: frozenset[Signal], graph: Graph) -> _Receiver:
+        switches = {
+            signal: Switch(graph.entrances[spec.id, signal])
+            for signal in sorted(signals, key=lambda signal: signal.name)
+        }
+        return _Receiver(spec, signals, build_receiver(spec, self._parts, switches), switches)
+
+    async def _restart(self, leaving: Mapping[str, _Receiver], reason: BaseException) -> None:
+        """Brings stopped receivers back, in front of the old pipelines, which still run."""
+        assert self._graph is not None or not leaving
+        for id, gone in leaving.items():
+            assert self._graph is not None
+            del self._receivers[id]
+            try:
+                back = self._make(gone.spec, gone.signals, self._graph)
+                await start_all([(id, back.component)], self._parts.log)
+            except StartError as error:
+                raise StartError(f"{reason}\nThe receiver {id} could not be started again: {error}") from reason
+            self._receivers[id] = back

@@ -1,0 +1,133 @@
+"""The options of one component: from plain data to its pydantic config, with errors that point into the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from ares_otel.pipeline.component import ComponentConfig
+from ares_otel.pipeline.problem import Path, Problem, dotted, suggestion
+from ares_otel.pipeline.yaml_source import Source
+
+ConfigT = TypeVar("ConfigT", bound=ComponentConfig)
+
+
+def parse_options(model: type[ConfigT], source: Source, path: Path, data: Any) -> ConfigT | None:
+    """Validates `data`, which stands at `path` in the source. None when there were problems; they are then in
+    `source.problems`.
+
+    Args:
+        data: a mapping, or None for a component without options.
+    """
+    if data is None:
+        data = {}
+    if not isinstance(data, dict):
+        place = source.place(path)
+        source.problems.append(Problem(place, f"{dotted(path)}: options are written as `name: value` lines below it."))
+        return None
+    data = _without_nulls(model, data)
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        errors = error.errors(include_url=False)
+    restored = _restore_strings(source, path, data, errors)
+    if restored is not data:
+        try:
+            return model.model_validate(restored)
+        except ValidationError as error:
+            errors = error.errors(include_url=False)
+    for details in errors:
+        problem = _problem(model, source, path, details)
+        if problem is not None:
+            source.problems.append(problem)
+    return None
+
+
+def _without_nulls(model: type[BaseModel], data: dict[str, Any]) -> dict[str, Any]:
+    """An option without a value (`sending_queue:` and nothing behind it) means its default, as in the Collector."""
+    result = {}
+    for name, value in data.items():
+        nested = next(
+            (
+                m
+                for key, info in model.model_fields.items()
+                if name in (key, info.alias)
+                for m in _models_in(info.annotation)
+            ),
+            None,
+        )
+        if isinstance(value, dict) and nested is not None:
+            value = _without_nulls(nested, value)
+        if value is not None or name not in option_names(model):
+            result[name] = value
+    return result
+
+
+def _restore_strings(source: Source, path: Path, data: dict[str, Any], errors: list[ErrorDetails]) -> dict[str, Any]:
+    """A variable whose text looks like a number is a number, unless the option wants a string: then it is the text as
+    it was (a password `0123` stays `0123`)."""
+    for details in errors:
+        where = _known_part(source, path, details["loc"])
+        if details["type"] == "string_type" and where in source.raw:
+            data = _with_value(data, where[len(path) :], source.raw[where])
+    return data
+
+
+def _with_value(data: Any, way: Path, value: str) -> Any:
+    if not way:
+        return value
+    copy = data.copy()
+    copy[way[0]] = _with_value(copy[way[0]], way[1:], value)
+    return copy
+
+
+def _known_part(source: Source, path: Path, loc: tuple[int | str, ...]) -> Path:
+    """The part of pydantic's location that stands in the file; names of validators and union members do not."""
+    for part in loc:
+        if (*path, part) in source.places:
+            path = (*path, part)
+    return path
+
+
+def _problem(model: type[BaseModel], source: Source, path: Path, details: ErrorDetails) -> Problem | None:
+    loc = details["loc"]
+    where = _known_part(source, path, loc)
+    if source.is_failed(where):
+        return None
+    if details["type"] == "extra_forbidden":
+        known = option_names(model, loc[:-1])
+        text = f"{dotted(where)}: unknown option; {suggestion(str(loc[-1]), known, 'options')}"
+        return Problem(source.place(where, key=True), text)
+    if details["type"] == "missing":
+        missing = (*where, loc[-1])
+        return Problem(source.place(where, key=True), f"{dotted(missing)}: this option is required.")
+    message = details["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ").rstrip(".")
+    given = details["input"]
+    if isinstance(given, str | int | float) and not source.is_expanded(where) and details["type"] != "value_error":
+        message += f", not {str(given)[:60]!r}"
+    return Problem(source.place(where), f"{dotted(where)}: {message[:1].lower()}{message[1:]}.")
+
+
+def option_names(model: type[BaseModel], loc: tuple[int | str, ...] = ()) -> set[str]:
+    """Names of the options of a config, or of the nested one at `loc`, as they are written in the file."""
+    models = [model]
+    for part in loc:
+        found = [
+            nested
+            for candidate in models
+            for name, info in candidate.model_fields.items()
+            if part in (name, info.alias)
+            for nested in _models_in(info.annotation)
+        ]
+        models = found or models  # a list index or the name of a union member: stay
+    return {info.alias or name for one in models for name, info in one.model_fields.items()}
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models_in(inner)
