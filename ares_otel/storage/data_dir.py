@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import psutil
 
@@ -132,6 +132,12 @@ class DataDir:
             os.pwrite(self._lock, data, 0)
         except OSError as error:
             raise StartError(explain_os_error(error, self.path)) from None
+
+
+def open_fresh(path: Path) -> BinaryIO:
+    """A new, empty file in place of whatever had its name; a link planted there is not followed."""
+    path.unlink(missing_ok=True)
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), "wb")
 
 
 def hide_credentials(text: str) -> str:

@@ -22,7 +22,7 @@ from pathlib import Path
 import asyncpg
 
 from ares_otel.model.errors import StartError
-from ares_otel.storage.data_dir import DataDir, explain_os_error
+from ares_otel.storage.data_dir import DataDir, explain_os_error, open_fresh
 from ares_otel.storage.embedded_binaries import Binaries, find_binaries
 from ares_otel.storage.embedded_cluster import SUPERUSER, ensure_cluster
 from ares_otel.storage.embedded_processes import stop_leftovers
@@ -93,7 +93,10 @@ class EmbeddedPostgres:
             raise
 
     async def stop(self) -> None:
-        """Fast shutdown: open transactions are rolled back, a checkpoint is written. Safe without `start`; twice too."""
+        """Fast shutdown: open transactions are rolled back, a checkpoint is written. Safe without `start`, and twice.
+
+        The data directory is free for another process when it returns.
+        """
         if self._supervisor is not None:
             self._supervisor.cancel()
             await asyncio.gather(self._supervisor, return_exceptions=True)
@@ -215,6 +218,7 @@ class EmbeddedPostgres:
 def _replace(path: Path, text: str) -> None:
     """Writes a small file at once: never half of it. Readable for the server's user."""
     fresh = path.with_name(path.name + ".new")
-    fresh.write_text(text, encoding="utf-8")
-    os.chmod(fresh, 0o644)
+    with open_fresh(fresh) as file:
+        file.write(text.encode())
+        os.fchmod(file.fileno(), 0o644)
     fresh.replace(path)

@@ -61,6 +61,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("jit", "off", "Compiling a query over many partitions takes longer than running it."),
     Setting("random_page_cost", "1.1", "Data directories are on solid-state disks today."),
     Setting("io_workers", "2", "Two helpers for reading ahead are enough beside Ares on one machine."),
+    Setting("max_logical_replication_workers", "0", "Nothing subscribes from this server: one process less."),
     # Housekeeping.
     Setting(
         "autovacuum_vacuum_insert_threshold",

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ares_otel.model.errors import StartError
+from ares_otel.storage.data_dir import open_fresh
 from ares_otel.storage.embedded_binaries import Binaries, server_environment
 from ares_otel.storage.embedded_cluster import complaint
 from ares_otel.storage.embedded_processes import FAST, IMMEDIATE, postmaster_state
@@ -35,7 +36,7 @@ class Postmaster:
         self._pgdata = pgdata
         self._loop = asyncio.get_running_loop()
         self.exited = asyncio.Event()
-        with open(data_dir / START_LOG, "wb") as log:
+        with open_fresh(data_dir / START_LOG) as log:
             self._process = subprocess.Popen(
                 [
                     binaries.program("postgres"),
