@@ -1,0 +1,102 @@
+"""What the encoders of the signals share while one request is encoded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+from uuid import UUID
+
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+
+from ares_otel.model.batch import Batch
+from ares_otel.storage.rows import copy_format
+from ares_otel.storage.rows.encoded import EncodedBatch, TableRows, Windows
+from ares_otel.storage.rows.values import InvalidItem, clean_text, json_object, json_text, raw_pairs
+
+Item = TypeVar("Item")
+_length = copy_format.length
+_jsonb_head = copy_format.jsonb_head
+
+
+class Encoding:
+    """One request on its way to rows."""
+
+    __slots__ = ("out", "received_ns", "replaced", "shared", "tenant_id", "windows")
+
+    def __init__(self, batch: Batch, windows: Windows) -> None:
+        self.out = EncodedBatch(batch.key, batch.signal, batch.tenant_id, batch.received_ns)
+        self.windows = windows
+        self.tenant_id = batch.tenant_id
+        self.received_ns = batch.received_ns
+        self.replaced = self.out.replaced
+        self.shared = copy_format.int4(self.tenant_id) + copy_format.timestamptz(self.received_ns // 1000)
+        """The fields tenant_id and received_at, with which every tuple begins."""
+
+    def append(self, table: str, items: Iterable[Item], encode: Callable[[Item], bytes]) -> None:
+        """Adds a tuple for each item to the table; an item for which `encode` raises InvalidItem is rejected."""
+        rows = self.out.tables.get(table) or TableRows()
+        data, offsets = rows.data, rows.offsets
+        before = len(offsets)
+        for item in items:
+            try:
+                row = encode(item)
+            except InvalidItem as error:
+                self.reject(error.reason)
+            else:
+                offsets.append(len(data))
+                data += row
+        self.out.items += len(offsets) - before
+        if offsets:
+            self.out.tables[table] = rows
+
+    def define(self, table: str, id_: bytes, values: tuple[object, ...]) -> None:
+        self.out.definitions.setdefault(table, {})[UUID(bytes=id_)] = values
+
+    def reject(self, reason: str, count: int = 1) -> None:
+        """Counts items that cannot be stored."""
+        self.out.items += count
+        self.out.rejected += count
+        self.out.reasons[reason] += count
+
+    def text(self, value: str, column: str) -> bytes:
+        """A text field; NUL is replaced."""
+        data = value.encode()
+        if 0 in data:
+            data = clean_text(value, column, self.replaced).encode()
+        return _length(len(data)) + data
+
+    def optional_text(self, value: str, column: str) -> bytes:
+        """A text field, NULL when empty."""
+        return self.text(value, column) if value else copy_format.NULL
+
+    def attributes(self, pairs: Sequence[KeyValue], column: str) -> tuple[dict[str, Any], bytes, bytes | None]:
+        """An attribute list as (JSON object, jsonb field, protobuf encoding or None where jsonb is exact).
+
+        Raises:
+            InvalidItem: a value is nested too deep.
+        """
+        fields, exact = json_object(pairs)
+        text, clean = json_text(fields, column, self.replaced)
+        raw = None if exact and clean else raw_pairs(pairs)
+        return fields, _jsonb_head(len(text) + 1, 1) + text, raw
+
+
+def optional_bytes(value: bytes | None) -> bytes:
+    return copy_format.NULL if value is None else copy_format.bytea(value)
+
+
+def optional_count(value: int) -> bytes:
+    """An int8 field, NULL for 0."""
+    return copy_format.int8(value) if value else copy_format.NULL
+
+
+def optional_numeric(value: int | None) -> bytes:
+    return copy_format.NULL if value is None else copy_format.numeric(value)
+
+
+def optional_time(unix_nano: int) -> bytes:
+    """Two fields: timestamptz to the microsecond and int2 with the nanoseconds beyond; both NULL for 0."""
+    if not unix_nano:
+        return copy_format.NULL + copy_format.NULL
+    us, ns = divmod(unix_nano, 1000)
+    return copy_format.timestamptz(us) + copy_format.int2(ns)

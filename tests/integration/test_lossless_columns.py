@@ -1,0 +1,84 @@
+"""The columns the encoders write are the columns the tables have."""
+
+from __future__ import annotations
+
+import asyncpg
+import pytest
+
+from ares_otel.model.batch import Batch
+from ares_otel.storage.partitions import read_windows
+from ares_otel.storage.rows.columns import COPY_COLUMNS
+from ares_otel.storage.rows.encode import encode_batch
+from ares_otel.storage.rows.encoded import DISTRIBUTIONS, LOGS, PARTITIONED, SAMPLES, SPANS
+from tests.support.otlp_samples import batch_of, logs_request, metrics_request, trace_request
+from tests.support.rows_store import store
+
+_TYPES = {
+    "uuid": "trace_id resource_id scope_id series_id",
+    "bytea": "span_id parent_span_id attributes_raw events_raw links_raw body_raw point_raw",
+    "text": "service_name operation_name kind status status_message trace_state log_level severity_text message "
+    "source_file event_name",
+    "jsonb": "attributes events links metadata body exemplars",
+    "timestamp with time zone": "received_at start_time timestamp observed_timestamp",
+    "smallint": "start_ns timestamp_ns observed_ns",
+    "integer": "tenant_id status_code severity_number source_line scale positive_offset negative_offset",
+    "bigint": "duration_ns flags dropped_attributes_count dropped_events_count dropped_links_count value_int count "
+    "zero_count",
+    "double precision": "duration_ms value sum min max zero_threshold",
+    "numeric(20,0)": "original_time_unix_nano original_end_unix_nano",
+    "bigint[]": "bucket_counts positive_counts negative_counts",
+    "double precision[]": "explicit_bounds quantiles quantile_values",
+}
+ENCODED_AS = {column: kind for kind, columns in _TYPES.items() for column in columns.split()}
+"""The type each column's bytes are made for."""
+
+
+@pytest.mark.parametrize("table", PARTITIONED)
+async def test_every_encoded_column_exists_with_the_type_its_bytes_are_made_for(database_url: str, table: str) -> None:
+    connection = await asyncpg.connect(database_url)
+    rows = await connection.fetch(
+        "SELECT attname AS name, format_type(atttypid, atttypmod) AS type FROM pg_attribute "
+        "WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped",
+        table,
+    )
+    await connection.close()
+    existing = {row["name"]: row["type"] for row in rows}
+    assert {column: existing.get(column) for column in COPY_COLUMNS[table]} == {
+        column: ENCODED_AS[column] for column in COPY_COLUMNS[table]
+    }
+    assert set(existing) - set(COPY_COLUMNS[table]) <= {"id"}
+
+
+@pytest.mark.parametrize("table", PARTITIONED)
+async def test_every_column_that_must_have_a_value_is_encoded(database_url: str, table: str) -> None:
+    connection = await asyncpg.connect(database_url)
+    needed = await connection.fetch(
+        "SELECT attname FROM pg_attribute "
+        "WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped AND attnotnull AND NOT atthasdef",
+        table,
+    )
+    await connection.close()
+    assert {row["attname"] for row in needed} <= set(COPY_COLUMNS[table])
+
+
+@pytest.mark.parametrize(
+    ("batch", "tables"),
+    [
+        (batch_of(trace_request(spans=5)), {SPANS: 5}),
+        (batch_of(logs_request(records=4)), {LOGS: 4}),
+        (batch_of(metrics_request()), {SAMPLES: 5, DISTRIBUTIONS: 3}),
+    ],
+    ids=["traces", "logs", "metrics"],
+)
+async def test_offsets_mark_rows_that_can_be_stored_one_by_one(
+    database_url: str, batch: Batch, tables: dict[str, int]
+) -> None:
+    connection = await asyncpg.connect(database_url)
+    encoded = encode_batch(batch, await read_windows(connection))
+    assert {table: rows.count for table, rows in encoded.tables.items()} == tables
+    for rows in encoded.tables.values():
+        rows.data = rows.data[rows.offsets[1] :]  # all but the first
+    await store(connection, encoded)
+    for table, count in tables.items():
+        assert await connection.fetchval(f"SELECT count(*) FROM {table}") == count - 1
+    await connection.close()
