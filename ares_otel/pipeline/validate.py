@@ -153,7 +153,7 @@ class _Check:
 
     def _warn_unused(self) -> None:
         for kind in Kind:
-            for name in self.declared[kind.value] - self.used[kind.value]:
+            for name in self.specs[kind.value].keys() - self.used[kind.value]:
                 path: Path = (kind.value, name)
                 reason = "service.extensions does not name it" if kind is Kind.EXTENSION else "no pipeline uses it"
                 text = f"{dotted(path)}: {reason}, so it is not started."
