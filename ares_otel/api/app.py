@@ -1,0 +1,67 @@
+"""The API as one ASGI application."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import asyncpg
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from prometheus_client import CollectorRegistry
+
+from ares_otel.api import problems
+from ares_otel.api.envelope import Envelope
+from ares_otel.api.openapi import build_document
+from ares_otel.api.routers.meta import ReadyCheck, meta_router
+from ares_otel.api.routers.observability import observability_router
+from ares_otel.api.swagger import swagger_router
+from ares_otel.model.clock import SYSTEM_CLOCK, Clock
+
+_DESCRIPTION = """Logs, metrics and traces of every service that sends OTLP here.
+
+Every error is `application/problem+json` (RFC 9457). Lists page by cursor: give `next` back as `cursor`.
+Times are RFC 3339 in UTC, ids lower-case hex."""
+
+
+def create_app(
+    pool: asyncpg.Pool,
+    *,
+    version: str,
+    registry: CollectorRegistry,
+    ready: ReadyCheck,
+    clock: Clock = SYSTEM_CLOCK,
+) -> FastAPI:
+    """The REST API, Swagger UI, `/healthz`, `/readyz` and `/metrics`.
+
+    Args:
+        pool: connections for reads. The caller opens and closes it, and gives it a `statement_timeout`: a statement
+            that the server stops is answered with 503 and the advice to narrow the time range.
+        version: of Ares, for the OpenAPI document.
+        registry: what `/metrics` shows.
+        ready: gives the reasons why Ares cannot serve now, as sentences; an empty list when it can.
+    """
+    app = FastAPI(
+        title="Ares OTel",
+        version=version,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=_operation_id,
+    )
+    app.include_router(observability_router(pool, clock))
+    app.include_router(meta_router(registry, ready))
+    app.include_router(swagger_router())
+    problems.install(app)
+    app.add_middleware(Envelope)
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = build_document(app, _DESCRIPTION)
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]
+    return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name

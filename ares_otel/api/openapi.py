@@ -1,0 +1,81 @@
+"""The OpenAPI document: what FastAPI finds, with the errors in the shape that they have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from ares_otel.api.models import FieldProblem, Problem
+from ares_otel.api.problems import (
+    DATABASE_UNAVAILABLE,
+    INTERNAL_ERROR,
+    INVALID_PARAMETERS,
+    MEDIA_TYPE,
+    NOT_READY,
+    QUERY_TOO_SLOW,
+    TRACE_NOT_FOUND,
+    Kind,
+)
+from ares_otel.query.reader import DatabaseUnavailable, QueryTooSlow
+
+_PREFIX = "/api/v1/observability"
+_DETAILS = {
+    INVALID_PARAMETERS: "limit: The value must be a whole number from 1 to 1000.",
+    TRACE_NOT_FOUND: "No span and no log record has the trace id 4bf92f3577b34da6a3ce929d0e0e4736.",
+    INTERNAL_ERROR: "The request could not be answered; Ares's log has the reason.",
+    DATABASE_UNAVAILABLE: DatabaseUnavailable().message,
+    QUERY_TOO_SLOW: QueryTooSlow().message,
+    NOT_READY: "The database does not answer.",
+}
+
+
+def build_document(app: FastAPI, description: str) -> dict[str, Any]:
+    """The document of the application's routes."""
+    document = get_openapi(title=app.title, version=app.version, description=description, routes=app.routes)
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    for model in (Problem, FieldProblem):
+        schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+        schema.pop("$defs", None)
+        schemas[model.__name__] = schema
+    for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's own shape of a 422, which nobody gets here
+        schemas.pop(name, None)
+    for path, item in document["paths"].items():
+        item["get"]["responses"].update(_error_responses(_kinds(path)))
+    return document
+
+
+def _kinds(path: str) -> list[Kind]:
+    kinds = [INTERNAL_ERROR]
+    if path.startswith(_PREFIX):
+        kinds += [INVALID_PARAMETERS, DATABASE_UNAVAILABLE, QUERY_TOO_SLOW]
+    if path.startswith(f"{_PREFIX}/trace/"):
+        kinds.append(TRACE_NOT_FOUND)
+    if path == "/readyz":
+        kinds.append(NOT_READY)
+    return kinds
+
+
+def _error_responses(kinds: list[Kind]) -> dict[str, Any]:
+    responses: dict[str, Any] = {}
+    for kind in sorted(kinds, key=lambda kind: kind.status):
+        wrong = [{"field": "limit", "message": "The value must be a whole number from 1 to 1000."}]
+        value = {
+            "type": kind.type,
+            "title": kind.title,
+            "status": kind.status,
+            "detail": _DETAILS[kind],
+            "errors": wrong if kind is INVALID_PARAMETERS else [],
+        }
+        response = responses.setdefault(
+            str(kind.status),
+            {
+                "description": kind.title,
+                "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": {}}},
+            },
+        )
+        response["content"][MEDIA_TYPE]["examples"][kind.slug] = {"summary": kind.title, "value": value}
+        titles = [example["summary"] for example in response["content"][MEDIA_TYPE]["examples"].values()]
+        response["description"] = "; ".join(titles)
+    return responses

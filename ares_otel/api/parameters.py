@@ -1,0 +1,163 @@
+"""Query parameters: what each accepts, in one place. Unknown and repeated ones are errors, so that a typo is not an
+answer to another question."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import Path, Request
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from ares_otel.api.problems import FieldError, InvalidParameters
+from ares_otel.query.instant import Instant
+from ares_otel.query.logs import LEVELS
+from ares_otel.query.traces import parse_trace_id
+
+MAX_LIMIT = 1000
+MAX_HOURS = 8760
+"""A year."""
+MAX_TEXT = 1000
+_NUMBER = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
+_WHOLE = re.compile(r"\d{1,9}", re.ASCII)
+
+
+def _reader(parse: Callable[[str], Any]) -> PlainValidator:
+    """A parser of text as a validator; the sentence of its ValueError becomes the error's message."""
+
+    def validate(value: Any) -> Any:
+        try:
+            return parse(str(value))
+        except ValueError as error:
+            raise PydanticCustomError("parameter", "{message}", {"message": f"The value {error}."}) from None
+
+    return PlainValidator(validate)
+
+
+def _limit(text: str) -> int:
+    if not _WHOLE.fullmatch(text) or not 1 <= int(text) <= MAX_LIMIT:
+        raise ValueError(f"must be a whole number from 1 to {MAX_LIMIT}")
+    return int(text)
+
+
+def _hours(text: str) -> float:
+    if not _NUMBER.fullmatch(text) or not 0 < float(text) <= MAX_HOURS:
+        raise ValueError(f"must be a number of hours above 0 and at most {MAX_HOURS}, for example 0.5")
+    return float(text)
+
+
+def _level(text: str) -> str:
+    if text.upper() not in LEVELS:
+        raise ValueError(f"must be one of {', '.join(LEVELS)}, in letters of either case")
+    return text.upper()
+
+
+def _text(text: str) -> str:
+    if not 1 <= len(text) <= MAX_TEXT:
+        raise ValueError(f"must have 1 to {MAX_TEXT} characters; leave the parameter out to not filter by it")
+    if "\0" in text:
+        raise ValueError("must not contain the character NUL, which no stored text has")
+    return text
+
+
+def _cursor(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", text):
+        raise ValueError("must be the `next` of an earlier page of this list, unchanged")
+    return text
+
+
+_TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+_TIME_SCHEMA = {"type": "string", "format": "date-time", "examples": ["2026-01-31T12:00:00Z"]}
+_TEXT_SCHEMA = {"type": "string", "minLength": 1, "maxLength": MAX_TEXT}
+_TRACE_SCHEMA = {"type": "string", "minLength": 16, "maxLength": 36, "examples": [_TRACE]}
+
+Text = Annotated[str | None, _reader(_text), WithJsonSchema({**_TEXT_SCHEMA, "examples": ["checkout"]})]
+Service = Annotated[str | None, _reader(_text), WithJsonSchema({**_TEXT_SCHEMA, "examples": ["orders"]})]
+Metric = Annotated[
+    str | None, _reader(_text), WithJsonSchema({**_TEXT_SCHEMA, "examples": ["http.server.request.duration"]})
+]
+Level = Annotated[
+    str | None, _reader(_level), WithJsonSchema({"type": "string", "enum": list(LEVELS), "examples": ["ERROR"]})
+]
+Time = Annotated[Instant | None, _reader(Instant.parse), WithJsonSchema(_TIME_SCHEMA)]
+Limit = Annotated[
+    int, _reader(_limit), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": 100})
+]
+Hours = Annotated[
+    float | None,
+    _reader(_hours),
+    WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": MAX_HOURS, "default": 1}),
+]
+CursorText = Annotated[str | None, _reader(_cursor), WithJsonSchema({"type": "string", "maxLength": 100})]
+TraceFilter = Annotated[UUID | None, _reader(parse_trace_id), WithJsonSchema(_TRACE_SCHEMA)]
+TraceId = Annotated[
+    UUID,
+    _reader(parse_trace_id),
+    WithJsonSchema(_TRACE_SCHEMA),
+    Path(description="Trace id: 32 hex digits of either case, with or without dashes; one of 64 bits may have 16."),
+]
+
+_SERVICE_TEXT = "Exact name of the service. Stored names hold 255 characters, so the rest does not count."
+_LIMIT_TEXT = f"Rows a page, 1 to {MAX_LIMIT}. A page of very large rows ends earlier; `next` tells."
+_CURSOR_TEXT = "`next` of the page before, with the same filters."
+
+
+class NoParameters(BaseModel):
+    """An endpoint without query parameters."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class LogParameters(NoParameters):
+    """Query of `logs`."""
+
+    service: Service = Field(None, description=_SERVICE_TEXT)
+    level: Level = Field(
+        None, description="Exactly this level: DEBUG, INFO, WARN or ERROR. TRACE is stored as DEBUG, FATAL as ERROR."
+    )
+    trace_id: TraceFilter = Field(None, description="Records of this trace.")
+    q: Text = Field(None, description="Part of the message, letters of either case. No character is special.")
+    start: Time = Field(None, alias="from", description="At or after this time (RFC 3339 with an offset).")
+    end: Time = Field(None, alias="to", description="Before this time (RFC 3339 with an offset).")
+    limit: Limit = Field(100, description=_LIMIT_TEXT)
+    cursor: CursorText = Field(None, description=_CURSOR_TEXT)
+
+
+class MetricParameters(NoParameters):
+    """Query of `metrics`."""
+
+    service: Service = Field(None, description=_SERVICE_TEXT)
+    metric: Metric = Field(None, description="Exact name of the metric.")
+    hours: Hours = Field(
+        None, description="Points of the last hours, 1 when neither `from` nor `to` is given. Not with `from` or `to`."
+    )
+    start: Time = Field(None, alias="from", description="At or after this time. With `to` alone: one hour before `to`.")
+    end: Time = Field(None, alias="to", description="Before this time.")
+    limit: Limit = Field(100, description=_LIMIT_TEXT)
+    cursor: CursorText = Field(None, description=_CURSOR_TEXT)
+
+
+class PerformanceParameters(NoParameters):
+    """Query of `performance`."""
+
+    service: Service = Field(None, description=_SERVICE_TEXT)
+
+
+async def each_once(request: Request) -> None:
+    """Raises InvalidParameters where a query parameter is given twice."""
+    counts = Counter(name for name, _ in request.query_params.multi_items())
+    repeated = [name for name, count in counts.items() if count > 1]
+    if repeated:
+        raise InvalidParameters(
+            *(FieldError(name[:100], "The parameter is given more than once; give it once.") for name in repeated[:20])
+        )
+
+
+def check_order(start: Instant | None, end: Instant | None) -> None:
+    """Raises InvalidParameters for a window that ends before it starts."""
+    if start is not None and end is not None and start > end:
+        raise InvalidParameters(FieldError("from", "The time is after `to`; exchange the two."))

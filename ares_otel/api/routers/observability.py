@@ -1,0 +1,124 @@
+"""What was observed: logs, metrics, health, performance, traces."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+import asyncpg
+from fastapi import APIRouter, Depends, Query, Response
+
+from ares_otel.api import examples, models
+from ares_otel.api.parameters import (
+    LogParameters,
+    MetricParameters,
+    NoParameters,
+    PerformanceParameters,
+    TraceId,
+    check_order,
+    each_once,
+)
+from ares_otel.api.problems import TRACE_NOT_FOUND, FieldError, InvalidParameters, problem
+from ares_otel.api.rendering import (
+    json_response,
+    render_health,
+    render_log,
+    render_metric,
+    render_operation,
+    render_trace,
+)
+from ares_otel.model.clock import Clock
+from ares_otel.query.cursor import Cursor
+from ares_otel.query.instant import Instant
+from ares_otel.query.logs import LogFilter, find_logs
+from ares_otel.query.metrics import MetricFilter, find_metrics
+from ares_otel.query.services import service_performance, system_health
+from ares_otel.query.traces import Trace, find_trace
+
+DEFAULT_HOURS = 1.0
+
+
+def observability_router(pool: asyncpg.Pool, clock: Clock) -> APIRouter:
+    """The endpoints under `/api/v1/observability`."""
+    router = APIRouter(prefix="/api/v1/observability", tags=["observability"], dependencies=[Depends(each_once)])
+
+    @router.get("/logs", summary="Log records, newest first", responses=_ok(models.LogPage, examples.LOGS))
+    async def logs(query: Annotated[LogParameters, Query()]) -> Response:
+        """Rows of `service_logs` for which all filters hold, page by page."""
+        check_order(query.start, query.end)
+        wanted = LogFilter(query.service, query.level, query.trace_id, query.q, query.start, query.end)
+        page = await find_logs(pool, wanted, limit=query.limit, after=_cursor(query.cursor, "logs"))
+        return json_response({"logs": [render_log(row) for row in page.rows], "next": page.next and page.next.encode()})
+
+    @router.get(
+        "/metrics", summary="Metric data points, newest first", responses=_ok(models.MetricPage, examples.METRICS)
+    )
+    async def metrics(query: Annotated[MetricParameters, Query()]) -> Response:
+        """Rows of `service_metrics` for which all filters hold, page by page. Of distributions (histograms, summaries)
+        `metric_value` is the mean of the point."""
+        check_order(query.start, query.end)
+        wanted = MetricFilter(_window_start(query, clock), query.end, query.service, query.metric)
+        page = await find_metrics(pool, wanted, limit=query.limit, after=_cursor(query.cursor, "metrics"))
+        return json_response(
+            {"metrics": [render_metric(row) for row in page.rows], "next": page.next and page.next.encode()}
+        )
+
+    @router.get("/health", summary="Which services are well", responses=_ok(models.Health, examples.HEALTH))
+    async def health(_: Annotated[NoParameters, Query()]) -> Response:
+        """Rows of `v_system_health`, by name."""
+        listing = await system_health(pool)
+        return json_response({"services": [render_health(row) for row in listing.rows], "truncated": listing.truncated})
+
+    @router.get(
+        "/performance",
+        summary="How fast each operation is",
+        responses=_ok(models.Performance, examples.PERFORMANCE),
+    )
+    async def performance(query: Annotated[PerformanceParameters, Query()]) -> Response:
+        """Rows of `v_service_performance` (spans of the last hour), by service, most calls first."""
+        listing = await service_performance(pool, query.service)
+        return json_response(
+            {"operations": [render_operation(row) for row in listing.rows], "truncated": listing.truncated}
+        )
+
+    @router.get("/trace/{trace_id}", summary="One trace with its logs", responses=_ok(models.Trace, examples.TRACE))
+    async def trace(trace_id: TraceId, _: Annotated[NoParameters, Query()]) -> Response:
+        """The spans of a trace in tree order, its logs, and what they say together. A trace that has only logs, or only
+        spans, is a trace as well; an id that neither has is 404."""
+        found = await find_trace(pool, trace_id)
+        if found is None:
+            return problem(TRACE_NOT_FOUND, f"No span and no log record has the trace id {trace_id.hex}.")
+        # A large trace takes longer than the event loop may stand still.
+        return await asyncio.to_thread(_trace_response, found)
+
+    return router
+
+
+def _trace_response(trace: Trace) -> Response:
+    return json_response(render_trace(trace))
+
+
+def _ok(model: type[object], example: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
+    return {200: {"model": model, "content": {"application/json": {"example": example}}}}
+
+
+def _cursor(text: str | None, of: str) -> Cursor | None:
+    if text is None:
+        return None
+    try:
+        return Cursor.decode(text, of)
+    except ValueError as error:
+        raise InvalidParameters(FieldError("cursor", f"The value {error}.")) from None
+
+
+def _window_start(query: MetricParameters, clock: Clock) -> Instant:
+    """`from`; else `hours` before now; else an hour before `to`, or before now."""
+    if query.hours is not None and (query.start is not None or query.end is not None):
+        raise InvalidParameters(FieldError("hours", "Give either `hours`, or `from` and `to`, not both."))
+    if query.start is not None:
+        return query.start
+    end = query.end if query.end is not None else Instant.from_ns(clock.time_ns())
+    try:
+        return end.minus_hours(DEFAULT_HOURS if query.hours is None else query.hours)
+    except OverflowError:
+        raise InvalidParameters(FieldError("to", "The time is too long ago; give a later one.")) from None
