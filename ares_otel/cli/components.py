@@ -1,0 +1,22 @@
+"""Every component that a configuration file can name. To add one: write it, and add its factory here."""
+
+from __future__ import annotations
+
+from ares_otel.exporters import debug, otlp, otlphttp
+from ares_otel.exporters.postgres import exporter as postgres
+from ares_otel.pipeline.component import Factory
+from ares_otel.processors import attributes, filter, probabilistic_sampler, redaction, resource
+from ares_otel.receivers.otlp import factory as otlp_receiver
+
+COMPONENTS: tuple[Factory, ...] = (
+    otlp_receiver.FACTORY,
+    attributes.FACTORY,
+    filter.FACTORY,
+    probabilistic_sampler.FACTORY,
+    redaction.FACTORY,
+    resource.FACTORY,
+    debug.FACTORY,
+    otlp.FACTORY,
+    otlphttp.FACTORY,
+    postgres.FACTORY,
+)

@@ -1,0 +1,53 @@
+"""What a person sees: doors on standard output for programs, everything else on standard error."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
+_WIDTH = 400
+"""Characters of one line: a sender's text in an error message must not fill the terminal."""
+
+
+def progress(line: str) -> None:
+    """One line about a step that takes a while."""
+    print(f"ares-otel: {printable(line)}", file=sys.stderr, flush=True)  # noqa: T201 - this is the console
+
+
+def error(message: str) -> None:
+    """Why a command ended without success, a line for each thing that is wrong."""
+    for line in message.splitlines():
+        print(f"ares-otel: {printable(line)}", file=sys.stderr, flush=True)  # noqa: T201 - this is the console
+
+
+def door(name: str, url: str) -> None:
+    """One door, as `NAME URL`, for programs that read standard output."""
+    print(f"{name} {url}", flush=True)  # noqa: T201 - this is the console
+
+
+def ready() -> None:
+    """All doors are open."""
+    print("ready", flush=True)  # noqa: T201 - this is the console
+
+
+def printable(text: str) -> str:
+    """The text without control characters: telemetry and error messages may hold anything."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+class _Formatter(logging.Formatter):
+    """One line a record, and the traceback below it when there is one."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return printable(super().formatMessage(record))[:_WIDTH]
+
+
+def log_to_stderr(level: str) -> None:
+    """Sends the log lines of Ares to standard error. `level`: debug, info, warn or error."""
+    logger = logging.getLogger("ares_otel")
+    logger.setLevel(LEVELS[level])
+    logger.propagate = False
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logger.handlers = [handler]

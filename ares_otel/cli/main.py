@@ -1,0 +1,196 @@
+"""The command `ares-otel`: parses options and calls the command's own file."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ares_otel import __version__
+from ares_otel.cli import console
+from ares_otel.cli.bench.command import bench
+from ares_otel.cli.options import UpOptions
+from ares_otel.model.errors import StartError
+from ares_otel.storage.assets import asset
+from ares_otel.storage.data_dir import default_data_dir
+
+app = typer.Typer(
+    name="ares-otel",
+    help="OpenTelemetry in, plain PostgreSQL tables out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.add_typer(bench, name="bench")
+
+DataDir = Annotated[
+    Path,
+    typer.Option(
+        envvar="ARES_OTEL_DATA_DIR",
+        default_factory=default_data_dir,
+        show_default="~/.local/share/ares-otel, as root /var/lib/ares-otel",
+        help="Where the embedded PostgreSQL keeps its data.",
+    ),
+]
+DatabaseUrl = Annotated[
+    str | None,
+    typer.Option(
+        envvar="ARES_OTEL_DATABASE_URL",
+        show_default="the embedded server",
+        help="A PostgreSQL 15 or newer to use instead of the embedded one: postgresql://user:password@host:port/database",
+    ),
+]
+Config = Annotated[
+    Path,
+    typer.Option(
+        envvar="ARES_OTEL_CONFIG",
+        default_factory=lambda: asset("collector/ares.yaml"),
+        show_default="the packaged collector/ares.yaml",
+        help="Pipeline configuration, in the OpenTelemetry Collector's YAML shape.",
+    ),
+]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ares-otel {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None: ...
+
+
+@app.command()
+def up(
+    context: typer.Context,
+    data_dir: DataDir,
+    config: Config,
+    database_url: DatabaseUrl = None,
+    host: Annotated[str, typer.Option(envvar="ARES_OTEL_HOST", help="Address that all doors listen on.")] = "127.0.0.1",
+    http_port: Annotated[
+        int, typer.Option(envvar="ARES_OTEL_HTTP_PORT", min=0, max=65535, help="REST API; 0 takes any free port.")
+    ] = 8080,
+    otlp_grpc_port: Annotated[
+        int, typer.Option(envvar="ARES_OTEL_OTLP_GRPC_PORT", min=0, max=65535, help="OTLP/gRPC; 0 takes any free port.")
+    ] = 4317,
+    otlp_http_port: Annotated[
+        int, typer.Option(envvar="ARES_OTEL_OTLP_HTTP_PORT", min=0, max=65535, help="OTLP/HTTP; 0 takes any free port.")
+    ] = 4318,
+    jaeger_grpc_port: Annotated[
+        int | None, typer.Option(envvar="ARES_OTEL_JAEGER_GRPC_PORT", min=0, max=65535, hidden=True)
+    ] = None,
+    allow_unauthenticated: Annotated[
+        bool,
+        typer.Option(
+            envvar="ARES_OTEL_ALLOW_UNAUTHENTICATED",
+            help="Allow --host and receivers to listen on more than loopback, although nobody has to log in.",
+        ),
+    ] = False,
+    allowed_hosts: Annotated[
+        str,
+        typer.Option(
+            envvar="ARES_OTEL_ALLOWED_HOSTS",
+            help="Names, separated by commas, that clients may use for this machine in the Host header, "
+            "besides its own name, localhost and addresses.",
+        ),
+    ] = "",
+    admission_limit_mib: Annotated[
+        int,
+        typer.Option(
+            envvar="ARES_OTEL_ADMISSION_LIMIT_MIB",
+            min=32,
+            max=65536,
+            help="MiB of requests that may be in memory at once; more are refused with a delay.",
+        ),
+    ] = 256,
+    demo: Annotated[
+        bool, typer.Option("--demo", envvar="ARES_OTEL_DEMO", help="Also run a small shop that sends real traffic.")
+    ] = False,
+) -> None:
+    """Start Ares: database, receivers and API, until Ctrl-C."""
+    if jaeger_grpc_port is not None:
+        console.progress("--jaeger-grpc-port is ignored: this version has no Jaeger door yet.")
+    options = UpOptions(
+        data_dir=data_dir,
+        config=config,
+        database_url=database_url or None,
+        host=host,
+        http_port=http_port,
+        otlp_grpc_port=otlp_grpc_port,
+        otlp_http_port=otlp_http_port,
+        allow_unauthenticated=allow_unauthenticated,
+        allowed_hosts=tuple(name.strip() for name in allowed_hosts.split(",") if name.strip()),
+        admission_limit_mib=admission_limit_mib,
+        demo=demo,
+        given=_given(context),
+    )
+    from ares_otel.cli.up import run_up  # imports the whole house: only this command needs it
+
+    raise typer.Exit(asyncio.run(run_up(options)))
+
+
+@app.command(name="demo")
+def demo_command(
+    otlp_grpc: Annotated[str, typer.Option(help="OTLP/gRPC endpoint to send to.")] = "http://127.0.0.1:4317",
+    otlp_http: Annotated[str, typer.Option(help="OTLP/HTTP endpoint to send to.")] = "http://127.0.0.1:4318",
+) -> None:
+    """Run the demo shop alone, against a running Ares or any other OTLP endpoint."""
+    from ares_otel.cli.demo import run_demo
+
+    raise typer.Exit(asyncio.run(run_demo(otlp_grpc, otlp_http)))
+
+
+@app.command()
+def migrate(
+    data_dir: DataDir,
+    database_url: DatabaseUrl = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which migrations would be applied.")] = False,
+    status: Annotated[
+        bool, typer.Option("--status", help="Only list all migrations and when they were applied.")
+    ] = False,
+) -> None:
+    """Bring the tables up to date, and end. `up` does the same when it starts."""
+    from ares_otel.cli.migrate import run_migrate
+
+    raise typer.Exit(asyncio.run(run_migrate(data_dir, database_url or None, dry_run=dry_run, status=status)))
+
+
+@app.command()
+def validate(config: Config) -> None:
+    """Check a pipeline configuration without starting anything."""
+    from ares_otel.cli.validate import validate as check
+
+    raise typer.Exit(check(config))
+
+
+def _given(context: typer.Context) -> frozenset[str]:
+    """Names of the options that were set on the command line or by a variable."""
+    return frozenset(
+        name
+        for name in context.params
+        if (source := context.get_parameter_source(name)) is not None and source.name in ("COMMANDLINE", "ENVIRONMENT")
+    )
+
+
+def run() -> None:
+    """Entry point of the console script: errors that a person can mend are one line, without a traceback."""
+    try:
+        app()
+    except StartError as error:
+        console.error(error.message)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    run()

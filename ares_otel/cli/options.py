@@ -1,0 +1,55 @@
+"""What `ares-otel up` was asked for, and how it reaches the pipeline configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ares_otel.model.errors import StartError
+from ares_otel.pipeline.config import PipelineConfig
+
+# Options that the pipeline configuration reads, as `${env:NAME}`.
+PIPELINE_VARIABLES = {
+    "host": "ARES_OTEL_HOST",
+    "otlp_grpc_port": "ARES_OTEL_OTLP_GRPC_PORT",
+    "otlp_http_port": "ARES_OTEL_OTLP_HTTP_PORT",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class UpOptions:
+    """The options of `ares-otel up`; every one also reads `ARES_OTEL_<NAME>`."""
+
+    data_dir: Path
+    config: Path
+    database_url: str | None = None
+    host: str = "127.0.0.1"
+    http_port: int = 8080
+    otlp_grpc_port: int = 4317
+    otlp_http_port: int = 4318
+    allow_unauthenticated: bool = False
+    allowed_hosts: tuple[str, ...] = ()
+    admission_limit_mib: int = 256
+    demo: bool = False
+    given: frozenset[str] = field(default_factory=frozenset)
+    """Names of the options that somebody set, by flag or by variable."""
+
+    def environ(self, base: Mapping[str, str]) -> dict[str, str]:
+        """The variables for `${env:…}`: the process's, with the options on top."""
+        return {**base, **{variable: str(getattr(self, name)) for name, variable in PIPELINE_VARIABLES.items()}}
+
+    def check_used(self, config: PipelineConfig) -> None:
+        """An option that the configuration file does not read would do nothing: that is an error.
+
+        Raises:
+            StartError: naming the option and what to write into the file. `--host` also binds the API, so it always
+                does something.
+        """
+        for name, variable in PIPELINE_VARIABLES.items():
+            if name != "host" and name in self.given and variable not in config.used_variables:
+                flag = "--" + name.replace("_", "-")
+                raise StartError(
+                    f"{flag} has no effect: {self.config} does not use ${{env:{variable}}}. "
+                    f"Leave the option out, or write ${{env:{variable}}} into the receiver's endpoint."
+                )

@@ -1,0 +1,264 @@
+"""`ares-otel up`: puts the house together, opens the doors, and takes it down again in the opposite order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import uuid
+from contextlib import AsyncExitStack
+
+import asyncpg
+
+from ares_otel import __version__
+from ares_otel.api.app import create_app, problem_body
+from ares_otel.cli import console
+from ares_otel.cli.components import COMPONENTS
+from ares_otel.cli.options import UpOptions
+from ares_otel.cli.own_telemetry import OwnTelemetry
+from ares_otel.control.heartbeats import Heartbeats
+from ares_otel.demo.queries import queries
+from ares_otel.demo.shop import DemoShop, ShopError
+from ares_otel.exporters.postgres.observer import TelemetryObserver
+from ares_otel.model.errors import StartError
+from ares_otel.pipeline.admission import Admission
+from ares_otel.pipeline.config import PipelineConfig
+from ares_otel.pipeline.graph import Parts
+from ares_otel.pipeline.host import PipelineHost
+from ares_otel.pipeline.http_door import HttpDoor
+from ares_otel.pipeline.listen import BindPolicy, check_bind
+from ares_otel.pipeline.load import load_file
+from ares_otel.pipeline.problem import ConfigError
+from ares_otel.pipeline.telemetry import Telemetry
+from ares_otel.storage.database import ServerFacts, asyncpg_kwargs, check_database
+from ares_otel.storage.embedded import EmbeddedPostgres
+from ares_otel.storage.migrate import migrate
+from ares_otel.storage.sqlstate import DATABASE_ERRORS
+from ares_otel.storage.store import Store
+
+READ_CONNECTIONS = 8
+READ_TIMEOUT_MS = 15_000
+"""A query that takes longer is ended: reads must not starve ingest."""
+
+log = logging.getLogger("ares_otel.up")
+
+
+class Ares:
+    """One running Ares. `start` opens the doors, `stop` closes them and loses nothing that was accepted."""
+
+    def __init__(self, options: UpOptions) -> None:
+        self._options = options
+        self._stack = AsyncExitStack()
+        self._host: PipelineHost | None = None
+        self._pool: asyncpg.Pool | None = None
+        self._stopping = False
+        self.doors: dict[str, str] = {}
+        """Name → URL of every open door, after `start`."""
+
+    async def start(self) -> None:
+        """Starts everything, exporters before receivers.
+
+        Raises:
+            StartError: with one clear line; what had been started is stopped by `stop`.
+        """
+        options, stack = self._options, self._stack
+        config = self._load()  # before anything is started: a mistake in the file costs no initdb
+        console.log_to_stderr(config.telemetry.logs.level)
+        policy = BindPolicy(options.allow_unauthenticated, options.allowed_hosts)
+        check_bind(options.host, policy, "--host")
+        telemetry = Telemetry()
+        admission = Admission(options.admission_limit_mib * 1024 * 1024)
+        telemetry.gauge("ares_otel_admission_limit_bytes").set(admission.limit_bytes)
+        telemetry.gauge("ares_otel_admission_used_bytes").set_function(lambda: admission.used_bytes)
+
+        embedded, url, facts = await self._database()
+        pool = self._pool = await self._read_pool(url, facts, telemetry)
+        store = Store(url, connect_options=asyncpg_kwargs(facts), observer=TelemetryObserver(telemetry))
+        stack.push_async_callback(store.stop)
+        heartbeats = Heartbeats(pool)
+        stack.push_async_callback(heartbeats.stop)
+        store.on_stored = lambda batch: heartbeats.seen(batch.services)
+        await store.start()
+        await heartbeats.start()
+
+        own = OwnTelemetry(
+            store,
+            version=__version__,
+            instance_id=str(uuid.uuid4()),
+            spans=config.telemetry.traces.level != "none",
+            logs=True,
+        )
+        stack.push_async_callback(own.stop)
+        app = create_app(pool, version=__version__, registry=telemetry.registry, ready=self._reasons_not_ready)
+        own.instrument(app)
+        api = HttpDoor(
+            "http",
+            app,
+            host=options.host,
+            port=options.http_port,
+            setting="--http-port",
+            allowed_hosts=options.allowed_hosts,
+            error_bodies=problem_body,
+            lifespan="on",
+        )
+        stack.push_async_callback(api.stop)
+        await api.start()
+
+        services = {Store: store, BindPolicy: policy}
+        self._host = PipelineHost(Parts(telemetry, admission, services=services))
+        stack.push_async_callback(self._host.stop)
+        await self._host.replace(config)
+
+        self.doors["http"] = api.url
+        for receiver in self._host.receivers.values():
+            for name, address in getattr(receiver, "doors", {}).items():
+                self.doors.setdefault(name, address if "://" in address else f"http://{address}")
+        self.doors["database"] = url
+        if embedded is not None:
+            embedded.announce({name: at for name, at in self.doors.items() if name != "database"})
+        if options.demo:
+            await self._start_demo()
+        log.info("Ares OTel %s is ready.", __version__)
+
+    async def reload(self) -> None:
+        """Reads the configuration file again and makes it run; a mistake in it leaves the old one running."""
+        assert self._host is not None
+        try:
+            await self._host.replace(self._load())
+        except StartError as error:
+            log.error("The configuration was not changed: %s", error.message)
+        else:
+            log.info("The configuration %s was read again and is in force.", self._options.config)
+
+    async def stop(self) -> None:
+        """Closes the doors, finishes what was accepted, and ends. Safe without `start` and twice."""
+        self._stopping = True
+        await self._stack.aclose()
+
+    def _load(self) -> PipelineConfig:
+        options = self._options
+        try:
+            config = load_file(options.config, COMPONENTS, options.environ(os.environ))
+        except ConfigError as error:
+            raise StartError(str(error)) from error
+        options.check_used(config)
+        for warning in config.warnings:
+            console.progress(warning.show(config.file))
+        return config
+
+    async def _database(self) -> tuple[EmbeddedPostgres | None, str, ServerFacts]:
+        embedded = None
+        url = self._options.database_url
+        if url is None:
+            embedded = EmbeddedPostgres(self._options.data_dir, progress=console.progress)
+            self._stack.push_async_callback(embedded.stop)
+            url = await embedded.start()
+        facts = await check_database(url)
+        for warning in facts.warnings:
+            console.progress(f"WARNING: {warning}")
+        connection = await asyncpg.connect(url, timeout=10, **asyncpg_kwargs(facts))
+        try:
+            await migrate(connection, progress=console.progress)
+        finally:
+            await connection.close()
+        return embedded, url, facts
+
+    async def _read_pool(self, url: str, facts: ServerFacts, telemetry: Telemetry) -> asyncpg.Pool:
+        options = asyncpg_kwargs(facts)
+        if not facts.pooled:  # a pooler refuses settings at connection time
+            options["server_settings"] = {
+                "statement_timeout": str(READ_TIMEOUT_MS),
+                "application_name": "ares-otel read",
+            }
+        pool = await asyncpg.create_pool(
+            url,
+            min_size=1,
+            max_size=READ_CONNECTIONS,
+            timeout=10,
+            command_timeout=READ_TIMEOUT_MS / 1000 + 5,
+            **options,
+        )
+        self._stack.push_async_callback(_close_pool, pool)
+        gauge = telemetry.gauge("ares_otel_pool_connections")
+        gauge.labels(pool="read", state="open").set_function(pool.get_size)
+        gauge.labels(pool="read", state="idle").set_function(pool.get_idle_size)
+        return pool
+
+    async def _reasons_not_ready(self) -> list[str]:
+        if self._stopping:
+            return ["Ares is stopping."]
+        if self._pool is None or self._host is None:
+            return ["Ares is starting."]
+        try:
+            async with asyncio.timeout(2):
+                await self._pool.fetchval("SELECT 1")
+        except DATABASE_ERRORS:
+            return ["The database does not answer."]
+        return []
+
+    async def _start_demo(self) -> None:
+        missing = [name for name in ("otlp-grpc", "otlp-http") if name not in self.doors]
+        if missing:
+            raise StartError(f"--demo sends by gRPC and by HTTP, but {self._options.config} has no {missing[0]} door.")
+        shop = DemoShop(otlp_grpc=self.doors["otlp-grpc"], otlp_http=self.doors["otlp-http"], progress=console.progress)
+        self._stack.push_async_callback(shop.stop)
+        try:
+            await shop.start()
+        except ShopError as error:
+            raise StartError(str(error)) from error
+
+
+async def run_up(options: UpOptions) -> int:
+    """Runs Ares until SIGINT or SIGTERM; SIGHUP reads the configuration file again. Returns the exit status."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    reload = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, reload.set)
+    ares = Ares(options)
+    starting = asyncio.create_task(ares.start())
+    try:
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+            for name in sorted(ares.doors, key=_door_order):
+                console.door(name, ares.doors[name])
+            console.ready()
+            if options.demo:
+                for title, command in queries(ares.doors):
+                    console.progress(f"{title}:  {command}")
+            while not stop.is_set():
+                asking = asyncio.create_task(reload.wait())
+                await asyncio.wait({asking, stopped}, return_when=asyncio.FIRST_COMPLETED)
+                asking.cancel()
+                if reload.is_set() and not stop.is_set():
+                    reload.clear()
+                    await ares.reload()
+            console.progress("stopping ...")
+        else:
+            console.progress("stopping before the start was complete ...")
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+    except StartError as error:
+        console.error(error.message)
+        return 1
+    finally:
+        await ares.stop()
+    console.progress("stopped.")
+    return 0
+
+
+def _door_order(name: str) -> int:
+    order = ("http", "otlp-grpc", "otlp-http", "jaeger-grpc")
+    return order.index(name) if name in order else len(order) + (name == "database")
+
+
+async def _close_pool(pool: asyncpg.Pool) -> None:
+    try:
+        async with asyncio.timeout(5):
+            await pool.close()
+    except TimeoutError:
+        pool.terminate()

@@ -1,0 +1,162 @@
+"""The store: OTLP batches in, rows out, partitions at hand, senders registered."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from ares_otel.control.heartbeats import Heartbeats
+from ares_otel.model.batch import Accepted, Batch
+from ares_otel.model.errors import Rejected, Retryable
+from ares_otel.model.signal import LOGS, METRICS, TRACES, Signal
+from ares_otel.storage.rows.encoded import ServiceSeen
+from ares_otel.storage.store import Store
+from tests.support.otlp_samples import logs_request, metrics_request, span, trace_request
+
+
+def batch(signal: Signal, payload: bytes) -> Batch:
+    return Batch(signal, payload, received_ns=time.time_ns(), receiver="t", transport="t")
+
+
+@pytest.fixture
+async def store(database_url: str) -> AsyncIterator[Store]:
+    store = Store(database_url)
+    await store.start()
+    yield store
+    await store.stop()
+
+
+@pytest.fixture
+async def pool(database_url: str) -> AsyncIterator[asyncpg.Pool]:
+    async with asyncpg.create_pool(database_url, min_size=1, max_size=2) as pool:
+        yield pool
+
+
+async def test_every_signal_goes_into_its_tables(store: Store, pool: asyncpg.Pool) -> None:
+    await store.consume(batch(TRACES, trace_request(spans=4).SerializeToString()))
+    await store.consume(batch(LOGS, logs_request(records=5).SerializeToString()))
+    metrics = batch(METRICS, metrics_request().SerializeToString())
+    await store.consume(metrics)
+    assert await pool.fetchval("SELECT count(*) FROM service_spans") == 4
+    assert await pool.fetchval("SELECT count(*) FROM service_logs") == 5
+    assert await pool.fetchval("SELECT count(*) FROM service_metrics") == metrics.items
+
+
+async def test_a_big_request_is_stored_whole(store: Store, pool: asyncpg.Pool) -> None:
+    accepted = await store.consume(batch(TRACES, trace_request(spans=5000).SerializeToString()))
+    assert accepted == Accepted(5000)
+    assert await pool.fetchval("SELECT count(*) FROM service_spans") == 5000
+
+
+async def test_an_invalid_item_is_counted_with_its_reason_and_its_neighbours_are_stored(
+    store: Store, pool: asyncpg.Pool
+) -> None:
+    request = trace_request(spans=[span(), span(trace_id=b"short"), span(span_id=bytes(8)), span()])
+    accepted = await store.consume(batch(TRACES, request.SerializeToString()))
+    assert (accepted.stored, accepted.rejected) == (2, 2)
+    assert "trace_id" in accepted.reason
+    assert "span_id" in accepted.reason
+    assert await pool.fetchval("SELECT count(*) FROM service_spans") == 2
+
+
+async def test_a_request_of_nothing_but_invalid_items_is_answered_without_a_transaction(store: Store) -> None:
+    accepted = await store.consume(batch(TRACES, trace_request(spans=[span(trace_id=b"")]).SerializeToString()))
+    assert (accepted.stored, accepted.rejected) == (0, 1)
+
+
+async def test_a_body_that_is_no_message_is_rejected(store: Store) -> None:
+    with pytest.raises(Rejected):
+        await store.consume(batch(TRACES, b"\xff\xff\xff"))
+
+
+async def test_a_span_from_another_age_is_filed_under_its_receive_time(store: Store, pool: asyncpg.Pool) -> None:
+    request = trace_request(spans=[span(start_time_unix_nano=2**63, end_time_unix_nano=2**63 + 1_000_000)])
+    await store.consume(batch(TRACES, request.SerializeToString()))
+    row = await pool.fetchrow("SELECT * FROM service_spans WHERE start_time > now() - interval '1 minute'")
+    assert row["original_time_unix_nano"] == 2**63
+    assert row["duration_ms"] == 1.0
+
+
+async def test_before_it_has_started_everything_is_retryable(database_url: str) -> None:
+    store = Store(database_url)
+    with pytest.raises(Retryable):
+        await store.consume(batch(TRACES, trace_request().SerializeToString()))
+    await store.stop()
+    await store.stop()
+
+
+async def test_the_store_makes_its_partitions_when_it_starts(empty_database_url: str) -> None:
+    from ares_otel.storage.migrate import migrate
+
+    connection = await asyncpg.connect(empty_database_url)
+    await migrate(connection)
+    store = Store(empty_database_url)
+    await store.start()
+    await store.consume(batch(TRACES, trace_request(spans=1).SerializeToString()))
+    assert await connection.fetchval("SELECT count(*) FROM service_spans") == 1
+    await store.stop()
+    await connection.close()
+
+
+async def test_retention_by_hand_does_not_lose_late_rows(store: Store, pool: asyncpg.Pool) -> None:
+    """A partition that somebody drops makes its rows retryable, and the retry files them under the receive time."""
+    day = await pool.fetchval("SELECT to_char(now() AT TIME ZONE 'UTC' - interval '2 days', 'YYYYMMDD')")
+    await pool.execute(f"DROP TABLE service_spans_{day}")
+    start = time.time_ns() - 2 * 86_400 * 10**9
+    late = trace_request(spans=[span(start_time_unix_nano=start, end_time_unix_nano=start)]).SerializeToString()
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                await store.consume(batch(TRACES, late))
+                break
+            except Retryable:
+                await asyncio.sleep(0)
+    assert await pool.fetchval("SELECT count(*) FROM service_spans") == 1
+
+
+class TestHeartbeats:
+    async def test_a_service_that_sends_is_in_the_registry(self, store: Store, pool: asyncpg.Pool) -> None:
+        heartbeats = Heartbeats(pool)
+        await heartbeats.start()
+        store.on_stored = lambda encoded: heartbeats.seen(encoded.services)
+        await store.consume(batch(TRACES, trace_request(service="orders", spans=1).SerializeToString()))
+        await heartbeats.stop()
+        row = await pool.fetchrow("SELECT * FROM service_registry WHERE name = 'orders'")
+        assert row is not None
+        assert row["status"] == "online"
+        assert await pool.fetchval("SELECT seconds_since_heartbeat < 60 FROM v_system_health") is True
+
+    async def test_a_heartbeat_moves_the_time_keeps_the_version_and_adds_metadata(self, pool: asyncpg.Pool) -> None:
+        for seen in (ServiceSeen("a", "", "1.0", "i", "go"), ServiceSeen("a", "shop", "", "i", "")):
+            heartbeats = Heartbeats(pool)
+            await heartbeats.start()
+            heartbeats.seen([seen])
+            await heartbeats.stop()
+        row = await pool.fetchrow("SELECT * FROM service_registry")
+        assert row["version"] == "1.0"
+        assert row["metadata"] == '{"service.namespace": "shop", "telemetry.sdk.language": "go"}'
+        assert row["last_heartbeat"] > row["registered_at"]
+
+    async def test_a_service_that_keeps_sending_is_written_once_in_a_while(self, pool: asyncpg.Pool) -> None:
+        heartbeats = Heartbeats(pool)
+        await heartbeats.start()
+        for _ in range(1000):
+            heartbeats.seen([ServiceSeen("busy", "", "", "", "")])
+        await heartbeats.stop()
+        first = await pool.fetchval("SELECT last_heartbeat FROM service_registry")
+        await heartbeats.start()
+        heartbeats.seen([ServiceSeen("busy", "", "", "", "")])
+        await heartbeats.stop()
+        assert await pool.fetchval("SELECT last_heartbeat FROM service_registry") == first
+
+    async def test_ten_thousand_services_are_one_statement(self, pool: asyncpg.Pool) -> None:
+        heartbeats = Heartbeats(pool)
+        await heartbeats.start()
+        heartbeats.seen(ServiceSeen(f"service-{number}", "", "", "", "") for number in range(10_000))
+        await heartbeats.stop()
+        row = await pool.fetchrow("SELECT count(*) AS rows, count(DISTINCT xmin::text) AS writes FROM service_registry")
+        assert (row["rows"], row["writes"]) == (10_000, 1)

@@ -1,0 +1,211 @@
+"""The group-commit writer against a real server: what an answer means."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+
+import asyncpg
+import pytest
+
+from ares_otel.model.batch import Batch
+from ares_otel.model.errors import Overloaded, Rejected, Retryable
+from ares_otel.model.signal import TRACES
+from ares_otel.storage.partitions import read_windows
+from ares_otel.storage.rows.encode import encode_batch
+from ares_otel.storage.rows.encoded import PARTITIONED, SPANS, EncodedBatch, Window, Windows
+from ares_otel.storage.writer import Writer
+from tests.support.otlp_samples import trace_request
+
+
+class Counting:
+    """A StorageObserver that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.commits: list[Mapping[str, int]] = []
+        self.failures: list[str] = []
+
+    def queued(self, batches: int, size: int) -> None: ...
+
+    def committed(self, rows: Mapping[str, int], seconds: float) -> None:
+        self.commits.append(rows)
+
+    def failed(self, sqlstate: str) -> None:
+        self.failures.append(sqlstate)
+
+    def partitions_failed(self) -> None: ...
+
+
+class Bench:
+    """A writer on a fresh database, with a second connection to look at what is really there."""
+
+    def __init__(self, url: str, eye: asyncpg.Connection, windows: Windows) -> None:
+        self.url = url
+        self.eye = eye
+        self.windows = windows
+        self.observer = Counting()
+        self.missing: list[None] = []
+        self.writers: list[Writer] = []
+
+    def writer(self, **options: int) -> Writer:
+        writer = Writer(
+            lambda: asyncpg.connect(self.url),
+            observer=self.observer,
+            on_missing_partition=lambda: self.missing.append(None),
+            **options,
+        )
+        self.writers.append(writer)
+        return writer
+
+    def batch(self, spans: int = 3, windows: Windows | None = None, service: str = "shop") -> EncodedBatch:
+        request = trace_request(service=service, spans=spans)
+        return encode_batch(
+            Batch(TRACES, request.SerializeToString(), received_ns=time.time_ns(), receiver="t", transport="t"),
+            windows or self.windows,
+        )
+
+    async def count(self) -> int:
+        return int(await self.eye.fetchval("SELECT count(*) FROM service_spans"))
+
+
+@pytest.fixture
+async def bench(database_url: str) -> AsyncIterator[Bench]:
+    eye = await asyncpg.connect(database_url)
+    made = Bench(database_url, eye, await read_windows(eye))
+    yield made
+    for writer in made.writers:
+        await writer.stop()
+    await eye.close()
+
+
+def spoil(batch: EncodedBatch) -> EncodedBatch:
+    """Makes the JSON of the first row invalid, which only the database notices."""
+    data = batch.tables[SPANS].data
+    place = data.index(b"\x01{")
+    data[place + 1 : place + 2] = b"?"
+    return batch
+
+
+async def test_when_write_returns_others_see_the_rows_and_their_definitions(bench: Bench) -> None:
+    await bench.writer().write(bench.batch(5))
+    assert await bench.count() == 5
+    joined = await bench.eye.fetchval(
+        "SELECT count(*) FROM v_spans WHERE resource_attributes->>'service.name' = 'shop'"
+    )
+    assert joined == 5
+
+
+async def test_batches_that_come_together_are_committed_together(bench: Bench) -> None:
+    writer = bench.writer(connections=1)
+    await asyncio.gather(*(writer.write(bench.batch()) for _ in range(50)))
+    assert await bench.count() == 150
+    assert len(bench.observer.commits) <= 2
+
+
+async def test_a_group_ends_at_the_byte_limit(bench: Bench) -> None:
+    batches = [bench.batch(20) for _ in range(10)]
+    writer = bench.writer(connections=1, group_bytes=2 * batches[0].size + 100)
+    await asyncio.gather(*(writer.write(batch) for batch in batches))
+    assert await bench.count() == 200
+    assert len(bench.observer.commits) >= 5
+
+
+async def test_a_row_that_the_database_refuses_hurts_only_its_own_request(bench: Bench) -> None:
+    writer = bench.writer(connections=1)
+    batches = [bench.batch() for _ in range(20)]
+    spoil(batches[7])
+    answers = await asyncio.gather(*(writer.write(batch) for batch in batches), return_exceptions=True)
+    assert isinstance(answers[7], Rejected)
+    assert "22P02" in answers[7].message
+    assert [answer for number, answer in enumerate(answers) if number != 7] == [None] * 19
+    assert await bench.count() == 19 * 3
+
+
+async def test_a_row_without_a_partition_is_retryable_and_makes_the_windows_be_read_again(bench: Bench) -> None:
+    endless = dict.fromkeys(PARTITIONED, Window(0, 2**63))
+    request = trace_request(spans=1)
+    span = request.resource_spans[0].scope_spans[0].spans[0]
+    span.start_time_unix_nano, span.end_time_unix_nano = 10**18, 10**18 + 5
+    batch = encode_batch(
+        Batch(TRACES, request.SerializeToString(), received_ns=time.time_ns(), receiver="t", transport="t"), endless
+    )
+    with pytest.raises(Retryable):
+        await bench.writer().write(batch)
+    assert bench.missing
+    assert await bench.count() == 0
+
+
+async def test_a_lost_connection_is_retryable_and_the_next_write_opens_a_new_one(bench: Bench) -> None:
+    writer = bench.writer(connections=1)
+    await writer.write(bench.batch())
+    await bench.eye.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    stored = 3
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                await writer.write(bench.batch())
+            except Retryable:
+                continue
+            stored += 3
+            break
+    assert await bench.count() == stored
+
+
+async def test_a_database_that_is_away_is_retryable_at_once(bench: Bench) -> None:
+    async def refuse() -> asyncpg.Connection:
+        raise ConnectionRefusedError("nobody listens")
+
+    writer = Writer(refuse, observer=bench.observer)
+    answers = await asyncio.gather(*(writer.write(bench.batch()) for _ in range(30)), return_exceptions=True)
+    assert {type(answer) for answer in answers} == {Retryable}
+    await writer.stop()
+
+
+async def test_more_than_may_wait_is_refused_and_what_waits_is_stored(bench: Bench) -> None:
+    writer = bench.writer(connections=1, queue_bytes=1, group_bytes=1)
+    async with bench.eye.transaction():
+        await bench.eye.execute("LOCK TABLE service_spans IN ACCESS EXCLUSIVE MODE")
+        first = asyncio.create_task(writer.write(bench.batch()))
+        await asyncio.sleep(0)  # let it be taken by the writer
+        second = asyncio.create_task(writer.write(bench.batch()))
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await writer.write(bench.batch())
+    await asyncio.gather(first, second)
+    assert await bench.count() == 6
+
+
+async def test_a_request_that_was_given_up_while_it_waited_is_not_stored(bench: Bench) -> None:
+    writer = bench.writer(connections=1, group_bytes=1)
+    async with bench.eye.transaction():
+        await bench.eye.execute("LOCK TABLE service_spans IN ACCESS EXCLUSIVE MODE")
+        first = asyncio.create_task(writer.write(bench.batch()))
+        await asyncio.sleep(0)
+        second = asyncio.create_task(writer.write(bench.batch()))
+        await asyncio.sleep(0)
+        second.cancel()
+        await asyncio.gather(second, return_exceptions=True)
+    await first
+    await writer.write(bench.batch())
+    assert await bench.count() == 6
+
+
+async def test_stop_commits_what_was_taken_and_refuses_what_comes_later(bench: Bench) -> None:
+    writer = bench.writer(connections=1)
+    tasks = [asyncio.create_task(writer.write(bench.batch())) for _ in range(10)]
+    await asyncio.sleep(0)
+    await writer.stop()
+    await asyncio.gather(*tasks)
+    assert await bench.count() == 30
+    with pytest.raises(Retryable):
+        await writer.write(bench.batch())
+
+
+async def test_the_same_resource_from_many_connections_at_once_is_one_row(bench: Bench) -> None:
+    writers = [bench.writer() for _ in range(4)]
+    await asyncio.gather(*(writer.write(bench.batch()) for writer in writers for _ in range(5)))
+    assert await bench.eye.fetchval("SELECT count(*) FROM otel_resources") == 1
+    assert await bench.count() == 60
