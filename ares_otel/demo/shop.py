@@ -19,6 +19,8 @@ STOP_SECONDS = 4.0
 _STOP_ORDER = (("storefront",), ("orders",), ("payments", "inventory"))
 """Nobody calls a service that is already gone."""
 
+_EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
+
 _TAIL = 8 * 1024
 """Bytes kept of what a service says on standard error."""
 
@@ -73,7 +75,8 @@ class DemoShop:
         rate: float = 4.0,
         seed: int = 1,
     ) -> None:
-        self._endpoints = {"grpc": _endpoint(otlp_grpc), "http": _endpoint(otlp_http)}
+        self._given = {"grpc": otlp_grpc, "http": otlp_http}
+        self._endpoints: dict[str, str] = {}
         self._progress = progress
         self._rate = rate
         self._seed = seed
@@ -85,6 +88,7 @@ class DemoShop:
         if self._running:
             raise ShopError("The demo shop is already running.")
         self._stopping = False
+        self._endpoints = {door: _endpoint(url) for door, url in self._given.items()}
         self._progress(f"Starting the demo shop: {', '.join(service.name for service in _SERVICES)} ...")
         # Bound here and inherited by the services: everybody's address is known before anybody starts.
         sockets = {service.name: _listen() for service in _SERVICES}
@@ -186,12 +190,17 @@ class DemoShop:
 
 
 def _endpoint(url: str) -> str:
-    """An OTLP base URL with its scheme."""
-    full = url if "://" in url else f"http://{url}"
-    parts = urlsplit(full)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    """An OTLP base URL with its scheme. A receiver on every address is reached on loopback."""
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if not host or parts.scheme not in ("http", "https"):
         raise ShopError(f"{url!r} is not an address the demo can send to; give it like http://127.0.0.1:4317.")
-    return full.rstrip("/")
+    if host in _EVERY_ADDRESS:
+        parts = parts._replace(netloc=_EVERY_ADDRESS[host] + (f":{port}" if port else ""))
+    return parts.geturl().rstrip("/")
 
 
 def _environment() -> dict[str, str]:

@@ -39,7 +39,9 @@ def test_suggested_queries_use_the_doors_that_are_there() -> None:
     assert all(words[-1].startswith("http://127.0.0.1:8080/api/v1/observability/") for words in curl)
 
 
-@pytest.mark.parametrize("address", ["ftp://127.0.0.1:4317", "http://", ""])
-def test_an_address_the_shop_cannot_send_to_is_named(address: str) -> None:
+@pytest.mark.parametrize("address", ["ftp://127.0.0.1:4317", "http://", "", "127.0.0.1:many", "http://[::1"])
+async def test_an_address_the_shop_cannot_send_to_is_named(address: str) -> None:
+    shop = DemoShop(otlp_grpc=address, otlp_http="http://127.0.0.1:4318", progress=print)
     with pytest.raises(ShopError, match="is not an address the demo can send to"):
-        DemoShop(otlp_grpc=address, otlp_http="http://127.0.0.1:4318", progress=print)
+        await shop.start()
+    await shop.stop()

@@ -1,0 +1,223 @@
+"""`ares-otel up --demo`: what a person sees on the first day, from nothing to rows that mean something."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+
+from tests.support.ares_process import AresProcess, running_ares
+from tests.support.eventually import eventually
+from tests.support.processes import alive, descendants, mentioning, wait_until_gone
+
+SERVICES = {"storefront", "orders", "payments", "inventory"}
+
+
+@pytest.fixture(scope="module")
+def ares(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AresProcess]:
+    """Everything in one command: embedded PostgreSQL, doors, shop."""
+    with running_ares(tmp_path_factory.mktemp("demo"), "--demo") as ares:
+        yield ares
+
+
+@pytest.fixture
+async def database(ares: AresProcess) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(ares.database)
+    yield connection
+    await connection.close()
+
+
+async def test_all_four_services_register_and_are_well(ares: AresProcess, database: asyncpg.Connection) -> None:
+    async def registered() -> bool:
+        rows = await database.fetch("SELECT name, version, status FROM service_registry WHERE name = ANY($1)", SERVICES)
+        assert {row["name"] for row in rows} == SERVICES
+        assert all(row["version"] for row in rows)
+        return {row["status"] for row in rows} == {"online"}
+
+    await eventually(registered)
+    async with httpx.AsyncClient(trust_env=False) as client:
+        answer = await client.get(f"{ares.http}/api/v1/observability/health")
+    services = answer.raise_for_status().json()["services"]
+    assert {service["service_name"] for service in services} >= SERVICES
+
+
+async def test_one_checkout_is_one_trace_over_all_services(ares: AresProcess, database: asyncpg.Connection) -> None:
+    async def crossing() -> Any:
+        return await database.fetchval(
+            "SELECT trace_id FROM v_spans WHERE service_name = ANY($1) GROUP BY trace_id "
+            "HAVING count(DISTINCT service_name) = 4 AND bool_or(parent_span_id IS NULL) LIMIT 1",
+            SERVICES,
+        )
+
+    trace_id = await eventually(crossing)
+    async with httpx.AsyncClient(trust_env=False) as client:
+        answer = await client.get(f"{ares.http}/api/v1/observability/trace/{trace_id}")
+    trace = answer.raise_for_status().json()
+    assert set(trace["services"]) == SERVICES
+    assert trace["spans"][0]["service_name"] == "storefront"
+    assert trace["spans"][0]["depth"] == 0
+    assert max(span["depth"] for span in trace["spans"]) >= 4, "storefront, its call, orders, its call, the callee"
+    assert {log["service_name"] for log in trace["logs"]} >= {"storefront", "orders"}
+
+
+async def test_errors_are_there_with_their_exceptions(database: asyncpg.Connection) -> None:
+    async def answers() -> bool:
+        rows = await database.fetch(
+            "SELECT DISTINCT service_name || ' ' || (attributes->>'http.response.status_code') AS answer "
+            "FROM service_spans WHERE kind = 'server'"
+        )
+        wanted = {"payments 402", "payments 500", "payments 503", "inventory 409", "orders 502", "storefront 404"}
+        assert wanted <= {row["answer"] for row in rows}
+        return True
+
+    await eventually(answers, seconds=60)
+    types = await database.fetch(
+        "SELECT DISTINCT e->'attributes'->>'exception.type' AS type FROM service_spans, jsonb_array_elements(events) e "
+        "WHERE service_name = 'payments' AND status = 'error' AND e->>'name' = 'exception'"
+    )
+    assert any(row["type"].endswith("BankUnreachableError") for row in types)
+
+
+async def test_a_retry_can_be_read_from_its_span(database: asyncpg.Connection) -> None:
+    async def retried() -> Any:
+        return await database.fetchrow(
+            "SELECT events, trace_id FROM service_spans WHERE operation_name = 'charge card' "
+            "AND attributes @> '{\"payment.attempts\": 2}' LIMIT 1"
+        )
+
+    row = await eventually(retried)
+    names = [event["name"] for event in json.loads(row["events"])]
+    assert names == ["payment.attempt", "payment.retry", "payment.attempt"]
+
+    async def charges() -> bool:
+        count = await database.fetchval(
+            "SELECT count(*) FROM service_spans WHERE trace_id = $1 AND operation_name = 'POST /charges'",
+            row["trace_id"],
+        )
+        return bool(count == 2)
+
+    await eventually(charges)
+
+
+async def test_slow_calls_show_in_the_percentiles(database: asyncpg.Connection) -> None:
+    async def operations() -> dict[tuple[str, str], Any]:
+        rows = await database.fetch("SELECT * FROM v_service_performance WHERE call_count >= 10")
+        found = {(row["service_name"], row["operation_name"]): row for row in rows}
+        wanted = {("storefront", "POST /checkout"), ("orders", "POST /orders"), ("payments", "POST /charges")}
+        assert wanted <= set(found)
+        charges = found["payments", "POST /charges"]
+        assert charges["p50_ms"] < charges["p95_ms"] <= charges["p99_ms"]
+        assert charges["p95_ms"] > 300, "some cards are slow"
+        return found
+
+    found = await eventually(operations, seconds=60)
+    assert found["payments", "POST /charges"]["error_count"] > 0
+
+
+async def test_log_records_of_every_level_belong_to_spans(database: asyncpg.Connection) -> None:
+    async def levels() -> bool:
+        rows = await database.fetch(
+            "SELECT DISTINCT service_name, l.log_level FROM service_logs l "
+            "JOIN service_spans s USING (trace_id, span_id, service_name)"
+        )
+        found = {(row["service_name"], row["log_level"]) for row in rows}
+        assert {level for _, level in found} == {"DEBUG", "INFO", "WARN", "ERROR"}
+        return {service for service, _ in found} >= SERVICES
+
+    await eventually(levels)
+    row = await database.fetchrow("SELECT * FROM v_logs WHERE event_name = 'order.placed' LIMIT 1")
+    assert row["source_file"].endswith("orders.py")
+    assert json.loads(row["metadata"])["order.amount"] > 0
+    assert await database.fetchval("SELECT count(*) FROM service_logs WHERE severity_number >= 21") > 0, "FATAL"
+
+
+async def test_metrics_of_every_kind_come_from_every_service(database: asyncpg.Connection) -> None:
+    async def kinds() -> bool:
+        rows = await database.fetch(
+            "SELECT DISTINCT service_name, metric_name, metric_type, temporality FROM service_metrics"
+        )
+        assert {row["service_name"] for row in rows} >= SERVICES
+        assert {row["metric_type"] for row in rows} >= {
+            "counter",
+            "updowncounter",
+            "gauge",
+            "histogram",
+            "exponential_histogram",
+        }
+        assert {row["temporality"] for row in rows} >= {"delta", "cumulative"}
+        names = {row["metric_name"] for row in rows}
+        return {"shop.checkouts", "payment.charge.duration", "inventory.stock", "http.server.request.duration"} <= names
+
+    await eventually(kinds)
+
+
+async def test_shipments_link_to_the_traces_of_their_orders(database: asyncpg.Connection) -> None:
+    async def linked() -> Any:
+        return await database.fetchval(
+            "SELECT count(*) FROM service_spans s, jsonb_array_elements(s.links) l "
+            "JOIN service_spans o ON o.trace_id = (l->>'trace_id')::uuid "
+            "WHERE s.operation_name = 'ship orders' AND o.operation_name = 'POST /orders' AND o.trace_id <> s.trace_id"
+        )
+
+    assert await eventually(linked) > 0
+
+
+async def test_the_suggested_queries_are_printed(ares: AresProcess) -> None:
+    async def suggested() -> bool:
+        return "v_service_performance" in ares.stderr and "/api/v1/observability/health" in ares.stderr
+
+    await eventually(suggested)
+
+
+async def _wait_for_shop(url: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+
+        async def spans() -> bool:
+            rows = await connection.fetch("SELECT DISTINCT service_name FROM service_spans")
+            return {row["service_name"] for row in rows} >= SERVICES
+
+        await eventually(spans, seconds=60)
+    finally:
+        await connection.close()
+
+
+async def _count_spans(url: str) -> int:
+    connection = await asyncpg.connect(url)
+    try:
+        return int(
+            await connection.fetchval("SELECT count(*) FROM service_spans WHERE service_name = ANY($1)", SERVICES)
+        )
+    finally:
+        await connection.close()
+
+
+async def test_ctrl_c_leaves_no_process_and_a_second_start_shows_the_earlier_rows(tmp_path: Path) -> None:
+    with running_ares(tmp_path / "data", "--demo") as ares:
+        await _wait_for_shop(ares.database)
+        stored = await _count_spans(ares.database)
+        family = descendants(ares.pid)
+        assert sum("ares_otel.demo.service" in process.cmdline() for process in family) == 4
+        assert any("postgres" in process.name() for process in family)
+        ares.interrupt()
+        assert alive(family) == []
+        assert mentioning(str(tmp_path)) == []
+    with running_ares(tmp_path / "data") as ares:
+        assert await _count_spans(ares.database) >= stored > 0
+
+
+async def test_a_kill_leaves_neither_the_shop_nor_postgres_behind(tmp_path: Path) -> None:
+    with running_ares(tmp_path / "data", "--demo") as ares:
+        await _wait_for_shop(ares.database)
+        stored = await _count_spans(ares.database)
+        family = descendants(ares.pid)
+        ares.kill()
+        wait_until_gone(family, seconds=30)
+        assert mentioning(str(tmp_path)) == []
+    with running_ares(tmp_path / "data") as ares:
+        assert await _count_spans(ares.database) >= stored > 0
