@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, TypeVar, get_args
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -47,23 +48,26 @@ def parse_options(model: type[ConfigT], source: Source, path: Path, data: Any) -
 
 
 def _without_nulls(model: type[BaseModel], data: dict[str, Any]) -> dict[str, Any]:
-    """An option without a value (`sending_queue:` and nothing behind it) means its default, as in the Collector."""
+    """An option without a value means its default, as in the Collector; a block without content (`grpc:` and nothing
+    behind it) is the block with all its defaults."""
+    fields = {info.alias or name: info for name, info in model.model_fields.items()}
     result = {}
     for name, value in data.items():
-        nested = next(
-            (
-                m
-                for key, info in model.model_fields.items()
-                if name in (key, info.alias)
-                for m in _models_in(info.annotation)
-            ),
-            None,
-        )
-        if isinstance(value, dict) and nested is not None:
-            value = _without_nulls(nested, value)
-        if value is not None or name not in option_names(model):
+        block = _block(fields[name].annotation) if name in fields else None
+        if block is not None and (value is None or isinstance(value, dict)):
+            value = _without_nulls(block, value or {})
+        if value is not None or name not in fields:
             result[name] = value
     return result
+
+
+def _block(annotation: Any) -> type[BaseModel] | None:
+    """The model of an option that is one nested block, also an optional one; None for scalars, lists and maps."""
+    if isinstance(annotation, type):
+        return annotation if issubclass(annotation, BaseModel) else None
+    if get_origin(annotation) in (Union, UnionType, Annotated):
+        return next((block for inner in get_args(annotation) if (block := _block(inner)) is not None), None)
+    return None
 
 
 def _restore_strings(source: Source, path: Path, data: dict[str, Any], errors: list[ErrorDetails]) -> dict[str, Any]:

@@ -53,6 +53,7 @@ class ToyExporterConfig(SendingConfig):
     interval: Duration = 1.0
     mode: Literal["ignore", "propagate"] = "propagate"
     tls: TlsConfig = TlsConfig()
+    mutual_tls: TlsConfig | None = None
     headers: dict[str, str] = Field(default_factory=dict)
     rules: Sequence[ToyConfig] = ()
 

@@ -10,7 +10,7 @@ from ares_otel.model.signal import LOGS, TRACES
 from ares_otel.pipeline.config import PipelineConfig
 from ares_otel.pipeline.load import load_bytes, load_file
 from ares_otel.pipeline.problem import ConfigError
-from tests.support.toys import TOYS, ToyConfig, ToyExporterConfig
+from tests.support.toys import TOYS, TlsConfig, ToyConfig, ToyExporterConfig
 
 PIPELINE = """
 service:
@@ -102,6 +102,11 @@ def test_what_is_not_a_duration_is_refused_with_an_example(text: str) -> None:
     message = exporter_problem(f"interval: {text}")
     assert message.startswith("ares.yaml:4:15: exporters.send.interval: ")
     assert "duration" in message
+
+
+def test_an_option_or_a_block_without_a_value_has_its_defaults() -> None:
+    found = exporter("sending_queue:\nlabel:\ntls: {insecure: , ca_file: x}\nmutual_tls:\nrules:")
+    assert found == ToyExporterConfig(tls=TlsConfig(ca_file="x"), mutual_tls=TlsConfig())
 
 
 # --- variables ---------------------------------------------------------------------------------------------------
