@@ -1,0 +1,130 @@
+"""An HTTP listener: sockets, uvicorn, the guard, and an app behind them. Every HTTP surface of Ares is behind one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Sequence
+from typing import Literal
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from ares_otel.model.errors import StartError
+from ares_otel.pipeline.http_guard import Access, Guard, OriginAllowed, no_other_origin
+from ares_otel.pipeline.http_protocol import ErrorBodies, ErrorBody, Limits, plain_error, protocol
+from ares_otel.pipeline.listen import BACKLOG, BindPolicy, bind, check_bind, shown
+
+_LAST_WORDS_SECONDS = 1.0
+
+__all__ = ["BindPolicy", "ErrorBodies", "ErrorBody", "HttpDoor", "Limits", "check_bind", "plain_error"]
+
+
+class HttpDoor:
+    """Serves one ASGI app on one address with HTTP/1.1.
+
+    Not checked here: whether the address may be listened on at all; see `check_bind`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        app: ASGIApp,
+        *,
+        host: str,
+        port: int,
+        setting: str,
+        allowed_hosts: Sequence[str] = (),
+        origin_allowed: OriginAllowed = no_other_origin,
+        error_bodies: ErrorBodies = plain_error,
+        limits: Limits = Limits(),
+        lifespan: Literal["on", "off"] = "off",
+    ) -> None:
+        """
+        Args:
+            name: what the door is called in messages and on standard output, for example `otlp-http`.
+            host: address or name to listen on.
+            port: 0 takes any free port.
+            setting: name of the option that holds the port, for error messages.
+            allowed_hosts: further names that the Host header may hold; others than addresses, localhost, the machine's
+                own names and `host` are answered 421.
+            origin_allowed: whether pages of an origin may send requests (the app's CORS); others than the door's own
+                origin are answered 403.
+            error_bodies: makes the bodies of answers that the door gives without the app: 400, 403, 408, 421, 431, 503.
+            lifespan: `on` runs the app's ASGI lifespan around the listening.
+        """
+        self.name = name
+        self._host = host
+        self._wanted_port = port
+        self._setting = setting
+        self._limits = limits
+        self._lifespan: Literal["on", "off"] = lifespan
+        self._error_bodies = error_bodies
+        self._guard = Guard(app, Access((*allowed_hosts, host), origin_allowed), limits, error_bodies)
+        self._server: uvicorn.Server | None = None
+        self._sockets: list[socket.socket] = []
+        self._ticks: asyncio.Task[None] | None = None
+        self.port = 0
+        """The port in use; 0 before `start`."""
+
+    @property
+    def url(self) -> str:
+        return f"http://{shown(self._host, self.port)}"
+
+    async def start(self) -> None:
+        """Listens; when it returns, requests are answered.
+
+        Raises:
+            StartError: the port is taken or must not be used, the host is unknown, or the app's lifespan failed.
+        """
+        sockets = bind(self._host, self._wanted_port, self._setting)
+        config = uvicorn.Config(
+            self._guard,
+            http=protocol(self._limits, self._error_bodies),
+            ws="none",
+            loop="none",
+            lifespan=self._lifespan,
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            backlog=BACKLOG,
+            timeout_keep_alive=self._limits.keep_alive_seconds,
+            timeout_graceful_shutdown=self._limits.grace_seconds,
+        )
+        config.load()
+        server = uvicorn.Server(config)
+        server.lifespan = config.lifespan_class(config)
+        try:
+            # Not `serve()`: that would install signal handlers, which belong to the command.
+            await server.startup(sockets=sockets)
+        except BaseException as error:
+            for made in sockets:
+                made.close()
+            if isinstance(error, SystemExit):
+                raise StartError(f"The {self.name} door could not start its application; the log says why.") from error
+            raise
+        self.port = sockets[0].getsockname()[1]
+        self._server = server
+        self._ticks = asyncio.create_task(server.main_loop(), name=f"{self.name} ticks")
+        self._sockets = sockets
+
+    async def stop(self) -> None:
+        """Takes no new requests, finishes those in flight within the grace, answers the others 503. Safe without
+        `start`, and twice."""
+        server, self._server = self._server, None
+        if server is None or self._ticks is None:
+            return
+        self._ticks.cancel()
+        await asyncio.gather(self._ticks, return_exceptions=True)
+        await server.shutdown(sockets=self._sockets)
+        cancelled = list(server.server_state.tasks)
+        if cancelled:  # the grace is over; the guard is writing their 503
+            await asyncio.wait(cancelled, timeout=_LAST_WORDS_SECONDS)
+        for connection in list(server.server_state.connections):
+            transport = getattr(connection, "transport", None)
+            if transport is not None and not transport.is_closing():
+                transport.abort()
+        logging.getLogger("ares_otel.http").debug("The %s door is closed", self.name)

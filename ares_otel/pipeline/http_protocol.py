@@ -1,0 +1,229 @@
+"""HTTP/1.1 on one connection: uvicorn's protocol, with limits where it has none and the app's own error bodies."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import httptools
+from starlette.types import Scope
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorBody:
+    """Body of an error answer that is given before, or instead of, the app."""
+
+    content_type: str
+    body: bytes
+    headers: Sequence[tuple[bytes, bytes]] = ()
+
+
+ErrorBodies = Callable[[Scope | None, int, str], ErrorBody]
+"""Makes the body for an HTTP status and a sentence, in the protocol of the door. The scope is None when the request
+could not be parsed."""
+
+
+def plain_error(scope: Scope | None, status: int, message: str) -> ErrorBody:
+    """The default error body: the sentence as text."""
+    return ErrorBody("text/plain; charset=utf-8", message.encode("utf-8", "replace"))
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a connection may take before it is refused."""
+
+    header_bytes: int = 64 * 1024
+    """Request line and headers together; above it 431."""
+    headers: int = 256
+    """Number of header lines; above it 431."""
+    header_seconds: float = 15.0
+    """From the first byte of a connection or request to the end of its headers; then 408."""
+    body_idle_seconds: float = 15.0
+    """Without a single byte of an expected body; then 408."""
+    body_seconds: float = 20.0
+    """For a body as a whole, plus the time that `body_bytes_per_second` gives for what has arrived; then 408."""
+    body_bytes_per_second: int = 64 * 1024
+    """The slowest sender that is waited for."""
+    keep_alive_seconds: int = 60
+    """An idle connection is closed after this."""
+    grace_seconds: int = 10
+    """Requests in flight may take this long when the door closes; then they are answered 503."""
+
+
+class _HeadersTooLarge(Exception):
+    pass
+
+
+def protocol(limits: Limits, error_bodies: ErrorBodies) -> type[asyncio.Protocol]:
+    """uvicorn's protocol class with these limits. uvicorn takes a class, so this makes one."""
+
+    class Bounded(BoundedProtocol):
+        LIMITS = limits
+        ERROR_BODIES = staticmethod(error_bodies)
+
+    return Bounded
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """Adds to uvicorn's protocol:
+
+    * a limit on size and number of headers (uvicorn has none with httptools): 431;
+    * a deadline for the headers, which a byte now and then does not push back: 408;
+    * error bodies in the door's own protocol for requests that cannot be parsed;
+    * an `Upgrade` that nobody here speaks (h2c, which Java's client offers on every first request) is ignored, as RFC
+      9110 §7.8 allows, and the request is served with its body. The parser would end the request before its body.
+    """
+
+    LIMITS: Limits
+    ERROR_BODIES: ErrorBodies
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._deadline: asyncio.TimerHandle | None = None
+        self._in_headers = False
+        self._message = 0
+        self._fed_bytes = 0
+        self._header_bytes = 0
+        self._header_count = 0
+        self._replaying = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._arm()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disarm()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        unfinished = self._message if self._in_headers else None
+        try:
+            self._feed(data)
+        except httptools.HttpParserError as error:
+            if isinstance(error.__context__, _HeadersTooLarge):
+                self._refuse(431, "The headers of the request are too large.")
+            else:
+                self._refuse(400, "The request is not valid HTTP/1.1.")
+            return
+        if self.transport.is_closing():
+            return
+        if self._in_headers and unfinished == self._message:
+            # While one endless header line arrives the parser reports nothing, so what it was fed is counted.
+            self._fed_bytes += len(data)
+            if self._fed_bytes > self.LIMITS.header_bytes:
+                self._refuse(431, "The headers of the request are too large.")
+                return
+        if self._in_headers or self.cycle is None or self.cycle.response_complete:
+            self._arm()
+
+    def _feed(self, data: bytes) -> None:
+        """Feeds the parser, and goes on behind an ignored upgrade."""
+        while True:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                data = data[int(upgrade.args[0]) :]
+                self._start_over()
+            else:
+                return
+            if self.transport.is_closing():
+                return
+
+    def _start_over(self) -> None:
+        """A fresh parser that stands where the old one gave up: behind the headers of the current request."""
+        framing = [
+            name + b": " + value for name, value in self.headers if name in (b"content-length", b"transfer-encoding")
+        ]
+        self.parser = httptools.HttpRequestParser(self)
+        self._replaying = True
+        try:
+            self.parser.feed_data(b"\r\n".join([b"POST / HTTP/1.1", *framing, b"", b""]))
+        finally:
+            self._replaying = False
+
+    # Parser callbacks
+    def on_message_begin(self) -> None:
+        if self._replaying:
+            return
+        self._in_headers = True
+        self._message += 1
+        self._fed_bytes = self._header_bytes = self._header_count = 0
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        if self._replaying:
+            return
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._replaying:
+            return
+        self._header_count += 1
+        if self._header_count > self.LIMITS.headers:
+            raise _HeadersTooLarge
+        self._count(len(name) + len(value) + 4)
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        if self._replaying:
+            return
+        self._disarm()
+        self._in_headers = False
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        if not self._replaying and self.parser.should_upgrade():
+            return  # its body is still to come, see _start_over
+        super().on_message_complete()
+
+    def _count(self, size: int) -> None:
+        self._header_bytes += size
+        if self._header_bytes > self.LIMITS.header_bytes:
+            raise _HeadersTooLarge
+
+    # Deadline of the headers
+    def _arm(self) -> None:
+        if self._deadline is None:
+            self._deadline = self.loop.call_later(self.LIMITS.header_seconds, self._too_slow)
+
+    def _disarm(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _too_slow(self) -> None:
+        self._deadline = None
+        if not self.transport.is_closing():
+            self._refuse(408, "The headers of the request did not arrive in time.")
+
+    def _refuse(self, status: int, message: str) -> None:
+        """Answers what cannot be understood, and closes. While an earlier request of the connection is in work there is
+        no place for an answer: the earlier one gets its own, and then the connection ends."""
+        self._disarm()
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            cycle.keep_alive = False
+            if not cycle.more_body or self.pipeline:
+                return
+            cycle.disconnected = True  # its body is the broken part: the app must not see an end of it
+            cycle.message_event.set()
+            if cycle.response_started:
+                self.transport.close()
+                return
+        error = type(self).ERROR_BODIES(None, status, message)
+        head = [
+            b"HTTP/1.1 %d %s" % (status, HTTPStatus(status).phrase.encode()),
+            *(name + b": " + value for name, value in self.server_state.default_headers),
+            b"content-type: " + error.content_type.encode("ascii"),
+            b"content-length: %d" % len(error.body),
+            b"connection: close",
+            *(name + b": " + value for name, value in error.headers),
+        ]
+        self.transport.write(b"\r\n".join(head) + b"\r\n\r\n" + error.body)
+        self.transport.close()

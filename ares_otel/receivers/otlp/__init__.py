@@ -1,0 +1,1 @@
+"""The `otlp` receiver: OTLP over gRPC and over HTTP (protobuf and JSON), one path for all signals."""

@@ -1,0 +1,154 @@
+"""Options of the `otlp` receiver, under the Collector's names.
+
+Source: OpenTelemetry Collector, receiver/otlpreceiver, config/configgrpc, config/confighttp.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, model_validator
+
+from ares_otel.pipeline.component import ComponentConfig
+from ares_otel.pipeline.duration import Duration
+
+_ENDPOINT = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%a-z]+)\]|(?P<host>[^\[\]:/\s]*)):(?P<port>[0-9]{1,5})")
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:\*\.)?[a-z0-9.-]+(?::(?:\*|[0-9]{1,5}))?", re.IGNORECASE)
+_URL_PATH = re.compile(r"/[!-\"$-&(-;=@-Z_a-z~]*")
+
+
+def split_endpoint(endpoint: str) -> tuple[str, int]:
+    """Host (without brackets, empty for every address) and port of `host:port` or `[::1]:port`.
+
+    Raises:
+        ValueError: neither of the two.
+    """
+    parts = _ENDPOINT.fullmatch(endpoint)
+    if parts is None or int(parts["port"]) > 65535:
+        raise ValueError(f"{endpoint[:100]!r} is not host:port, for example 127.0.0.1:4317 or [::1]:4317")
+    return parts["v6"] or parts["host"] or "", int(parts["port"])
+
+
+def _endpoint(value: str) -> str:
+    split_endpoint(value)
+    return value
+
+
+def _origin(value: str) -> str:
+    if value != "*" and not _ORIGIN.fullmatch(value):
+        raise ValueError(
+            f"{value[:100]!r} is not an origin: write scheme://host[:port], https://*.example.com, or * for everybody"
+        )
+    return value
+
+
+def _path(value: str) -> str:
+    if not _URL_PATH.fullmatch(value):
+        raise ValueError(f"{value[:100]!r} is not a URL path: it starts with / and holds no space, ? or #")
+    return value
+
+
+Endpoint = Annotated[str, AfterValidator(_endpoint)]
+Origin = Annotated[str, AfterValidator(_origin)]
+UrlPath = Annotated[str, AfterValidator(_path)]
+
+
+class KeepaliveServerParameters(ComponentConfig):
+    """`keepalive.server_parameters`: how long connections live and how dead ones are found. 0 means never."""
+
+    max_connection_idle: Duration = Field(default=0.0, description="A connection without calls is closed after this.")
+    max_connection_age: Duration = Field(
+        default=0.0, description="A connection is closed after this, so that load balancers can spread clients anew."
+    )
+    max_connection_age_grace: Duration = Field(
+        default=0.0, description="Calls of a connection that is too old may take this long; 0 means without limit."
+    )
+    time: Duration = Field(default=7200.0, description="The server pings a silent client after this.")
+    timeout: Duration = Field(default=20.0, description="Without an answer to the ping the connection is closed.")
+
+
+class KeepaliveEnforcementPolicy(ComponentConfig):
+    """`keepalive.enforcement_policy`: how often clients may ping."""
+
+    min_time: Duration = Field(
+        default=300.0, description="A client that pings more often is disconnected (too_many_pings)."
+    )
+    permit_without_stream: bool = Field(default=False, description="Whether clients may ping without a call open.")
+
+
+class KeepaliveConfig(ComponentConfig):
+    """`keepalive`"""
+
+    server_parameters: KeepaliveServerParameters = KeepaliveServerParameters()
+    enforcement_policy: KeepaliveEnforcementPolicy = KeepaliveEnforcementPolicy()
+
+
+class GrpcConfig(ComponentConfig):
+    """`protocols.grpc`"""
+
+    endpoint: Endpoint = Field(default="127.0.0.1:4317", description="host:port to listen on; port 0 is any free one.")
+    max_recv_msg_size_mib: int = Field(
+        default=4, ge=1, le=1024, description="Largest request, before and after decompression, MiB."
+    )
+    keepalive: KeepaliveConfig = Field(default=KeepaliveConfig(), description="Life of connections.")
+
+
+class CorsConfig(ComponentConfig):
+    """`cors`: pages in a browser that may send."""
+
+    allowed_origins: tuple[Origin, ...] = Field(
+        default=(), description="Origins; `https://*.example.com` and `http://localhost:*` are patterns; `*` is all."
+    )
+    allowed_headers: tuple[str, ...] = Field(default=(), description="Request headers besides the usual; `*` is all.")
+    max_age: int = Field(default=0, ge=0, le=86400, description="Seconds for which a browser may keep the answer.")
+
+
+class HttpConfig(ComponentConfig):
+    """`protocols.http`"""
+
+    endpoint: Endpoint = Field(default="127.0.0.1:4318", description="host:port to listen on; port 0 is any free one.")
+    max_request_body_size: int = Field(
+        default=20 * 1024 * 1024,
+        ge=1,
+        le=1024 * 1024 * 1024,
+        description="Largest body, before and after decompression, bytes.",
+    )
+    traces_url_path: UrlPath = Field(default="/v1/traces", description="Path for traces.")
+    metrics_url_path: UrlPath = Field(default="/v1/metrics", description="Path for metrics.")
+    logs_url_path: UrlPath = Field(default="/v1/logs", description="Path for logs.")
+    cors: CorsConfig | None = Field(default=None, description="Off unless allowed_origins is set.")
+
+
+class Protocols(ComponentConfig):
+    """`protocols`: a protocol that is not named is not served; one without options has the defaults."""
+
+    grpc: GrpcConfig | None = None
+    http: HttpConfig | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_is_served(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            return {name: {} if value is None else value for name, value in values.items()}
+        return values
+
+    @model_validator(mode="after")
+    def _at_least_one(self) -> Protocols:
+        if self.grpc is None and self.http is None:
+            raise ValueError("name at least one protocol, grpc or http")
+        return self
+
+    @model_validator(mode="after")
+    def _paths_differ(self) -> Protocols:
+        if self.http is not None:
+            paths = {self.http.traces_url_path, self.http.metrics_url_path, self.http.logs_url_path}
+            if len(paths) < 3:
+                raise ValueError("traces_url_path, metrics_url_path and logs_url_path must differ")
+        return self
+
+
+class OtlpReceiverConfig(ComponentConfig):
+    """`receivers.otlp`"""
+
+    protocols: Protocols

@@ -1,0 +1,141 @@
+"""OTLP/gRPC: three services, one handler.
+
+Source: OTLP specification 1.x, "OTLP/gRPC"; option names of gRPC core from grpc/impl/channel_arg_names.h.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from ares_otel.model.errors import StartError
+from ares_otel.model.signal import Signal
+from ares_otel.pipeline.admission import Reservation
+from ares_otel.pipeline.listen import bind, shown
+from ares_otel.receivers.otlp.config import GrpcConfig, split_endpoint
+from ares_otel.receivers.otlp.inflate import inflate
+from ares_otel.receivers.otlp.intake import Intake
+from ares_otel.receivers.otlp.response import response_body
+from ares_otel.receivers.otlp.status import PROTOBUF, Failure, capped
+
+TRANSPORT = "grpc"
+GRACE_SECONDS = 10.0
+"""How long calls in flight may take when the server stops."""
+
+_MAX_STREAMS = 100
+_MIB = 1024 * 1024
+_NEVER_MS = 2**31 - 1
+_GZIP = b"\x1f\x8b"
+_ZLIB = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
+
+Handler = Callable[[bytes, Any], Awaitable[bytes]]
+
+
+def server_options(config: GrpcConfig) -> list[tuple[str, int]]:
+    """Options of gRPC core for this configuration."""
+    life = config.keepalive.server_parameters
+    policy = config.keepalive.enforcement_policy
+    return [
+        # One listener a port: a second server on it is an error, not a silent sharer.
+        ("grpc.so_reuseport", 0),
+        # The handler gets messages as they were sent, and inflates them within the memory budget. gRPC would inflate
+        # before anybody is asked.
+        ("grpc.per_message_decompression", 0),
+        ("grpc.max_receive_message_length", config.max_recv_msg_size_mib * _MIB),
+        # Bounds what one connection may have in memory before a handler sees it.
+        ("grpc.max_concurrent_streams", _MAX_STREAMS),
+        ("grpc.max_connection_idle_ms", _milliseconds(life.max_connection_idle)),
+        ("grpc.max_connection_age_ms", _milliseconds(life.max_connection_age)),
+        ("grpc.max_connection_age_grace_ms", _milliseconds(life.max_connection_age_grace)),
+        ("grpc.keepalive_time_ms", _milliseconds(life.time)),
+        ("grpc.keepalive_timeout_ms", _milliseconds(life.timeout)),
+        ("grpc.http2.min_ping_interval_without_data_ms", int(policy.min_time * 1000)),
+        ("grpc.keepalive_permit_without_calls", int(policy.permit_without_stream)),
+    ]
+
+
+def _milliseconds(seconds: float) -> int:
+    """gRPC's milliseconds; 0 means never, as in the Collector."""
+    return min(_NEVER_MS, max(1, int(seconds * 1000))) if seconds else _NEVER_MS
+
+
+class OtlpGrpcServer:
+    """Serves `Export` of every signal that has a consumer; of the others it says UNIMPLEMENTED, as gRPC does."""
+
+    def __init__(self, config: GrpcConfig, intake: Intake, setting: str) -> None:
+        """
+        Args:
+            setting: name of the option that holds the endpoint, for error messages.
+        """
+        self._config = config
+        self._intake = intake
+        self._setting = setting
+        self._limit = config.max_recv_msg_size_mib * _MIB
+        self._server: grpc.aio.Server | None = None
+        self.address = ""
+        """`host:port` in use, empty before `start`."""
+
+    async def start(self) -> None:
+        """Listens.
+
+        Raises:
+            StartError: the port is taken or must not be used, or the host is unknown.
+        """
+        host, port = split_endpoint(self._config.endpoint)
+        # gRPC core only says that binding failed, with a page of log lines; a plain socket says why.
+        for probe in bind(host, port, self._setting):
+            probe.close()
+        server = grpc.aio.server(options=server_options(self._config))
+        for signal in self._intake.signals:
+            method = grpc.unary_unary_rpc_method_handler(self._handler(signal))
+            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(signal.service, {"Export": method}),))
+        try:
+            port = server.add_insecure_port(shown(host or "::", port))
+        except RuntimeError as error:
+            raise StartError(f"Ares cannot listen on {shown(host, port)}; change {self._setting}.") from error
+        await server.start()
+        self._server = server
+        self.address = shown(host, port)
+
+    async def stop(self) -> None:
+        """Takes no new calls and finishes those in flight within the grace. Safe without `start`, and twice."""
+        server, self._server = self._server, None
+        if server is not None:
+            await server.stop(GRACE_SECONDS)
+
+    def _handler(self, signal: Signal) -> Handler:
+        async def export(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+            async def read(reservation: Reservation) -> bytes:
+                reservation.grow(len(request))
+                encoding = _encoding(request)
+                if not encoding:
+                    return request
+                return await inflate(request, encoding, self._limit, reservation, self._intake.workers)
+
+            answer = await self._intake.take(signal, TRANSPORT, read, seconds_left=context.time_remaining())
+            if isinstance(answer, Failure):
+                await _abort(context, answer)
+            else:
+                return response_body(signal, answer, PROTOBUF)
+            raise AssertionError("unreachable: abort raises")
+
+        return export
+
+
+def _encoding(message: bytes) -> str:
+    """How a message is compressed. gRPC does not tell the handler, but no request starts like compressed data: 0x1f
+    would be a field of wire type 7, which does not exist, and 0x78 a field 15, which no OTLP request has."""
+    if message.startswith(_GZIP):
+        return "gzip"
+    return "deflate" if message.startswith(_ZLIB) else ""
+
+
+async def _abort(context: grpc.aio.ServicerContext[bytes, bytes], failure: Failure) -> None:
+    await context.abort(
+        failure.grpc_code,
+        capped(failure.message),
+        trailing_metadata=(("grpc-status-details-bin", failure.status().SerializeToString()),),
+    )

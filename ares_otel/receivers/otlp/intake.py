@@ -1,0 +1,135 @@
+"""What both transports share: reserve, read, decode, hand on, count, and turn errors into answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+from ares_otel.model.batch import DEFAULT_TENANT, Accepted, Batch, Consumer, batch_key
+from ares_otel.model.signal import Signal
+from ares_otel.pipeline.admission import Reservation
+from ares_otel.pipeline.component import BuildContext
+from ares_otel.receivers.otlp import json_decode
+from ares_otel.receivers.otlp.error_log import ErrorLog
+from ares_otel.receivers.otlp.status import Failure, failure_of
+from ares_otel.receivers.otlp.workers import Workers
+
+NO_SIGNAL = "unknown"
+
+
+class SenderGone(Exception):
+    """The sender left before its request was complete; there is nobody to answer."""
+
+
+class Intake:
+    """Takes requests of every signal that has a consumer."""
+
+    def __init__(self, context: BuildContext, consumers: Mapping[Signal, Consumer], workers: Workers) -> None:
+        self._context = context
+        self._consumers = dict(consumers)
+        self._errors = ErrorLog(context.log, context.clock)
+        self.workers = workers
+
+    @property
+    def signals(self) -> tuple[Signal, ...]:
+        return tuple(self._consumers)
+
+    async def take(
+        self,
+        signal: Signal,
+        transport: str,
+        read: Callable[[Reservation], Awaitable[bytes]],
+        *,
+        json: bool = False,
+        seconds_left: float | None = None,
+    ) -> Accepted | Failure:
+        """Takes one request and says how to answer it. Holds its part of the memory budget until then.
+
+        Args:
+            read: gives the inflated body and reserves what it needs; may raise any error of `model.errors`.
+            json: the body is OTLP JSON, not protobuf.
+            seconds_left: how long the sender waits, when it said so.
+
+        Raises:
+            SenderGone: from `read`; counted.
+        """
+        context = self._context
+        received_ns = context.clock.time_ns()
+        deadline = None if seconds_left is None else context.clock.monotonic() + seconds_left
+        items: int | None = None
+        try:
+            with context.admission.reservation() as reservation:
+                body = await read(reservation)
+                if json:
+                    self._reserve_for_parsing(body, reservation)
+                batch = await self.workers.run(
+                    len(body), lambda: _decoded(signal, body, json, received_ns, context.id, transport, deadline)
+                )
+                items = batch.items
+                accepted = await self._consumers[signal].consume(batch) if items else Accepted()
+        except (asyncio.CancelledError, SenderGone):
+            self._count_failure(signal, transport, items, "cancelled", retryable=True)
+            raise
+        except Exception as error:
+            failure = failure_of(error)
+            if failure.reason == "unexpected":
+                self._errors.unexpected(error, f"A request with {signal.name} over {transport}")
+            self._count_failure(signal, transport, items, failure.reason, retryable=failure.retry_after is not None)
+            return failure
+        self._count("otelcol_receiver_accepted_{}", signal, transport, items - accepted.rejected)
+        self._count("ares_otel_receiver_rejected_{}", signal, transport, accepted.rejected)
+        return accepted
+
+    def refused(self, signal: Signal | None, transport: str, reason: str) -> None:
+        """Counts a request that was answered with an error before its items could be counted."""
+        self._context.telemetry.counter("ares_otel_receiver_refused_requests").labels(
+            receiver=self._context.id,
+            transport=transport,
+            signal=NO_SIGNAL if signal is None else signal.name,
+            reason=reason,
+        ).inc()
+
+    def _reserve_for_parsing(self, body: bytes, reservation: Reservation) -> None:
+        """Parsed JSON is much larger than its text. A body within the limits must be able to get in while nothing else
+        is there, so the estimate never takes more than half of the budget."""
+        room = self._context.admission.limit_bytes // 2 - reservation.held_bytes
+        reservation.grow(max(0, min(json_decode.memory_estimate(body), room)))
+
+    def _count_failure(
+        self, signal: Signal, transport: str, items: int | None, reason: str, *, retryable: bool
+    ) -> None:
+        if items is None:
+            self.refused(signal, transport, reason)
+        else:
+            name = "otelcol_receiver_refused_{}" if retryable else "ares_otel_receiver_rejected_{}"
+            self._count(name, signal, transport, items)
+
+    def _count(self, name: str, signal: Signal, transport: str, amount: int) -> None:
+        self._context.telemetry.count_items(name, signal, amount, receiver=self._context.id, transport=transport)
+
+
+def _decoded(
+    signal: Signal, body: bytes, json: bool, received_ns: int, receiver: str, transport: str, deadline: float | None
+) -> Batch:
+    """The batch of a body, decoded and counted.
+
+    Raises:
+        Rejected: the body is not a valid request.
+    """
+    key, message, payload = None, None, body
+    if json:
+        key = batch_key(DEFAULT_TENANT, signal, body)
+        message = json_decode.decode(body, signal.request)
+        payload = message.SerializeToString()
+    batch = Batch(
+        signal,
+        payload,
+        key=key,
+        received_ns=received_ns,
+        receiver=receiver,
+        transport=transport,
+        deadline=deadline,
+        message=message,
+    )
+    _ = batch.items  # decodes, here, where it may take its time
+    return batch

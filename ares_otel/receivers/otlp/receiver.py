@@ -1,0 +1,76 @@
+"""The receiver: its two listeners and what they share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from ares_otel.model.batch import Consumer
+from ares_otel.model.signal import Signal
+from ares_otel.pipeline.component import BuildContext
+from ares_otel.pipeline.http_door import HttpDoor
+from ares_otel.pipeline.listen import BindPolicy, check_bind
+from ares_otel.receivers.otlp.config import OtlpReceiverConfig, split_endpoint
+from ares_otel.receivers.otlp.grpc_server import OtlpGrpcServer
+from ares_otel.receivers.otlp.http_app import OtlpHttpApp
+from ares_otel.receivers.otlp.intake import Intake
+from ares_otel.receivers.otlp.workers import Workers
+
+
+class OtlpReceiver:
+    """A component that serves OTLP over the configured protocols and hands every request to its signal's consumer."""
+
+    def __init__(self, context: BuildContext, config: OtlpReceiverConfig, consumers: Mapping[Signal, Consumer]) -> None:
+        self._workers = Workers()
+        self._policy: BindPolicy = context.services.get(BindPolicy, BindPolicy())
+        self._setting = f"receivers.{context.id}.protocols"
+        self._config = config.protocols
+        intake = Intake(context, consumers, self._workers)
+        self._grpc: OtlpGrpcServer | None = None
+        self._http: HttpDoor | None = None
+        if (grpc := config.protocols.grpc) is not None:
+            self._grpc = OtlpGrpcServer(grpc, intake, f"{self._setting}.grpc.endpoint")
+        if (http := config.protocols.http) is not None:
+            app = OtlpHttpApp(http, intake)
+            host, port = split_endpoint(http.endpoint)
+            self._http = HttpDoor(
+                "otlp-http",
+                app,
+                host=host,
+                port=port,
+                setting=f"{self._setting}.http.endpoint",
+                allowed_hosts=self._policy.allowed_hosts,
+                origin_allowed=app.cors.allows,
+                error_bodies=app.error_body,
+            )
+        self.doors: Mapping[str, str] = {}
+        """Name and address of every listener, once started."""
+
+    async def start(self) -> None:
+        """Listens on every configured protocol, or on none.
+
+        Raises:
+            StartError: an endpoint is not loopback and that was not asked for, its port is taken, or its host unknown.
+        """
+        for name, protocol in (("grpc", self._config.grpc), ("http", self._config.http)):
+            if protocol is not None:
+                host, _ = split_endpoint(protocol.endpoint)
+                check_bind(host, self._policy, f"{self._setting}.{name}.endpoint")
+        doors = {}
+        try:
+            if self._grpc is not None:
+                await self._grpc.start()
+                doors["otlp-grpc"] = self._grpc.address
+            if self._http is not None:
+                await self._http.start()
+                doors["otlp-http"] = self._http.url
+        except BaseException:
+            await self.stop()
+            raise
+        self.doors = doors
+
+    async def stop(self) -> None:
+        """Takes no new requests and finishes those that were accepted. Safe without `start`, and twice."""
+        await asyncio.gather(*(listener.stop() for listener in (self._http, self._grpc) if listener is not None))
+        self._workers.close()
+        self.doors = {}
