@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-all lint format check bench wheel clean
+.PHONY: help demo up test test-all lint format docs check bench wheel clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -44,6 +44,9 @@ lint: $(VENV)/.installed-dev ## Style, types and the direction of imports
 format: $(VENV)/.installed-dev ## Rewrite the code in the project's style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(VENV)/.installed-dev ## Write the generated reference pages
+	$(BIN)/python -m tests.support.reference
 
 check: lint test ## What CI runs
 

@@ -1,0 +1,99 @@
+"""Makes the reference pages that are generated from the code: `python -m tests.support.reference` writes them, a test
+checks that they are up to date."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import typer
+
+from ares_otel.cli.main import app
+from ares_otel.pipeline.telemetry import INSTRUMENTS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def metrics_page() -> str:
+    """`docs/metrics.md`, from the table in `ares_otel/pipeline/telemetry.py`."""
+    lines = [
+        "# Ares's own metrics",
+        "",
+        "`GET /metrics` answers in the Prometheus text format. Names are the Collector's where it has one. Counters end in",
+        "`_total` there. Labels never hold a value that a sender chooses. This page is generated from",
+        "`ares_otel/pipeline/telemetry.py` by `make docs`.",
+        "",
+        "| name | type | labels | what |",
+        "| --- | --- | --- | --- |",
+    ]
+    for instrument in sorted(INSTRUMENTS.values(), key=lambda instrument: instrument.name):
+        kind = instrument.kind.__name__.lower()
+        name = instrument.name + ("_total" if kind == "counter" else "")
+        labels = ", ".join(f"`{label}`" for label in instrument.labels)
+        lines.append(f"| `{name}` | {kind} | {labels} | {instrument.help} |")
+    lines += [
+        "",
+        "Every item is accounted for, by signal: what came to the receivers = sent by the `postgres` exporter",
+        "(`otelcol_exporter_sent_*`: committed) + `ares_otel_receiver_rejected_*` (invalid, the sender was told)",
+        "+ `otelcol_receiver_refused_*` (the sender keeps it and tries again) + `ares_otel_processor_dropped_*` (by",
+        "configuration). `otelcol_receiver_accepted_*` = sent + dropped.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def command_line_page() -> str:
+    """`docs/command-line.md`, from the command itself."""
+    lines = [
+        "# Command line",
+        "",
+        "Generated from the command by `make docs`. Every option of `ares-otel up` can also be set by the variable beside it; the",
+        "option wins. `ares-otel COMMAND --help` shows the same.",
+        "",
+    ]
+    group = typer.main.get_command(app)
+    assert isinstance(group, click.Group)
+    for name, command in _walk(group, "ares-otel"):
+        lines += [f"## `{name}`", "", (command.help or "").strip(), ""]
+        options = [p for p in command.params if isinstance(p, click.Option) and not p.hidden]
+        options = [option for option in options if option.name not in ("help", "version")]
+        if options:
+            lines += ["| option | variable | default | what |", "| --- | --- | --- | --- |"]
+            lines += [_row(option) for option in options]
+            lines.append("")
+    lines += [
+        "## What `ares-otel up` prints",
+        "",
+        "One line for each door on standard output, `NAME URL`, with NAME one of `http`, `otlp-grpc`, `otlp-http`, `database` (a URL that",
+        "psql takes), and `ready` last; everything else goes to standard error. SIGINT and SIGTERM stop it: what was accepted is",
+        "stored first, the exit status is 0. SIGHUP reads the configuration file again; a mistake in it leaves the old one running.",
+        "When it cannot start it says why in one line and exits with 1.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _walk(group: click.Group, prefix: str) -> list[tuple[str, click.Command]]:
+    found: list[tuple[str, click.Command]] = []
+    for name, command in group.commands.items():
+        full = f"{prefix} {name}"
+        found += _walk(command, full) if isinstance(command, click.Group) else [(full, command)]
+    return found
+
+
+def _row(option: click.Option) -> str:
+    shown = getattr(option, "show_default", None)
+    default = shown if isinstance(shown, str) else option.default
+    if option.is_flag:
+        default = "off"
+    text = "" if default in (None, "") or callable(default) else f"`{default}`" if not isinstance(shown, str) else default
+    variable = f"`{option.envvar}`" if option.envvar else ""
+    return f"| `{option.opts[0]}` | {variable} | {text} | {option.help or ''} |"
+
+
+PAGES = {"docs/metrics.md": metrics_page, "docs/command-line.md": command_line_page}
+
+
+if __name__ == "__main__":
+    for name, make in PAGES.items():
+        (ROOT / name).write_text(make(), encoding="utf-8")
