@@ -10,7 +10,9 @@ import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
+from ares_otel.pipeline.http_protocol import ErrorBody
 from ares_otel.query.reader import DatabaseUnavailable, QueryTooSlow
 
 MEDIA_TYPE = "application/problem+json"
@@ -55,6 +57,11 @@ KINDS = (
 )
 
 
+def http_error(status: int) -> Kind:
+    """The kind of a status that says by itself what is wrong."""
+    return Kind("http-error", status, HTTPStatus(status).phrase)
+
+
 @dataclass(frozen=True, slots=True)
 class FieldError:
     """One wrong parameter."""
@@ -75,14 +82,24 @@ def problem(
     kind: Kind, detail: str, *, errors: Sequence[FieldError] = (), headers: Mapping[str, str] | None = None
 ) -> Response:
     """A problem as a response; `errors` is always there, empty where the input is not what is wrong."""
-    body = {
-        "type": kind.type,
-        "title": kind.title,
-        "status": kind.status,
-        "detail": detail,
-        "errors": [{"field": error.field, "message": error.message} for error in errors],
-    }
-    return Response(orjson.dumps(body), kind.status, media_type=MEDIA_TYPE, headers=dict(headers or {}))
+    return Response(_body(kind, detail, errors), kind.status, media_type=MEDIA_TYPE, headers=dict(headers or {}))
+
+
+def problem_body(scope: Scope | None, status: int, message: str) -> ErrorBody:
+    """The body of an error that the HTTP door gives before, or instead of, the application."""
+    return ErrorBody(MEDIA_TYPE, _body(http_error(status), message, ()))
+
+
+def _body(kind: Kind, detail: str, errors: Sequence[FieldError]) -> bytes:
+    return orjson.dumps(
+        {
+            "type": kind.type,
+            "title": kind.title,
+            "status": kind.status,
+            "detail": detail,
+            "errors": [{"field": error.field, "message": error.message} for error in errors],
+        }
+    )
 
 
 def internal_error() -> Response:
@@ -107,12 +124,11 @@ def install(app: FastAPI) -> None:
         if error.status_code == HTTPStatus.NOT_FOUND:
             return problem(PATH_NOT_FOUND, "Look at /swagger/index.html for the paths there are.")
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-            allow = sorted({*headers.pop("Allow", "").replace(" ", "").split(",")} - {""})
+            allow = sorted({*headers.pop("Allow", "").replace(" ", "").split(",")} - {"", "HEAD"})
             if "GET" in allow:
                 allow.append("HEAD")  # answered like GET, without the body
             return problem(METHOD_NOT_ALLOWED, f"Use {' or '.join(allow)}.", headers={"Allow": ", ".join(allow)})
-        kind = Kind("http-error", error.status_code, HTTPStatus(error.status_code).phrase)
-        return problem(kind, str(error.detail), headers=headers)
+        return problem(http_error(error.status_code), str(error.detail), headers=headers)
 
     @app.exception_handler(DatabaseUnavailable)
     async def _away(_: Request, error: DatabaseUnavailable) -> Response:

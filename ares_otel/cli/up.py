@@ -12,7 +12,8 @@ from contextlib import AsyncExitStack
 import asyncpg
 
 from ares_otel import __version__
-from ares_otel.api.app import create_app, problem_body
+from ares_otel.api.app import create_app
+from ares_otel.api.problems import problem_body
 from ares_otel.cli import console
 from ares_otel.cli.components import COMPONENTS
 from ares_otel.cli.options import UpOptions
