@@ -13,7 +13,7 @@ from pydantic import Field
 
 from ares_otel.model.batch import Accepted, Batch, Consumer
 from ares_otel.model.errors import StartError
-from ares_otel.model.signal import LOGS, TRACES, Signal
+from ares_otel.model.signal import SIGNALS, TRACES, Signal
 from ares_otel.pipeline.admission import Admission
 from ares_otel.pipeline.component import (
     BuildContext,
@@ -159,12 +159,12 @@ class ToyExporter(_Toy):
 
 
 ONLY_TRACES = frozenset({TRACES})
-BOTH = frozenset({TRACES, LOGS})
+ALL = frozenset(SIGNALS.values())
 TOYS: tuple[Factory, ...] = (
-    ReceiverFactory("toy", ToyConfig, ToyReceiver, BOTH),
-    ProcessorFactory("mark", ToyConfig, ToyProcessor, BOTH),
-    ExporterFactory("store", ToyConfig, ToyExporter, BOTH, durable=True),
-    ExporterFactory("send", ToyExporterConfig, ToyExporter, BOTH),
+    ReceiverFactory("toy", ToyConfig, ToyReceiver, ALL),
+    ProcessorFactory("mark", ToyConfig, ToyProcessor, ALL),
+    ExporterFactory("store", ToyConfig, ToyExporter, ALL, durable=True),
+    ExporterFactory("send", ToyExporterConfig, ToyExporter, ALL),
     ExporterFactory("spans_only", ToyConfig, ToyExporter, ONLY_TRACES),
 )
 

@@ -1,0 +1,139 @@
+"""The official OpenTelemetry Collector, built once from `tests/support/otelcol`, at pinned versions, into a cache
+outside the repository: `$ARES_OTEL_TEST_CACHE`, else `~/.cache/ares-otel-tests`."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+RECIPES = Path(__file__).parents[2] / "collector" / "recipes"
+_SOURCE = Path(__file__).parent / "otelcol"
+BUILD_SECONDS = 900
+_START_SECONDS = 30
+_STOP_SECONDS = 30
+
+
+class UnavailableError(RuntimeError):
+    """The Collector cannot be had here. The message is a reason to skip."""
+
+
+def install() -> Path:
+    """The Collector's binary, built when it is not there yet: about two minutes, once.
+
+    Raises:
+        UnavailableError: Go is missing or too old, or the modules cannot be had.
+        AssertionError: the modules are there and the Collector does not compile.
+    """
+    go = shutil.which("go")
+    if go is None:
+        raise UnavailableError("the OpenTelemetry Collector is built with Go, which is not on the PATH")
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(_SOURCE.iterdir()) if path.is_file()))
+    cache = Path(os.environ.get("ARES_OTEL_TEST_CACHE") or Path.home() / ".cache" / "ares-otel-tests")
+    folder = cache / f"otelcol-{digest.hexdigest()[:16]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    binary = folder / "otelcol"
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # workers of one run take turns
+        if not binary.exists():
+            # GOTOOLCHAIN: an older Go says that it is too old, instead of fetching a whole newer one.
+            env = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off"}
+            fetched = _go([go, "mod", "download"], env)
+            if fetched.returncode != 0:
+                raise UnavailableError(f"Go cannot fetch the Collector's modules: {fetched.stderr[-500:]}")
+            built = folder / "otelcol.new"
+            # One package at a time: other tests run beside it.
+            made = _go([go, "build", "-p", "1", "-trimpath", "-ldflags", "-s -w", "-o", str(built), "."], env)
+            assert made.returncode == 0, f"the Collector does not compile:\n{made.stderr[-2000:]}"
+            built.replace(binary)
+    return binary
+
+
+def _go(command: list[str], env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(command, cwd=_SOURCE, env=env, capture_output=True, text=True, timeout=BUILD_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise UnavailableError(f"Go was not done within {BUILD_SECONDS} s") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Collector:
+    """A running Collector and where it takes OTLP."""
+
+    grpc: str
+    http: str
+
+
+def check(binary: Path, recipe: str, env: Mapping[str, str]) -> str:
+    """What the Collector's own `validate` says about a recipe; empty when it is fine."""
+    done = subprocess.run(
+        [binary, "validate", "--config", RECIPES / f"{recipe}.yaml"],
+        env=_environment(env),
+        capture_output=True,
+        text=True,
+        timeout=_START_SECONDS,
+    )
+    return "" if done.returncode == 0 else done.stderr or f"exit status {done.returncode}"
+
+
+@contextmanager
+def running_collector(binary: Path, recipe: str, env: Mapping[str, str]) -> Iterator[Collector]:
+    """A Collector with a recipe of `collector/recipes` on free ports, for the length of a block; it is stopped with
+    SIGTERM, so that it writes down or sends what it holds."""
+    grpc, http = _free_port(), _free_port()
+    prefix = recipe.upper()
+    ports = {f"{prefix}_GRPC": f"127.0.0.1:{grpc}", f"{prefix}_HTTP": f"127.0.0.1:{http}"}
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(
+            [binary, "--config", RECIPES / f"{recipe}.yaml"],
+            env=_environment({**env, **ports}),
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+        )
+        try:
+            _wait_for(process, grpc)
+            _wait_for(process, http)
+            yield Collector(f"http://127.0.0.1:{grpc}", f"http://127.0.0.1:{http}")
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(_STOP_SECONDS) == 0
+        except BaseException as error:
+            said.seek(0)
+            error.add_note(f"the Collector said:\n{said.read().decode(errors='replace')[-4000:]}")
+            raise
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _wait_for(process: subprocess.Popen[bytes], port: int) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while True:
+        assert process.poll() is None, "the Collector ended before it listened"
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            assert time.monotonic() < deadline, f"the Collector did not listen within {_START_SECONDS} s"
+            time.sleep(0.05)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _environment(extra: Mapping[str, str]) -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("ARES_OTEL_", "OTEL_"))}
+    return {**kept, **extra}
