@@ -177,7 +177,7 @@ def _explain(error: Exception, where: str) -> str:
     said = str(error).partition("\n")[0].rstrip(".")  # without DETAIL and HINT
     match error:
         case asyncpg.PostgresError() if "statement pooling" in said:
-            return f"The pooler at {where} pools statements, and Ares needs transactions; set its pool_mode to transaction."
+            return f"The pooler at {where} pools statements, and Ares needs transactions; set pool_mode to transaction."
         case asyncpg.InvalidPasswordError() | asyncpg.InvalidAuthorizationSpecificationError():
             return f"The database at {where} refuses the user: {said}; check user and password in {OPTION}."
         case asyncpg.InvalidCatalogNameError():
@@ -233,7 +233,8 @@ def _describe(url: str) -> str:
         query = parse_qs(parts.query, strict_parsing=True) if parts.query else {}
         hosts = unquote(parts.netloc.rpartition("@")[2])
         known = parts.scheme in {"postgresql", "postgres"} and parts.netloc.count("@") <= 1
-        if not known or "@" in parts.path or parts.fragment or not _ports_are_numbers(hosts):
+        stray = parts.path + parts.fragment + ("" if "@" in parts.netloc or not parts.netloc else parts.query)
+        if not known or "@" in stray or parts.fragment or not _ports_are_numbers(hosts):
             raise ValueError
     except ValueError:
         raise StartError(_bad_url()) from None

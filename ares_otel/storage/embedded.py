@@ -200,7 +200,7 @@ class EmbeddedPostgres:
         """Makes role and database where they are missing: also after a first start that was killed in between."""
         try:
             connection = await asyncpg.connect(
-                socket_url(socket, user=SUPERUSER, database="postgres"), timeout=_CONNECT, ssl=False
+                socket_url(socket, user=SUPERUSER, database="postgres"), timeout=_CONNECT
             )
             try:
                 if not await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", ROLE):

@@ -18,20 +18,21 @@ _MAX_PATH = 107
 
 
 def socket_url(directory: Path, *, user: str, database: str) -> str:
-    """A URL that psql and asyncpg take. The port stands in it because both would otherwise ask the PGPORT variable."""
-    return f"postgresql://{user}@/{database}?host={quote(str(directory))}&port={PORT}"
+    """A URL that psql and asyncpg take. Port and sslmode stand in it because both would otherwise ask the variables
+    PGPORT and PGSSLMODE, which people set for other servers (asyncpg reads certificates even for a socket)."""
+    return f"postgresql://{user}@/{database}?host={quote(str(directory))}&port={PORT}&sslmode=disable"
 
 
 def make_socket_directory(home: Path, user: ServerUser) -> Path:
-    """`HOME/run` where that path is short enough, else a short directory named by a hash of the path.
+    """`HOME/run` where a client can name that path, else a short directory named by a hash of the path.
 
     The short one is below XDG_RUNTIME_DIR, if that is the server user's own, else below /tmp. It is used only when it
     is a directory of the server's user that is closed to others. Raises StartError otherwise.
     """
     directory = home / "run"
-    if _too_long(directory):
+    if _unfit(directory):
         name = f"ares-otel-{hashlib.sha256(os.fsencode(home)).hexdigest()[:16]}"
-        directory = next(base / name for base in _short_bases(user) if not _too_long(base / name))
+        directory = next(base / name for base in _short_bases(user) if not _unfit(base / name))
     try:
         directory.mkdir(mode=0o700)
     except FileExistsError:
@@ -59,5 +60,6 @@ def _short_bases(user: ServerUser) -> list[Path]:
     return bases
 
 
-def _too_long(directory: Path) -> bool:
-    return len(os.fsencode(directory / f".s.PGSQL.{PORT}")) > _MAX_PATH
+def _unfit(directory: Path) -> bool:
+    """Too long for a socket; or with a comma, at which libpq and asyncpg split a list of hosts."""
+    return len(os.fsencode(directory / f".s.PGSQL.{PORT}")) > _MAX_PATH or "," in str(directory)

@@ -178,6 +178,7 @@ async def test_something_that_is_no_postgresql_server_is_one_line() -> None:
         f"postgresql://ares:12/{PASSWORD}@localhost/ares",
         f"postgresql://ares:{PASSWORD}#x@localhost/ares",
         f"postgresql://ares:{PASSWORD}@[::1/ares",
+        f"postgresql://ares:12?x={PASSWORD}@localhost/ares",
         f"postgresql://ares@localhost/ares?{PASSWORD}",
         f"postgresql://ares:{PASSWORD}@localhost:99999999/ares",
     ],
