@@ -1,0 +1,1 @@
+"""Exporters: where batches go. `postgres` decides the answer; the others take what it stored, from a queue."""
