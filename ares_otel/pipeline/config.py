@@ -20,7 +20,7 @@ _LowerCase = BeforeValidator(lambda value: value.lower() if isinstance(value, st
 
 
 class LogsTelemetry(ComponentConfig):
-    """`service.telemetry.logs`"""
+    """Log lines of Ares itself."""
 
     level: Annotated[Literal["debug", "info", "warn", "error"], _LowerCase] = Field(
         default="info", description="Least important log line of Ares itself that is written to standard error."
@@ -28,7 +28,7 @@ class LogsTelemetry(ComponentConfig):
 
 
 class TracesTelemetry(ComponentConfig):
-    """`service.telemetry.traces`"""
+    """Spans of Ares itself."""
 
     level: Annotated[Literal["none", "basic"], _LowerCase] = Field(
         default="basic", description="`basic`: Ares stores spans of its own work; `none`: it does not."

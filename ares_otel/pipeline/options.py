@@ -110,7 +110,8 @@ def _problem(model: type[BaseModel], source: Source, path: Path, details: ErrorD
         return Problem(source.place(where, key=True), f"{dotted(missing)}: this option is required.")
     message = details["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ").rstrip(".")
     given = details["input"]
-    if isinstance(given, str | int | float) and not source.is_expanded(where) and details["type"] != "value_error":
+    secret = model.model_config.get("hide_input_in_errors") or source.is_expanded(where)
+    if isinstance(given, str | int | float) and not secret and details["type"] != "value_error":
         message += f", not {str(given)[:60]!r}"
     return Problem(source.place(where), f"{dotted(where)}: {message[:1].lower()}{message[1:]}.")
 
