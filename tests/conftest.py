@@ -8,6 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from tests.support.debian_postgres import BINARIES, needs_debian_postgres
 from tests.support.postgres import copied_database, shared_server
 
 _SERVER = "ARES_OTEL_TEST_SERVER"
@@ -36,21 +37,41 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     return report
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tests marked `every_server` run on the embedded PostgreSQL and on Debian's PostgreSQL 15, the oldest one supported."""
+    if metafunc.definition.get_closest_marker("every_server") and "tested_server" in metafunc.fixturenames:
+        old = pytest.param("debian_server_url", id="postgresql-15", marks=needs_debian_postgres)
+        metafunc.parametrize("tested_server", [pytest.param("postgres_server", id="embedded"), old], indirect=True)
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> str:
     """URL of the `postgres` database of the run's server."""
     return os.environ[_SERVER]
 
 
-@pytest.fixture
-def database_url(postgres_server: str) -> Iterator[str]:
-    """URL of a fresh, migrated database with partitions around now."""
-    with copied_database(postgres_server) as url:
+@pytest.fixture(scope="session")
+def debian_server_url() -> Iterator[str]:
+    """URL of the `postgres` database of a PostgreSQL 15, started by the worker that needs it."""
+    with shared_server(BINARIES) as url:
         yield url
 
 
 @pytest.fixture
-def empty_database_url(postgres_server: str) -> Iterator[str]:
+def tested_server(request: pytest.FixtureRequest) -> str:
+    """The server that `database_url` and `empty_database_url` are on."""
+    return str(request.getfixturevalue(getattr(request, "param", "postgres_server")))
+
+
+@pytest.fixture
+def database_url(tested_server: str) -> Iterator[str]:
+    """URL of a fresh, migrated database with partitions around now."""
+    with copied_database(tested_server) as url:
+        yield url
+
+
+@pytest.fixture
+def empty_database_url(tested_server: str) -> Iterator[str]:
     """URL of a fresh database with nothing in it."""
-    with copied_database(postgres_server, template=None) as url:
+    with copied_database(tested_server, template=None) as url:
         yield url

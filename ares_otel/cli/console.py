@@ -15,6 +15,12 @@ def progress(line: str) -> None:
     print(f"ares-otel: {printable(line)}", file=sys.stderr, flush=True)  # noqa: T201 - this is the console
 
 
+def hint(text: str) -> None:
+    """Lines for a person who looks at the terminal."""
+    for line in text.split("\n"):
+        print(printable(line), file=sys.stderr, flush=True)  # noqa: T201 - this is the console
+
+
 def error(message: str) -> None:
     """Why a command ended without success, a line for each thing that is wrong."""
     for line in message.splitlines():

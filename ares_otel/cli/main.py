@@ -164,6 +164,14 @@ def migrate(
     raise typer.Exit(asyncio.run(run_migrate(data_dir, database_url or None, dry_run=dry_run, status=status)))
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def psql(context: typer.Context, data_dir: DataDir, database_url: DatabaseUrl = None) -> None:
+    """Open psql on a running Ares; what psql takes follows, for example: ares-otel psql -c 'SELECT 1'."""
+    from ares_otel.cli.psql import run_psql
+
+    run_psql(data_dir, database_url or None, context.args)
+
+
 @app.command()
 def validate(config: Config) -> None:
     """Check a pipeline configuration without starting anything."""

@@ -30,7 +30,7 @@ from ares_otel.storage.store import Store
 
 SERVICE = "ares-api"
 """Ares's own service name, the same as in `service_config`."""
-QUIET_PATHS = "healthz,readyz,metrics,swagger,openapi.json"
+QUIET_PATHS = r"//[^/]+/(healthz|readyz|metrics|swagger|openapi\.json)"
 """Requests of probes, scrapers and browsers' assets are not worth a span."""
 PATIENCE = 10.0
 """Seconds an export may take before its records are given up."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shlex
 import signal
+import socket
+import sys
 import uuid
 from contextlib import AsyncExitStack
 
@@ -86,7 +89,7 @@ class Ares:
         own = OwnTelemetry(
             store,
             version=__version__,
-            instance_id=str(uuid.uuid4()),
+            instance_id=self._instance_id(),
             spans=config.telemetry.traces.level != "none",
             logs=True,
         )
@@ -186,6 +189,11 @@ class Ares:
         gauge.labels(pool="read", state="idle").set_function(pool.get_idle_size)
         return pool
 
+    def _instance_id(self) -> str:
+        """The same after a restart, so that the registry does not fill with instances that are gone."""
+        place = self._options.database_url or self._options.data_dir.absolute()
+        return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{socket.gethostname()} {place} {self._options.http_port}"))
+
     async def _reasons_not_ready(self) -> list[str]:
         if self._stopping:
             return ["Ares is stopping."]
@@ -229,8 +237,10 @@ async def run_up(options: UpOptions) -> int:
                 console.door(name, ares.doors[name])
             console.ready()
             if options.demo:
-                for title, command in queries(ares.doors):
-                    console.progress(f"{title}:  {command}")
+                console.hint("Some questions to ask, in another terminal:")
+                for title, command in queries(ares.doors, psql=_psql_command(options)):
+                    console.hint(f"\n  {title}\n    {command}")
+                console.hint("\nCtrl-C stops all of it.")
             while not stop.is_set():
                 asking = asyncio.create_task(reload.wait())
                 await asyncio.wait({asking, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -255,6 +265,20 @@ async def run_up(options: UpOptions) -> int:
 def _door_order(name: str) -> int:
     order = ("http", "otlp-grpc", "otlp-http", "jaeger-grpc")
     return order.index(name) if name in order else len(order) + (name == "database")
+
+
+def _psql_command(options: UpOptions) -> str:
+    """How this very program opens psql on this very database."""
+    words = (
+        [sys.argv[0], "psql"]
+        if not sys.argv[0].endswith(".py")
+        else [sys.executable, "-m", "ares_otel.cli.main", "psql"]
+    )
+    if options.database_url is None and "data_dir" in options.given:
+        words += ["--data-dir", str(options.data_dir)]
+    if options.database_url is not None:
+        return "psql YOUR_DATABASE_URL"  # it may hold a password, which does not belong on a screen
+    return shlex.join(words)
 
 
 async def _close_pool(pool: asyncpg.Pool) -> None:

@@ -39,16 +39,23 @@ _REST = (
 )
 
 
-def queries(doors: Mapping[str, str]) -> list[tuple[str, str]]:
+def queries(doors: Mapping[str, str], *, psql: str | None = None) -> list[tuple[str, str]]:
     """Commands to paste into a shell, each with its question.
 
     doors: URL by the names that `ares-otel up` prints; `database` gives the SQL ones, `http` the REST ones.
+    psql: the command that opens psql on that database; when not given, psql with the URL.
     """
     commands = []
     if "database" in doors:
-        database = shlex.quote(doors["database"])
-        commands += [(title, f"psql {database} -c {shlex.quote(sql)}") for title, sql in _SQL]
+        command = psql or f"psql {shlex.quote(doors['database'])}"
+        commands += [(title, f"{command} -c {_quoted(sql)}") for title, sql in _SQL]
     if "http" in doors:
         base = doors["http"].rstrip("/") + "/api/v1/observability"
         commands += [(title, f"curl -s {shlex.quote(base + path)}") for title, path in _REST]
     return commands
+
+
+def _quoted(sql: str) -> str:
+    """For a shell, readable: the queries hold single quotes and nothing that double quotes would not keep."""
+    assert not set(sql) & set('"$`\\!')
+    return f'"{sql}"'

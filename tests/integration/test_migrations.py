@@ -13,6 +13,9 @@ from ares_otel.storage.migrate import migrate, migration_states, read_migrations
 from ares_otel.storage.partitions import AHEAD, PAST, ensure_partitions, list_partitions, read_windows
 from ares_otel.storage.rows.encoded import PARTITIONED
 
+pytestmark = pytest.mark.every_server
+
+
 DEFAULTS = {
     ("ares-api", "eventbus.type"): '"memory"',
     ("ares-api", "eventbus.redis_url"): '"localhost:6379"',

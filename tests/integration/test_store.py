@@ -18,6 +18,9 @@ from ares_otel.storage.store import Store
 from tests.support.otlp_samples import logs_request, metrics_request, span, trace_request
 
 
+pytestmark = pytest.mark.every_server
+
+
 def batch(signal: Signal, payload: bytes) -> Batch:
     return Batch(signal, payload, received_ns=time.time_ns(), receiver="t", transport="t")
 

@@ -19,6 +19,9 @@ from ares_otel.storage.writer import Writer
 from tests.support.otlp_samples import trace_request
 
 
+pytestmark = pytest.mark.every_server
+
+
 class Counting:
     """A StorageObserver that keeps what it is told."""
 

@@ -19,8 +19,8 @@ def metrics_page() -> str:
     lines = [
         "# Ares's own metrics",
         "",
-        "`GET /metrics` answers in the Prometheus text format. Names are the Collector's where it has one. Counters end in",
-        "`_total` there. Labels never hold a value that a sender chooses. This page is generated from",
+        "`GET /metrics` answers in the Prometheus text format. Names are the Collector's where it has one. Counters",
+        "end in `_total` there. Labels never hold a value that a sender chooses. This page is generated from",
         "`ares_otel/pipeline/telemetry.py` by `make docs`.",
         "",
         "| name | type | labels | what |",
@@ -47,8 +47,8 @@ def command_line_page() -> str:
     lines = [
         "# Command line",
         "",
-        "Generated from the command by `make docs`. Every option of `ares-otel up` can also be set by the variable beside it; the",
-        "option wins. `ares-otel COMMAND --help` shows the same.",
+        "Generated from the command by `make docs`. An option can also be set by the variable beside it; the option",
+        "wins. `ares-otel COMMAND --help` shows the same.",
         "",
     ]
     group = typer.main.get_command(app)
@@ -64,9 +64,10 @@ def command_line_page() -> str:
     lines += [
         "## What `ares-otel up` prints",
         "",
-        "One line for each door on standard output, `NAME URL`, with NAME one of `http`, `otlp-grpc`, `otlp-http`, `database` (a URL that",
-        "psql takes), and `ready` last; everything else goes to standard error. SIGINT and SIGTERM stop it: what was accepted is",
-        "stored first, the exit status is 0. SIGHUP reads the configuration file again; a mistake in it leaves the old one running.",
+        "One line for each door on standard output, `NAME URL`, with NAME one of `http`, `otlp-grpc`, `otlp-http`,",
+        "`database` (a URL that psql takes), and `ready` last; everything else goes to standard error. SIGINT and",
+        "SIGTERM stop it: what was accepted is stored first, the exit status is 0. SIGHUP reads the configuration file",
+        "again; a mistake in it leaves the old one running.",
         "When it cannot start it says why in one line and exits with 1.",
         "",
     ]
@@ -86,7 +87,9 @@ def _row(option: click.Option) -> str:
     default = shown if isinstance(shown, str) else option.default
     if option.is_flag:
         default = "off"
-    text = "" if default in (None, "") or callable(default) else f"`{default}`" if not isinstance(shown, str) else default
+    text = (
+        "" if default in (None, "") or callable(default) else f"`{default}`" if not isinstance(shown, str) else default
+    )
     variable = f"`{option.envvar}`" if option.envvar else ""
     return f"| `{option.opts[0]}` | {variable} | {text} | {option.help or ''} |"
 

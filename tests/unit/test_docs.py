@@ -32,7 +32,8 @@ def test_links_to_files_lead_somewhere(path: Path) -> None:
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_paths_of_the_project_that_are_named_exist(path: Path) -> None:
     named = re.findall(
-        r"`((?:ares_otel|tests|docs|migrations|collector|deploy|benchmarks)/[\w./-]*)`", path.read_text(encoding="utf-8")
+        r"`((?:ares_otel|tests|docs|migrations|collector|deploy|benchmarks)/[\w./-]*)`",
+        path.read_text(encoding="utf-8"),
     )
     assert not [name for name in named if not (ROOT / name).exists()]
 

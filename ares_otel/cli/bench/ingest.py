@@ -28,7 +28,7 @@ async def run_ingest(running: Running, requests: Requests, *, senders: int) -> f
 
     async def send() -> None:
         async with grpc.aio.insecure_channel(target, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
-            export = channel.unary_unary(f"/{TRACES.service}/Export")
+            export = channel.unary_unary(f"/{TRACES.service}/Export", None, None)
             while bodies:
                 body = bodies.pop()
                 for _ in range(RETRIES):
