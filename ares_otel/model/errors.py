@@ -54,3 +54,7 @@ class TooLarge(Rejected):
 
 class StartError(AresError):
     """Ares could not start. The message is the one clear line that a person sees; it names the setting to change."""
+
+
+class AddressInUse(StartError):
+    """Something else listens on this address already."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ares_otel.model.batch import Accepted, Batch, Consumer
-from ares_otel.model.errors import Retryable, StartError
+from ares_otel.model.errors import AddressInUse, Retryable, StartError
 from ares_otel.model.signal import Signal
 from ares_otel.pipeline.component import Component
 from ares_otel.pipeline.config import ComponentSpec, PipelineConfig
@@ -32,6 +32,9 @@ class _Closed:
 
     async def consume(self, batch: Batch) -> Accepted:
         raise Retryable("Ares is stopping; send the data again later.")
+
+
+_Wanted = tuple[ComponentSpec, frozenset[Signal]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +75,9 @@ class PipelineHost:
         """Makes the configuration run.
 
         1. Exporters and processors are built and started; exporters with an equal configuration are taken over.
-        2. Receivers that are gone or changed stop: what they had accepted still ends in the old pipelines. Then new
-           ones start, wired to the new pipelines. They may need the same port, hence this order.
+        2. New and changed receivers start, wired to the new pipelines; then those that are gone or changed stop, and
+           what they had accepted still ends in the old pipelines. Where both need the same address, the old ones stop
+           first, and are started again when the new ones then fail.
         3. Unchanged receivers, which never stopped, are switched to the new pipelines.
         4. The old pipelines run empty and stop.
 
@@ -108,7 +112,7 @@ class PipelineHost:
             receivers, self._receivers = self._receivers, {}
             graph, self._graph = self._graph, None
             self.config = None
-            await stop_all([(id, receiver.component) for id, receiver in receivers.items()], self._parts.log)
+            await self._stop_receivers(receivers)
             for receiver in receivers.values():
                 for switch in receiver.switches.values():
                     switch.target = _Closed()
@@ -124,15 +128,31 @@ class PipelineHost:
         unchanged = {
             id: running for id, running in self._receivers.items() if id in wanted and running.same_as(*wanted[id])
         }
-        new = {id: self._make(*what, graph) for id, what in wanted.items() if id not in unchanged}
         leaving = {id: running for id, running in self._receivers.items() if id not in unchanged}
-        await stop_all([(id, running.component) for id, running in leaving.items()], self._parts.log)
         try:
-            await start_all([(id, receiver.component) for id, receiver in new.items()], self._parts.log)
-        except BaseException as error:
-            await self._restart(leaving, error)
-            raise
+            new = await self._start_receivers(wanted, unchanged, graph)
+        except AddressInUse:
+            if not leaving:
+                raise
+            await self._stop_receivers(leaving)
+            try:
+                new = await self._start_receivers(wanted, unchanged, graph)
+            except BaseException as error:
+                await self._restart(leaving, error)
+                raise
+        else:
+            await self._stop_receivers(leaving)
         return {id: unchanged.get(id) or new[id] for id in wanted}
+
+    async def _start_receivers(
+        self, wanted: Mapping[str, _Wanted], unchanged: Mapping[str, _Receiver], graph: Graph
+    ) -> dict[str, _Receiver]:
+        new = {id: self._make(*what, graph) for id, what in wanted.items() if id not in unchanged}
+        await start_all([(id, receiver.component) for id, receiver in new.items()], self._parts.log)
+        return new
+
+    async def _stop_receivers(self, receivers: Mapping[str, _Receiver]) -> None:
+        await stop_all([(id, receiver.component) for id, receiver in receivers.items()], self._parts.log)
 
     def _make(self, spec: ComponentSpec, signals: frozenset[Signal], graph: Graph) -> _Receiver:
         switches = {

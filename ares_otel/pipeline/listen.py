@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from ares_otel.model.errors import StartError
+from ares_otel.model.errors import AddressInUse, StartError
 
 BACKLOG = 1024
 _PORT_TRIES = 20
@@ -57,7 +57,8 @@ def bind(host: str, port: int, setting: str) -> list[socket.socket]:
         setting: name of the option to change when this fails.
 
     Raises:
-        StartError: the port is taken or must not be used, or the host is unknown; one line that names the setting.
+        AddressInUse: the port is taken.
+        StartError: the port must not be used, or the host is unknown; one line that names the setting.
     """
     addresses = _resolve(host, port, setting)
     for attempt in range(_PORT_TRIES):
@@ -74,7 +75,8 @@ def bind(host: str, port: int, setting: str) -> list[socket.socket]:
             except OSError as error:
                 if port == 0 and error.errno == errno.EADDRINUSE and attempt < _PORT_TRIES - 1:
                     continue
-                raise StartError(_why(error, host, port, setting)) from error
+                kind = AddressInUse if error.errno == errno.EADDRINUSE else StartError
+                raise kind(_why(error, host, port, setting)) from error
             if not sockets:
                 raise StartError(f"No address of {host} belongs to this machine; change {setting}.")
             opened.pop_all()

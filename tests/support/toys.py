@@ -12,7 +12,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 from pydantic import Field
 
 from ares_otel.model.batch import Accepted, Batch, Consumer
-from ares_otel.model.errors import StartError
+from ares_otel.model.errors import AddressInUse, StartError
 from ares_otel.model.signal import SIGNALS, TRACES, Signal
 from ares_otel.pipeline.admission import Admission
 from ares_otel.pipeline.component import (
@@ -110,7 +110,7 @@ class ToyReceiver(_Toy):
 
     async def start(self) -> None:
         if self.port in self.world.ports:
-            raise StartError(f"{self.name}: port {self.port} is in use.")
+            raise AddressInUse(f"{self.name}: port {self.port} is in use.")
         await super().start()
         if self.port:
             self.world.ports.add(self.port)

@@ -231,6 +231,36 @@ async def test_a_changed_receiver_gives_its_port_to_the_new_one() -> None:
     await host.stop()
 
 
+async def test_a_receiver_that_moves_to_a_free_port_opens_the_new_one_before_it_closes_the_old_one() -> None:
+    world = World()
+    host = await started(world, simple(receiver="port: 7, label: old"))
+    world.events.clear()
+    await host.replace(simple(receiver="port: 8, label: new"))
+    assert world.events == ["start new", "stop old"]
+    await host.stop()
+
+
+async def test_a_changed_receiver_that_cannot_start_does_not_interrupt_the_running_one() -> None:
+    world = World(broken={"bad"})
+    host = await started(world, simple(receiver="port: 7, label: old"))
+    world.events.clear()
+    with pytest.raises(StartError, match="bad is broken"):
+        await host.replace(simple(receiver="port: 8, label: bad"))
+    assert world.events == []
+    await host.stop()
+
+
+async def test_an_address_that_somebody_else_has_brings_the_old_receiver_back() -> None:
+    world = World(ports={9})
+    host = await started(world, simple(receiver="port: 7, label: old"))
+    world.events.clear()
+    with pytest.raises(StartError, match="port 9 is in use"):
+        await host.replace(simple(receiver="port: 9, label: new"))
+    assert world.events == ["stop old", "start old"]
+    assert await world.receivers["toy"].send(trace_batch()) == Accepted(1)
+    await host.stop()
+
+
 async def test_a_receiver_whose_signals_change_is_exchanged() -> None:
     world = World()
     host = await started(world, simple())
@@ -269,8 +299,9 @@ async def test_a_receiver_that_cannot_come_back_after_a_failed_replacement_is_na
     world = World(broken={"bad"})
     host = await started(world, simple(receiver="port: 7, label: old"))
     world.broken.add("old")
-    with pytest.raises(StartError, match=r"bad is broken.*\n.*toy could not be started again: old is broken"):
-        await host.replace(simple(receiver="port: 7, label: bad"))
+    world.ports.add(9)
+    with pytest.raises(StartError, match=r"port 9 is in use.*\n.*toy could not be started again: old is broken"):
+        await host.replace(simple(receiver="port: 9"))
     world.broken.clear()
     await host.replace(simple(receiver="port: 7, label: third"))
     assert await world.receivers["toy"].send(trace_batch()) == Accepted(1)
