@@ -68,7 +68,7 @@ class Source:
         self._environment = environment
         self._nodes = 0
         try:
-            root = yaml.compose(text, Loader=yaml.BaseLoader)
+            root = _compose(text)
             if root is not None:
                 self.data = self._convert(root, ())
         except RecursionError:
@@ -186,6 +186,18 @@ def read(file: str, content: bytes, environment: Environment) -> Source:
         line = content.count(b"\n", 0, error.start) + 1
         raise ConfigError(file, [Problem(Place(line), "the file is not UTF-8 text.")]) from error
     return Source(text, environment)
+
+
+def _compose(text: str) -> yaml.Node | None:
+    loader = yaml.BaseLoader(text)
+    try:
+        return loader.get_single_node()
+    except (ValueError, OverflowError) as error:  # an escape such as "\\UFFFFFFFF" that is no character
+        raise yaml.MarkedYAMLError(
+            problem="found an escape that is no character", problem_mark=loader.get_mark()
+        ) from error
+    finally:
+        loader.dispose()
 
 
 def _place(node: yaml.Node) -> Place:
