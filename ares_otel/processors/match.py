@@ -13,7 +13,7 @@ from pydantic import Field, JsonValue, model_validator
 from ares_otel.model.errors import StartError
 from ares_otel.model.signal import LOGS, METRICS, TRACES, Signal
 from ares_otel.pipeline.component import ComponentConfig
-from ares_otel.processors.regex import Pattern
+from ares_otel.processors.regex import Pattern, Patterns
 from ares_otel.processors.values import Attributes, as_string, find, scalar, to_any_value
 
 Matcher = Callable[[Any, Any, Any], bool]
@@ -155,8 +155,8 @@ def _strict(texts: list[str]) -> Callable[[Any], bool]:
 
 
 def _regexp(texts: list[str]) -> Callable[[Any], bool]:
-    patterns = [Pattern(text) for text in texts]
-    return lambda value: isinstance(value, str) and any(pattern.matches(value) for pattern in patterns)
+    patterns = Patterns(texts)
+    return lambda value: isinstance(value, str) and patterns.any_matches(value)
 
 
 def _attributes_check(wanted: list[AttributeMatch], *, regexp: bool) -> Callable[[Attributes], bool]:

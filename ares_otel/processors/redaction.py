@@ -15,7 +15,7 @@ from ares_otel.model.batch import Consumer
 from ares_otel.model.signal import LOGS, METRICS, SIGNALS, TRACES, Signal
 from ares_otel.pipeline.component import BuildContext, ComponentConfig, ProcessorFactory
 from ares_otel.processors.message_processor import MessageProcessor, data_points, items, resource_groups, scope_groups
-from ares_otel.processors.regex import Pattern, Regex
+from ares_otel.processors.regex import Patterns, Regex
 from ares_otel.processors.values import MAX_DEPTH, Attributes, as_string, find, put, replace_all, scalar
 
 MASK = "****"
@@ -23,6 +23,7 @@ _OUTCOMES = ("redacted", "masked", "allowed", "ignored")
 _MAX_NAMES = 100
 _MAX_NAME_LENGTH = 256
 """Both bound the summary, whatever a sender nests; counts are exact."""
+_MAX_KNOWN_KEYS = 10_000
 _SUMMARY_KEYS = frozenset(
     f"redaction.{where}{outcome}.{part}"
     for where in ("", "body.")
@@ -105,10 +106,11 @@ class RedactionProcessor(MessageProcessor):
         self._summary = config.summary
         self._allowed_keys = None if config.allow_all_keys else frozenset(config.allowed_keys) | _SUMMARY_KEYS
         self._ignored_keys = frozenset(config.ignored_keys)
-        self._ignored_patterns = [Pattern(text) for text in config.ignored_key_patterns]
-        self._blocked_keys = [Pattern(text) for text in config.blocked_key_patterns]
-        self._blocked_values = [Pattern(text) for text in config.blocked_values]
-        self._allowed_values = [Pattern(text) for text in config.allowed_values]
+        self._ignored_patterns = Patterns(config.ignored_key_patterns)
+        self._blocked_keys = Patterns(config.blocked_key_patterns)
+        self._blocked_values = Patterns(config.blocked_values)
+        self._allowed_values = Patterns(config.allowed_values)
+        self._known_keys: dict[str, tuple[bool, bool]] = {}
         self._mask = _mask_function(config)
         self._attributes = _Mode(nested_keys_need_allowing=False, all_types=config.redact_all_types)
         self._body = _Mode(nested_keys_need_allowing=True, all_types=True)
@@ -136,17 +138,27 @@ class RedactionProcessor(MessageProcessor):
         for attribute in attributes:
             key = attribute.key
             path = (prefix + key)[:_MAX_NAME_LENGTH]
-            if key in self._ignored_keys or any(pattern.matches(key) for pattern in self._ignored_patterns):
+            ignored, blocked = self._judge(key)
+            if ignored:
                 report.add("ignored", path)
             elif must_be_allowed is not None and key not in must_be_allowed:
                 report.add("redacted", path)
                 continue
             else:
-                blocked = any(pattern.matches(key) for pattern in self._blocked_keys)
                 self._redact_value(path, attribute.value, report, mode, depth=depth, blocked=blocked)
             kept.append(attribute)
         if len(kept) < len(attributes):
             replace_all(attributes, kept)
+
+    def _judge(self, key: str) -> tuple[bool, bool]:
+        """Whether a key is ignored, and whether it is blocked. Senders use few keys, many times."""
+        known = self._known_keys.get(key)
+        if known is None:
+            ignored = key in self._ignored_keys or self._ignored_patterns.any_matches(key)
+            known = (ignored, self._blocked_keys.any_matches(key))
+            if len(self._known_keys) < _MAX_KNOWN_KEYS and len(key) <= _MAX_NAME_LENGTH:
+                self._known_keys[key] = known
+        return known
 
     def _redact_value(
         self, path: str, value: AnyValue, report: _Report, mode: _Mode, *, depth: int = 0, blocked: bool = False
@@ -165,13 +177,13 @@ class RedactionProcessor(MessageProcessor):
         if kind != "string_value" and not (mode.all_types or blocked or nested):
             return
         text = as_string(value)
-        if not nested and any(pattern.matches(text) for pattern in self._allowed_values):
+        if not nested and self._allowed_values.any_matches(text):
             report.add("allowed", path)
             return
         masked = text
         if blocked or nested:  # nested here: deeper than anyone looks, so nobody knows what it holds
             masked = self._mask(text)
-        else:
+        elif self._blocked_values.any_matches(text):
             for pattern in self._blocked_values:
                 masked = pattern.replace(masked, self._mask)
         if masked != text:

@@ -7,7 +7,7 @@ back-references and no look-arounds; matching is by search, not anchored.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated
 
 import re2
@@ -70,6 +70,30 @@ class Pattern:
                 break
         pieces.append(text[end:])
         return "".join(pieces)
+
+
+class Patterns:
+    """Several expressions, asked at once: whether any of them is found."""
+
+    __slots__ = ("_all", "_combined")
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._all = [Pattern(text) for text in texts]
+        self._combined: Pattern | None = None
+        if len(texts) > 1:
+            try:
+                self._combined = Pattern("|".join(f"(?:{text})" for text in texts))
+            except ValueError:  # too long together, or a group's name twice: then one by one
+                pass
+
+    def __iter__(self) -> Iterator[Pattern]:
+        return iter(self._all)
+
+    def any_matches(self, text: str) -> bool:
+        """Whether any expression is found in the text; never for no expressions."""
+        if self._combined is not None:
+            return self._combined.matches(text)
+        return any(pattern.matches(text) for pattern in self._all)
 
 
 def _checked(text: str) -> str:

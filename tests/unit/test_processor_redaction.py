@@ -242,3 +242,8 @@ async def test_when_nothing_is_redacted_the_same_batch_is_handed_on() -> None:
 async def test_a_value_that_makes_other_engines_backtrack_is_masked_in_time() -> None:
     result = await redacted({"allow_all_keys": True, "blocked_values": ["(a+)+$"]}, k="a" * 100_000 + "b", m="aaa")
     assert result == {"k": "a" * 100_000 + "b", "m": "****"}
+
+
+async def test_expressions_that_cannot_be_combined_work_one_by_one() -> None:
+    options = {"allow_all_keys": True, "blocked_values": ["(?P<n>a)", "(?P<n>b)", "x" * 4000, "y" * 4000]}
+    assert await redacted(options, k="abc") == {"k": "********c"}
