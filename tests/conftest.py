@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -75,3 +77,12 @@ def empty_database_url(tested_server: str) -> Iterator[str]:
     """URL of a fresh database with nothing in it."""
     with copied_database(tested_server, template=None) as url:
         yield url
+
+
+@pytest.fixture
+def data_dir() -> Iterator[Path]:
+    """A data directory for an embedded server, where the user that runs it can pass: pytest closes the parents of
+    `tmp_path` to others whenever a second pytest starts."""
+    with tempfile.TemporaryDirectory(prefix="ares-data-", dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder) / "data"

@@ -177,7 +177,7 @@ class Ares:
             }
         pool = await asyncpg.create_pool(
             url,
-            min_size=1,
+            min_size=0,  # kept connections would be restored with a traceback each time the server is away
             max_size=READ_CONNECTIONS,
             timeout=10,
             command_timeout=READ_TIMEOUT_MS / 1000 + 5,

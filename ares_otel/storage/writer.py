@@ -79,6 +79,7 @@ class Writer:
         self._idle: list[asyncpg.Connection] = []
         self._running: set[asyncio.Task[None]] = set()
         self._down_until = 0.0
+        self._away_since: float | None = None
         self._closed = False
 
     async def write(self, batch: EncodedBatch) -> None:
@@ -192,13 +193,19 @@ class Writer:
             raise Retryable("The database is away; send the data again later.")
         try:
             async with asyncio.timeout(PATIENCE):
-                return await self._connect()
+                connection = await self._connect()
         except DATABASE_ERRORS as error:
-            if self._clock.monotonic() >= self._down_until:
+            now = self._clock.monotonic()
+            if self._away_since is None:
+                self._away_since = now
                 log.warning("The database cannot be reached: %s: %s", type(error).__name__, error)
-            self._down_until = self._clock.monotonic() + DOWN_SECONDS
+            self._down_until = now + DOWN_SECONDS
             self._observer.failed(sqlstate(error))
             raise Retryable("The database is away; send the data again later.") from error
+        if self._away_since is not None:
+            log.warning("The database is back after %.1f s.", self._clock.monotonic() - self._away_since)
+            self._away_since = None
+        return connection
 
     async def _recover(self, connection: asyncpg.Connection | None, *, keep: bool) -> asyncpg.Connection | None:
         """The connection, rolled back; None when it is lost."""

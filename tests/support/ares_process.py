@@ -88,6 +88,10 @@ class AresProcess:
         """Exit code, None while it runs."""
         return self._process.poll()
 
+    def signal(self, number: signal.Signals) -> None:
+        """Sends a signal to the command, not to its children."""
+        self._process.send_signal(number)
+
     def stop(self, *, timeout: float = STOP_SECONDS) -> None:
         """SIGTERM, as systemd or a container engine sends it; the exit code has to be 0. Safe to call twice."""
         if self.returncode is None:
