@@ -64,7 +64,11 @@ class KeepaliveServerParameters(ComponentConfig):
     max_connection_age_grace: Duration = Field(
         default=0.0, description="Calls of a connection that is too old may take this long; 0 means without limit."
     )
-    time: Duration = Field(default=7200.0, description="The server pings a silent client after this.")
+    time: Duration = Field(
+        default=7200.0,
+        description="The server pings a silent client after this; without a call open only when"
+        " permit_without_stream is set.",
+    )
     timeout: Duration = Field(default=20.0, description="Without an answer to the ping the connection is closed.")
 
 
@@ -74,7 +78,7 @@ class KeepaliveEnforcementPolicy(ComponentConfig):
     min_time: Duration = Field(
         default=300.0, description="A client that pings more often is disconnected (too_many_pings)."
     )
-    permit_without_stream: bool = Field(default=False, description="Whether clients may ping without a call open.")
+    permit_without_stream: bool = Field(default=False, description="Whether pings go without a call open.")
 
 
 class KeepaliveConfig(ComponentConfig):

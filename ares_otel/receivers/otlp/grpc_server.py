@@ -51,7 +51,9 @@ def server_options(config: GrpcConfig) -> list[tuple[str, int]]:
         ("grpc.max_connection_age_ms", _milliseconds(life.max_connection_age)),
         ("grpc.max_connection_age_grace_ms", _milliseconds(life.max_connection_age_grace)),
         ("grpc.keepalive_time_ms", _milliseconds(life.time)),
+        # Two clocks run for a ping, and the connection ends with the second: one minute unless it is set too.
         ("grpc.keepalive_timeout_ms", _milliseconds(life.timeout)),
+        ("grpc.http2.ping_timeout_ms", _milliseconds(life.timeout)),
         ("grpc.http2.min_ping_interval_without_data_ms", int(policy.min_time * 1000)),
         ("grpc.keepalive_permit_without_calls", int(policy.permit_without_stream)),
     ]
