@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +20,7 @@ from tests.support.processes import alive, descendants, mentioning, wait_until_g
 SERVICES = {"storefront", "orders", "payments", "inventory"}
 
 
-@pytest.fixture(scope="module")
-def ares(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AresProcess]:
-    """Everything in one command: embedded PostgreSQL, doors, shop."""
-    with running_ares(tmp_path_factory.mktemp("demo"), "--demo") as ares:
-        yield ares
-
-
-@pytest.fixture
-async def database(ares: AresProcess) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(ares.database)
-    yield connection
-    await connection.close()
-
-
-async def test_all_four_services_register_and_are_well(ares: AresProcess, database: asyncpg.Connection) -> None:
+async def all_four_services_register_and_are_well(ares: AresProcess, database: asyncpg.Connection) -> None:
     async def registered() -> bool:
         rows = await database.fetch("SELECT name, version, status FROM service_registry WHERE name = ANY($1)", SERVICES)
         assert {row["name"] for row in rows} == SERVICES
@@ -49,7 +34,7 @@ async def test_all_four_services_register_and_are_well(ares: AresProcess, databa
     assert {service["service_name"] for service in services} >= SERVICES
 
 
-async def test_one_checkout_is_one_trace_over_all_services(ares: AresProcess, database: asyncpg.Connection) -> None:
+async def one_checkout_is_one_trace_over_all_services(ares: AresProcess, database: asyncpg.Connection) -> None:
     async def crossing() -> Any:
         return await database.fetchval(
             "SELECT trace_id FROM v_spans WHERE service_name = ANY($1) GROUP BY trace_id "
@@ -68,7 +53,7 @@ async def test_one_checkout_is_one_trace_over_all_services(ares: AresProcess, da
     assert {log["service_name"] for log in trace["logs"]} >= {"storefront", "orders"}
 
 
-async def test_errors_are_there_with_their_exceptions(database: asyncpg.Connection) -> None:
+async def errors_are_there_with_their_exceptions(ares: AresProcess, database: asyncpg.Connection) -> None:
     async def answers() -> bool:
         rows = await database.fetch(
             "SELECT DISTINCT service_name || ' ' || (attributes->>'http.response.status_code') AS answer "
@@ -86,7 +71,7 @@ async def test_errors_are_there_with_their_exceptions(database: asyncpg.Connecti
     assert any(row["type"].endswith("BankUnreachableError") for row in types)
 
 
-async def test_a_retry_can_be_read_from_its_span(database: asyncpg.Connection) -> None:
+async def a_retry_can_be_read_from_its_span(ares: AresProcess, database: asyncpg.Connection) -> None:
     async def retried() -> Any:
         return await database.fetchrow(
             "SELECT events, trace_id FROM service_spans WHERE operation_name = 'charge card' "
@@ -107,7 +92,7 @@ async def test_a_retry_can_be_read_from_its_span(database: asyncpg.Connection) -
     await eventually(charges)
 
 
-async def test_slow_calls_show_in_the_percentiles(database: asyncpg.Connection) -> None:
+async def slow_calls_show_in_the_percentiles(ares: AresProcess, database: asyncpg.Connection) -> None:
     async def operations() -> dict[tuple[str, str], Any]:
         rows = await database.fetch("SELECT * FROM v_service_performance WHERE call_count >= 10")
         found = {(row["service_name"], row["operation_name"]): row for row in rows}
@@ -122,7 +107,7 @@ async def test_slow_calls_show_in_the_percentiles(database: asyncpg.Connection) 
     assert found["payments", "POST /charges"]["error_count"] > 0
 
 
-async def test_log_records_of_every_level_belong_to_spans(database: asyncpg.Connection) -> None:
+async def log_records_of_every_level_belong_to_spans(ares: AresProcess, database: asyncpg.Connection) -> None:
     async def levels() -> bool:
         rows = await database.fetch(
             "SELECT DISTINCT service_name, l.log_level FROM service_logs l "
@@ -133,13 +118,17 @@ async def test_log_records_of_every_level_belong_to_spans(database: asyncpg.Conn
         return {service for service, _ in found} >= SERVICES
 
     await eventually(levels)
+
+    async def fatal() -> Any:
+        return await database.fetchval("SELECT count(*) FROM service_logs WHERE severity_number >= 21")
+
+    assert await eventually(fatal) > 0
     row = await database.fetchrow("SELECT * FROM v_logs WHERE event_name = 'order.placed' LIMIT 1")
     assert row["source_file"].endswith("orders.py")
     assert json.loads(row["metadata"])["order.amount"] > 0
-    assert await database.fetchval("SELECT count(*) FROM service_logs WHERE severity_number >= 21") > 0, "FATAL"
 
 
-async def test_metrics_of_every_kind_come_from_every_service(database: asyncpg.Connection) -> None:
+async def metrics_of_every_kind_come_from_every_service(ares: AresProcess, database: asyncpg.Connection) -> None:
     async def kinds() -> bool:
         rows = await database.fetch(
             "SELECT DISTINCT service_name, metric_name, metric_type, temporality FROM service_metrics"
@@ -159,7 +148,7 @@ async def test_metrics_of_every_kind_come_from_every_service(database: asyncpg.C
     await eventually(kinds)
 
 
-async def test_shipments_link_to_the_traces_of_their_orders(database: asyncpg.Connection) -> None:
+async def shipments_link_to_the_traces_of_their_orders(ares: AresProcess, database: asyncpg.Connection) -> None:
     async def linked() -> Any:
         return await database.fetchval(
             "SELECT count(*) FROM service_spans s, jsonb_array_elements(s.links) l "
@@ -170,7 +159,9 @@ async def test_shipments_link_to_the_traces_of_their_orders(database: asyncpg.Co
     assert await eventually(linked) > 0
 
 
-async def test_every_suggested_query_finds_something_when_it_is_pasted_into_a_shell(ares: AresProcess) -> None:
+async def every_suggested_query_finds_something_when_it_is_pasted_into_a_shell(
+    ares: AresProcess, database: asyncpg.Connection
+) -> None:
     async def printed() -> dict[str, str]:
         lines = [line.strip() for line in ares.stderr.splitlines()]
         titles = [title for title, _ in queries(ares.doors)]
@@ -188,6 +179,29 @@ async def test_every_suggested_query_finds_something_when_it_is_pasted_into_a_sh
             return bool(out)
 
         await eventually(answered)
+
+
+async def test_the_shop_fills_tables_and_views_with_rows_that_mean_something(
+    data_dir: Path, subtests: pytest.Subtests
+) -> None:
+    with running_ares(data_dir, "--demo") as ares:
+        database = await asyncpg.connect(ares.database)
+        try:
+            for check in (
+                all_four_services_register_and_are_well,
+                one_checkout_is_one_trace_over_all_services,
+                errors_are_there_with_their_exceptions,
+                a_retry_can_be_read_from_its_span,
+                slow_calls_show_in_the_percentiles,
+                log_records_of_every_level_belong_to_spans,
+                metrics_of_every_kind_come_from_every_service,
+                shipments_link_to_the_traces_of_their_orders,
+                every_suggested_query_finds_something_when_it_is_pasted_into_a_shell,
+            ):
+                with subtests.test(check.__name__):
+                    await check(ares, database)
+        finally:
+            await database.close()
 
 
 async def _wait_for_shop(url: str) -> None:
@@ -213,8 +227,8 @@ async def _count_spans(url: str) -> int:
         await connection.close()
 
 
-async def test_ctrl_c_leaves_no_process_and_a_second_start_shows_the_earlier_rows(tmp_path: Path) -> None:
-    with running_ares(tmp_path / "data", "--demo") as ares:
+async def test_ctrl_c_leaves_no_process_and_a_second_start_shows_the_earlier_rows(data_dir: Path) -> None:
+    with running_ares(data_dir, "--demo") as ares:
         await _wait_for_shop(ares.database)
         stored = await _count_spans(ares.database)
         family = descendants(ares.pid)
@@ -223,18 +237,18 @@ async def test_ctrl_c_leaves_no_process_and_a_second_start_shows_the_earlier_row
         assert any("postgres" in line for line in running)
         ares.interrupt()
         assert alive(family) == []
-        assert mentioning(str(tmp_path)) == []
-    with running_ares(tmp_path / "data") as ares:
+        assert mentioning(str(data_dir)) == []
+    with running_ares(data_dir) as ares:
         assert await _count_spans(ares.database) >= stored > 0
 
 
-async def test_a_kill_leaves_neither_the_shop_nor_postgres_behind(tmp_path: Path) -> None:
-    with running_ares(tmp_path / "data", "--demo") as ares:
+async def test_a_kill_leaves_neither_the_shop_nor_postgres_behind(data_dir: Path) -> None:
+    with running_ares(data_dir, "--demo") as ares:
         await _wait_for_shop(ares.database)
         stored = await _count_spans(ares.database)
         family = descendants(ares.pid)
         ares.kill()
         wait_until_gone(family, seconds=30)
-        assert mentioning(str(tmp_path)) == []
-    with running_ares(tmp_path / "data") as ares:
+        assert mentioning(str(data_dir)) == []
+    with running_ares(data_dir) as ares:
         assert await _count_spans(ares.database) >= stored > 0
