@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from asyncio.subprocess import PIPE
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import httpx
 import pytest
 
 from ares_otel.demo import queries
-from tests.support.ares_process import AresProcess, environment, running_ares
+from tests.support.ares_process import AresProcess, command, environment, running_ares
 from tests.support.eventually import eventually
 from tests.support.processes import alive, descendants, mentioning, wait_until_gone
 
@@ -168,14 +169,14 @@ async def every_suggested_query_finds_something_when_it_is_pasted_into_a_shell(
         assert set(titles) <= set(lines)
         return {title: lines[lines.index(title) + 1] for title in titles}
 
-    for title, command in (await eventually(printed)).items():
+    for title, line in (await eventually(printed)).items():
 
-        async def answered(title: str = title, command: str = command) -> bool:
-            shell = await asyncio.create_subprocess_shell(command, stdout=PIPE, stderr=PIPE, env=environment())
+        async def answered(title: str = title, line: str = line) -> bool:
+            shell = await asyncio.create_subprocess_shell(line, stdout=PIPE, stderr=PIPE, env=environment())
             out, err = (text.decode() for text in await shell.communicate())
-            assert shell.returncode == 0, f"{title}\n{command}\n{err}"
+            assert shell.returncode == 0, f"{title}\n{line}\n{err}"
             nothing = ("(0 rows)", '"logs":[]', '"metrics":[]', '"services":[]', '"operations":[]')
-            assert not any(text in out for text in nothing), f"{title} finds nothing: {command}"
+            assert not any(text in out for text in nothing), f"{title} finds nothing: {line}"
             return bool(out)
 
         await eventually(answered)
@@ -252,3 +253,32 @@ async def test_a_kill_leaves_neither_the_shop_nor_postgres_behind(data_dir: Path
         assert mentioning(str(data_dir)) == []
     with running_ares(data_dir) as ares:
         assert await _count_spans(ares.database) >= stored > 0
+
+
+async def test_the_shop_alone_sends_to_any_endpoint_and_stops_cleanly(ares: AresProcess) -> None:
+    arguments = command("demo", "--otlp-grpc", ares.otlp_grpc, "--otlp-http", ares.otlp_http)
+    shop = await asyncio.create_subprocess_exec(*arguments, stdout=PIPE, env=environment())
+    try:
+        assert shop.stdout is not None
+        async with asyncio.timeout(60):
+            lines = [(await shop.stdout.readline()).decode().split() for _ in range(len(SERVICES) + 1)]
+        assert {line[0] for line in lines} == {*SERVICES, "ready"}
+        family = descendants(shop.pid)
+        await _wait_for_shop(ares.database)
+        shop.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(30):
+            assert await shop.wait() == 0
+        assert alive(family) == []
+    finally:
+        if shop.returncode is None:
+            shop.kill()
+            await shop.wait()
+
+
+async def test_an_address_the_shop_cannot_send_to_is_one_clear_line() -> None:
+    arguments = command("demo", "--otlp-grpc", "ftp://127.0.0.1")
+    shop = await asyncio.create_subprocess_exec(*arguments, stdout=PIPE, stderr=PIPE, env=environment())
+    out, err = await shop.communicate()
+    assert (shop.returncode, out) == (1, b"")
+    [line] = err.decode().splitlines()
+    assert "'ftp://127.0.0.1' is not an address the demo can send to" in line
