@@ -51,9 +51,14 @@ class _Formatter(logging.Formatter):
 
 def log_to_stderr(level: str) -> None:
     """Sends the log lines of Ares to standard error. `level`: debug, info, warn or error."""
+    set_level(level)
     logger = logging.getLogger("ares_otel")
-    logger.setLevel(LEVELS[level])
     logger.propagate = False
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logger.handlers = [handler]
+
+
+def set_level(level: str) -> None:
+    """The least level of the log lines that Ares writes: debug, info, warn or error."""
+    logging.getLogger("ares_otel").setLevel(LEVELS[level])

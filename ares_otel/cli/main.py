@@ -18,8 +18,8 @@ from ares_otel.model.errors import StartError
 from ares_otel.storage.assets import asset
 from ares_otel.storage.data_dir import default_data_dir
 
-# gRPC reads these when it is first imported, which the commands do later. Ares starts PostgreSQL from a process in which
-# gRPC runs; the child replaces itself at once, so gRPC need not, and shall not, prepare for a fork.
+# gRPC reads these when it is first imported, which the commands do later. Ares starts PostgreSQL from a process in
+# which gRPC runs; the child replaces itself at once, so gRPC need not, and shall not, prepare for a fork.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 

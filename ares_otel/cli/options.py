@@ -37,7 +37,10 @@ class UpOptions:
 
     def environ(self, base: Mapping[str, str]) -> dict[str, str]:
         """The variables for `${env:…}`: the process's, with the options on top."""
-        return {**base, **{variable: str(getattr(self, name)) for name, variable in PIPELINE_VARIABLES.items()}}
+        values = {variable: str(getattr(self, name)) for name, variable in PIPELINE_VARIABLES.items()}
+        if ":" in self.host and not self.host.startswith("["):  # an endpoint is `[::1]:4317`
+            values[PIPELINE_VARIABLES["host"]] = f"[{self.host}]"
+        return {**base, **values}
 
     def check_used(self, config: PipelineConfig) -> None:
         """An option that the configuration file does not read would do nothing: that is an error.

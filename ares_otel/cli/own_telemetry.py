@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from fastapi import FastAPI
 from google.protobuf.message import Message
@@ -21,6 +22,7 @@ from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExp
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Sampler, SamplingResult
 
 from ares_otel.model.batch import Batch
 from ares_otel.model.clock import SYSTEM_CLOCK
@@ -39,41 +41,48 @@ PATIENCE = 10.0
 class OwnTelemetry:
     """Records spans of the API and log lines of the logger `ares_otel`, and stores them."""
 
-    def __init__(self, store: Store, *, version: str, instance_id: str, spans: bool, logs: bool) -> None:
-        """Must be made on the event loop that the store runs on."""
+    def __init__(self, store: Store, *, version: str, instance_id: str, spans: bool) -> None:
+        """Must be made on the event loop that the store runs on. `spans`: whether to record spans from the start."""
         self._sink = _Sink(store, asyncio.get_running_loop())
         resource = Resource({"service.name": SERVICE, "service.version": version, "service.instance.id": instance_id})
-        self._tracer: TracerProvider | None = None
-        self._logger: LoggerProvider | None = None
-        self._handler: logging.Handler | None = None
-        if spans:
-            self._tracer = TracerProvider(resource=resource, shutdown_on_exit=False)
-            self._tracer.add_span_processor(BatchSpanProcessor(_SpanExporter(self._sink), schedule_delay_millis=1000))
-        if logs:
-            self._logger = LoggerProvider(resource=resource, shutdown_on_exit=False)
-            self._logger.add_log_record_processor(
-                BatchLogRecordProcessor(_LogExporter(self._sink), schedule_delay_millis=1000)
-            )
-            self._handler = LoggingHandler(logger_provider=self._logger, log_code_attributes=True)
-            self._handler.addFilter(_not_storage)
-            logging.getLogger("ares_otel").addHandler(self._handler)
+        self._switch = _Switch(spans)
+        tracer = TracerProvider(resource=resource, sampler=self._switch, shutdown_on_exit=False)
+        tracer.add_span_processor(BatchSpanProcessor(_SpanExporter(self._sink), schedule_delay_millis=1000))
+        logger = LoggerProvider(resource=resource, shutdown_on_exit=False)
+        logger.add_log_record_processor(BatchLogRecordProcessor(_LogExporter(self._sink), schedule_delay_millis=1000))
+        self._tracer = tracer
+        self._shutdowns: list[Callable[[], object]] = [tracer.shutdown, logger.shutdown]
+        self._handler = LoggingHandler(logger_provider=logger, log_code_attributes=True)
+        self._handler.addFilter(_not_storage)
+        logging.getLogger("ares_otel").addHandler(self._handler)
+
+    def record_spans(self, wanted: bool) -> None:
+        """Switches the recording of spans on or off, for requests that begin from now on."""
+        self._switch.on = wanted
 
     def instrument(self, app: FastAPI) -> None:
-        """Makes spans of the API's requests, when spans are wanted."""
-        if self._tracer is not None:
-            FastAPIInstrumentor.instrument_app(app, tracer_provider=self._tracer, excluded_urls=QUIET_PATHS)
+        """Makes spans of the API's requests, while spans are wanted."""
+        FastAPIInstrumentor.instrument_app(app, tracer_provider=self._tracer, excluded_urls=QUIET_PATHS)
 
     async def stop(self) -> None:
         """Stores what is left, then ends. Call it while the store still runs. Safe twice."""
-        if self._handler is not None:
-            logging.getLogger("ares_otel").removeHandler(self._handler)
-            self._handler = None
-        tracer, logger, self._tracer, self._logger = self._tracer, self._logger, None, None
-        # Their exporters wait for this event loop, so the shutdown must happen on another thread.
-        if tracer is not None:
-            await asyncio.to_thread(tracer.shutdown)
-        if logger is not None:
-            await asyncio.to_thread(logger.shutdown)
+        logging.getLogger("ares_otel").removeHandler(self._handler)
+        while self._shutdowns:
+            # The exporters wait for this event loop, so the shutdown must happen on another thread.
+            await asyncio.to_thread(self._shutdowns.pop(0))
+
+
+class _Switch(Sampler):
+    """Everything or nothing. A caller's decision does not count: these are Ares's spans."""
+
+    def __init__(self, on: bool) -> None:
+        self.on = on
+
+    def should_sample(self, *arguments: Any, **options: Any) -> SamplingResult:
+        return (ALWAYS_ON if self.on else ALWAYS_OFF).should_sample(*arguments, **options)
+
+    def get_description(self) -> str:
+        return "AresSwitch"
 
 
 def _not_storage(record: logging.LogRecord) -> bool:

@@ -56,6 +56,8 @@ class Ares:
         self._stack = AsyncExitStack()
         self._host: PipelineHost | None = None
         self._pool: asyncpg.Pool | None = None
+        self._own: OwnTelemetry | None = None
+        self._embedded: EmbeddedPostgres | None = None
         self._stopping = False
         self.doors: dict[str, str] = {}
         """Name → URL of every open door, after `start`."""
@@ -76,7 +78,7 @@ class Ares:
         telemetry.gauge("ares_otel_admission_limit_bytes").set(admission.limit_bytes)
         telemetry.gauge("ares_otel_admission_used_bytes").set_function(lambda: admission.used_bytes)
 
-        embedded, url, facts = await self._database()
+        url, facts = await self._database()
         pool = self._pool = await self._read_pool(url, facts, telemetry)
         store = Store(url, connect_options=asyncpg_kwargs(facts), observer=TelemetryObserver(telemetry))
         stack.push_async_callback(store.stop)
@@ -86,12 +88,11 @@ class Ares:
         await store.start()
         await heartbeats.start()
 
-        own = OwnTelemetry(
+        own = self._own = OwnTelemetry(
             store,
             version=__version__,
             instance_id=self._instance_id(),
             spans=config.telemetry.traces.level != "none",
-            logs=True,
         )
         stack.push_async_callback(own.stop)
         app = create_app(pool, version=__version__, registry=telemetry.registry, ready=self._reasons_not_ready)
@@ -115,12 +116,8 @@ class Ares:
         await self._host.replace(config)
 
         self.doors["http"] = api.url
-        for receiver in self._host.receivers.values():
-            for name, address in getattr(receiver, "doors", {}).items():
-                self.doors.setdefault(name, address if "://" in address else f"http://{address}")
+        self._find_receivers()
         self.doors["database"] = url
-        if embedded is not None:
-            embedded.announce({name: at for name, at in self.doors.items() if name != "database"})
         if options.demo:
             await self._start_demo()
         log.info("Ares OTel %s is ready.", __version__)
@@ -128,12 +125,21 @@ class Ares:
     async def reload(self) -> None:
         """Reads the configuration file again and makes it run; a mistake in it leaves the old one running."""
         assert self._host is not None
+        assert self._own is not None
         try:
-            await self._host.replace(self._load())
+            config = self._load()
+            await self._host.replace(config)
         except StartError as error:
             log.error("The configuration was not changed: %s", error.message)
-        else:
-            log.info("The configuration %s was read again and is in force.", self._options.config)
+            return
+        console.set_level(config.telemetry.logs.level)
+        self._own.record_spans(config.telemetry.traces.level != "none")
+        before = dict(self.doors)
+        self._find_receivers()
+        for name, url in self.doors.items():
+            if before.get(name) != url:
+                log.warning("The door %s is now %s.", name, url)
+        log.info("The configuration %s was read again and is in force.", self._options.config)
 
     async def stop(self) -> None:
         """Closes the doors, finishes what was accepted, and ends. Safe without `start` and twice."""
@@ -151,11 +157,19 @@ class Ares:
             console.progress(warning.show(config.file))
         return config
 
-    async def _database(self) -> tuple[EmbeddedPostgres | None, str, ServerFacts]:
-        embedded = None
+    def _find_receivers(self) -> None:
+        """Notes where the receivers listen now, here and for a second start on the same directory."""
+        assert self._host is not None
+        for receiver in self._host.receivers.values():
+            for name, address in getattr(receiver, "doors", {}).items():
+                self.doors[name] = address if "://" in address else f"http://{address}"
+        if self._embedded is not None:
+            self._embedded.announce({name: url for name, url in self.doors.items() if name != "database"})
+
+    async def _database(self) -> tuple[str, ServerFacts]:
         url = self._options.database_url
         if url is None:
-            embedded = EmbeddedPostgres(self._options.data_dir, progress=console.progress)
+            embedded = self._embedded = EmbeddedPostgres(self._options.data_dir, progress=console.progress)
             self._stack.push_async_callback(embedded.stop)
             url = await embedded.start()
         facts = await check_database(url)
@@ -166,7 +180,7 @@ class Ares:
             await migrate(connection, progress=console.progress)
         finally:
             await connection.close()
-        return embedded, url, facts
+        return url, facts
 
     async def _read_pool(self, url: str, facts: ServerFacts, telemetry: Telemetry) -> asyncpg.Pool:
         options = asyncpg_kwargs(facts)

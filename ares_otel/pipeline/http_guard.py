@@ -73,7 +73,7 @@ class Access:
             return _Refusal(
                 421,
                 f"This server does not answer to the name {name[:255]}. Use its address or localhost, or start Ares"
-                f" with --allowed-host {name[:255]}.",
+                f" with --allowed-hosts {name[:255]}.",
             )
         return self._origin_refusal(scope, (name, int(parsed[2]) if parsed[2] else None))
 

@@ -24,7 +24,7 @@ class BindPolicy:
     allow_unauthenticated: bool = False
     """`--allow-unauthenticated`: doors may listen on addresses that other machines reach."""
     allowed_hosts: tuple[str, ...] = ()
-    """`--allowed-host`: names in the Host header that are accepted besides addresses, localhost and this machine's."""
+    """`--allowed-hosts`: names in the Host header that are accepted besides addresses, localhost and this machine's."""
 
 
 def check_bind(host: str, policy: BindPolicy, setting: str) -> None:
