@@ -10,27 +10,9 @@ from ares_otel.storage.partitions import read_windows
 from ares_otel.storage.rows.columns import COPY_COLUMNS
 from ares_otel.storage.rows.encode import encode_batch
 from ares_otel.storage.rows.encoded import DISTRIBUTIONS, LOGS, PARTITIONED, SAMPLES, SPANS
+from tests.support.copy_rows import ENCODED_AS
 from tests.support.otlp_samples import batch_of, logs_request, metrics_request, trace_request
 from tests.support.rows_store import store
-
-_TYPES = {
-    "uuid": "trace_id resource_id scope_id series_id",
-    "bytea": "span_id parent_span_id attributes_raw events_raw links_raw body_raw point_raw",
-    "text": "service_name operation_name kind status status_message trace_state log_level severity_text message "
-    "source_file event_name",
-    "jsonb": "attributes events links metadata body exemplars",
-    "timestamp with time zone": "received_at start_time timestamp observed_timestamp",
-    "smallint": "start_ns timestamp_ns observed_ns",
-    "integer": "tenant_id status_code severity_number source_line scale positive_offset negative_offset",
-    "bigint": "duration_ns flags dropped_attributes_count dropped_events_count dropped_links_count value_int count "
-    "zero_count",
-    "double precision": "duration_ms value sum min max zero_threshold",
-    "numeric(20,0)": "original_time_unix_nano original_end_unix_nano",
-    "bigint[]": "bucket_counts positive_counts negative_counts",
-    "double precision[]": "explicit_bounds quantiles quantile_values",
-}
-ENCODED_AS = {column: kind for kind, columns in _TYPES.items() for column in columns.split()}
-"""The type each column's bytes are made for."""
 
 
 @pytest.mark.parametrize("table", PARTITIONED)

@@ -60,6 +60,19 @@ def any_value(value: Any) -> AnyValue:
     return AnyValue(array_value=ArrayValue(values=[any_value(item) for item in value]))
 
 
+def nested(kind: str, levels: int, root: AnyValue | None = None) -> AnyValue:
+    """A value of so many arrays (`array_value`) or key-value lists (`kvlist_value`) inside each other.
+
+    It is built inside `root` when given: protobuf refuses to copy a value that is too deep for its parser.
+    """
+    made = inner = AnyValue() if root is None else root
+    for _ in range(levels):
+        added = getattr(inner, kind).values.add()
+        inner = added.value if kind == "kvlist_value" else added
+    inner.bool_value = True
+    return made
+
+
 def pairs(attributes: Mapping[str, Any]) -> list[KeyValue]:
     """An attribute list from a dict."""
     return [KeyValue(key=key, value=any_value(value)) for key, value in attributes.items()]

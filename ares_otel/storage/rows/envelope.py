@@ -13,7 +13,7 @@ from ares_otel.storage.rows import copy_format
 from ares_otel.storage.rows.context import Encoding
 from ares_otel.storage.rows.encoded import RESOURCES, SCOPES, ServiceSeen
 from ares_otel.storage.rows.identity import canonical_attributes, hasher
-from ares_otel.storage.rows.values import InvalidItem, clean_text, json_object, json_text, raw_message, raw_pairs
+from ares_otel.storage.rows.values import InvalidItem, clean_text, json_object, json_text, raw_pairs
 
 UNKNOWN_SERVICE = "unknown_service"
 """Name of a service that does not say its name (semantic conventions, "Service", service.name)."""
@@ -114,7 +114,7 @@ def define_resource(encoding: Encoding, container: Any) -> tuple[bytes, str]:
 def _entity_refs(resource: Resource) -> bytes | None:
     """A Resource message with only the entity_refs; None for none, and where the installed proto has no such field."""
     refs = getattr(resource, "entity_refs", None)
-    return raw_message(Resource(entity_refs=refs)) if refs else None
+    return Resource(entity_refs=refs).SerializeToString() if refs else None
 
 
 def _label(fields: dict[str, Any], key: str, encoding: Encoding) -> str:

@@ -12,10 +12,7 @@ from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from struct import Struct
 
-from google.protobuf.message import EncodeError
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
-
-from ares_otel.storage.rows.values import TOO_DEEP, InvalidItem
 
 _length = Struct(">I").pack
 _ABSENT = _length(0xFFFFFFFF)
@@ -33,15 +30,8 @@ def part(value: bytes | str | int | bool | None) -> bytes:
 
 
 def canonical_attributes(pairs: Sequence[KeyValue]) -> bytes:
-    """An attribute list whose order does not matter, as bytes.
-
-    Raises:
-        InvalidItem: protobuf cannot encode it, because it is nested too deep.
-    """
-    try:
-        encoded = [pair.SerializeToString() for pair in pairs]
-    except EncodeError as error:
-        raise InvalidItem(TOO_DEEP) from error
+    """An attribute list whose order does not matter, as bytes."""
+    encoded = [pair.SerializeToString() for pair in pairs]
     encoded.sort()
     return b"".join([_length(len(data)) + data for data in encoded])
 

@@ -21,7 +21,7 @@ from ares_otel.storage.rows.copy_format import EPOCH_US, INT4_MAX, INT4_MIN, NUL
 from ares_otel.storage.rows.encoded import LOGS, Window
 from ares_otel.storage.rows.envelope import walk
 from ares_otel.storage.rows.spans import NO_SPAN_ID, NO_TRACE_ID
-from ares_otel.storage.rows.values import InvalidItem, json_text, json_value, raw_message
+from ares_otel.storage.rows.values import InvalidItem, json_text, json_value
 
 LEVELS = ("DEBUG", "INFO", "WARN", "ERROR")
 _LEVEL_BY_NUMBER = (None, *["DEBUG"] * 8, *["INFO"] * 4, *["WARN"] * 4, *["ERROR"] * 8)
@@ -139,7 +139,7 @@ def _encode_body(encoding: Encoding, record: LogRecord) -> tuple[bytes, bytes, b
     value = record.body
     if text := value.string_value:
         message = encoding.text(text, "message")
-        return message, NULL, raw_message(value) if "\0" in text else None
+        return message, NULL, value.SerializeToString() if "\0" in text else None
     if not record.HasField("body"):
         return NULL, NULL, None
     return _encode_other_body(encoding, value)
@@ -150,12 +150,12 @@ def _encode_other_body(encoding: Encoding, value: AnyValue) -> tuple[bytes, byte
         return copy_format.text(""), NULL, None
     shown, exact = json_value(value)
     if shown is None:
-        return NULL, NULL, raw_message(value)
+        return NULL, NULL, value.SerializeToString()
     json, clean = json_text(shown, "body", encoding.replaced)
     return (
         copy_format.length(len(json)) + json,
         copy_format.jsonb(json),
-        None if exact and clean else raw_message(value),
+        None if exact and clean else value.SerializeToString(),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from google.protobuf.message import Message
 from opentelemetry.proto.metrics.v1.metrics_pb2 import DataPointFlags, Exemplar
 
 from ares_otel.storage.rows import copy_format
@@ -17,7 +18,7 @@ from ares_otel.storage.rows.context import (
 )
 from ares_otel.storage.rows.copy_format import EPOCH_US, INT8_MAX, NULL
 from ares_otel.storage.rows.encoded import Window
-from ares_otel.storage.rows.values import json_double, json_object, json_text, raw_message
+from ares_otel.storage.rows.values import json_double, json_object, json_text
 
 _NO_RECORDED_VALUE = DataPointFlags.DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK
 _TIME = copy_format.fixed_fields("qh")
@@ -59,12 +60,12 @@ def encode_end(encoding: Encoding, point: Any, original: int | None, *, exact: b
     )
 
 
-def _raw_point(point: Any) -> bytes:
+def _raw_point(point: Message) -> bytes:
     """The protobuf encoding of a point without its attributes, which are the series' own."""
     copy = type(point)()
     copy.CopyFrom(point)
     copy.ClearField("attributes")
-    return raw_message(copy)
+    return copy.SerializeToString()
 
 
 def _encode_exemplars(encoding: Encoding, exemplars: Sequence[Exemplar]) -> tuple[bytes, bool]:

@@ -19,7 +19,7 @@ from ares_otel.storage.rows.context import (
 from ares_otel.storage.rows.copy_format import EPOCH_US, INT8_MAX, NULL
 from ares_otel.storage.rows.encoded import SPANS
 from ares_otel.storage.rows.envelope import walk
-from ares_otel.storage.rows.values import InvalidItem, json_object, json_text, raw_message
+from ares_otel.storage.rows.values import InvalidItem, json_object, json_text
 
 KINDS = ("unspecified", "internal", "server", "client", "producer", "consumer")
 """span.kind by number."""
@@ -171,7 +171,7 @@ def _encode_events(encoding: Encoding, events: Sequence[Span.Event]) -> tuple[by
         items.append(item)
         exact = exact and attributes_exact
     text, clean = json_text(items, "events", encoding.replaced)
-    raw = None if exact and clean else raw_message(Span(events=events))
+    raw = None if exact and clean else Span(events=events).SerializeToString()
     return copy_format.jsonb(text), raw
 
 
@@ -195,5 +195,5 @@ def _encode_links(encoding: Encoding, links: Sequence[Span.Link]) -> tuple[bytes
         items.append(item)
         exact = exact and attributes_exact
     text, clean = json_text(items, "links", encoding.replaced)
-    raw = None if exact and clean else raw_message(Span(links=links))
+    raw = None if exact and clean else Span(links=links).SerializeToString()
     return copy_format.jsonb(text), raw
