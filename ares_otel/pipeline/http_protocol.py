@@ -54,6 +54,9 @@ class Limits:
     """Requests in flight may take this long when the door closes; then they are answered 503."""
 
 
+_LINGER_SECONDS = 2.0
+
+
 class _HeadersTooLarge(Exception):
     pass
 
@@ -90,6 +93,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._header_bytes = 0
         self._header_count = 0
         self._replaying = False
+        self._refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -100,6 +104,8 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
         self._unset_keepalive_if_required()
         unfinished = self._message if self._in_headers else None
         try:
@@ -226,4 +232,8 @@ class BoundedProtocol(HttpToolsProtocol):
             *(name + b": " + value for name, value in error.headers),
         ]
         self.transport.write(b"\r\n".join(head) + b"\r\n\r\n" + error.body)
-        self.transport.close()
+        # Closing while the client still sends would make the system take the answer back (RST): say that nothing more
+        # comes, and give the client a moment to notice.
+        self._refused = True
+        self.transport.write_eof()
+        self._deadline = self.loop.call_later(_LINGER_SECONDS, self.transport.close)
