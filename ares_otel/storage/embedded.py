@@ -140,6 +140,7 @@ class EmbeddedPostgres:
 
     def _prepare_launch(self, binaries: Binaries, user: ServerUser, socket: Path) -> None:
         def launch() -> Postmaster:
+            open_the_way(self._dir.path, user, self._progress)  # it may have been closed meanwhile
             # A lock that a killed server left may name a process that is somebody else's now.
             for leftover in socket.glob(".s.PGSQL.*"):
                 leftover.unlink(missing_ok=True)

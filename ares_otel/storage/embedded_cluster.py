@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ares_otel.model.errors import StartError
 from ares_otel.storage.embedded_binaries import Binaries, server_environment
-from ares_otel.storage.embedded_processes import kill_in
+from ares_otel.storage.embedded_processes import kill_initdb
 from ares_otel.storage.embedded_user import ServerUser
 
 SUPERUSER = "postgres"
@@ -42,7 +42,7 @@ async def ensure_cluster(home: Path, binaries: Binaries, user: ServerUser, progr
     data = home / "data"
     unfinished = home / UNFINISHED
     if unfinished.exists():
-        await kill_in(unfinished)
+        await kill_initdb(unfinished)
         shutil.rmtree(unfinished)
     if data.exists():
         _check_version(data, binaries)
@@ -87,7 +87,9 @@ async def _initdb(target: Path, binaries: Binaries, user: ServerUser) -> None:
             f"The disk that holds {target.parent} is full (a new database needs 50 MB, and its log up to 2 GB): "
             "make room or choose another --data-dir."
         )
-    reason = complaint(output) or f"initdb ended with {process.returncode}"
+    # The first complaint is the cause; the ones behind it are about tidying up.
+    first = _COMPLAINT.search(output)
+    reason = first[1].strip() if first else f"initdb ended with {process.returncode}"
     raise StartError(f"The database's files could not be made in {target.parent}: {reason}.")
 
 

@@ -71,19 +71,26 @@ async def stop_leftovers(pgdata: Path, progress: Callable[[str], None]) -> None:
     _drop_misleading_pid_file(pgdata)
 
 
-async def kill_in(directory: Path) -> None:
-    """Kills PostgreSQL's programs (initdb and its helpers) that still work on an unfinished directory."""
-    found = []
+async def kill_initdb(target: Path) -> None:
+    """Kills an initdb that still works on `target`, with its helpers, so that nothing writes there any more."""
+    while found := _initdb_processes(target):
+        for process in found:
+            send(process, signal.SIGKILL)
+        await gone(found, IMMEDIATE)
+
+
+def _initdb_processes(target: Path) -> list[psutil.Process]:
+    """initdb itself first: it starts helpers, and tidies up when one of them ends."""
+    found: list[psutil.Process] = []
     for process in psutil.process_iter():
         try:
-            is_program = process.name().startswith(("postgres", "initdb"))
-            if is_program and (process.cwd() == str(directory) or str(directory) in process.cmdline()):
+            if process.name() == "initdb" and f"--pgdata={target}" in process.cmdline():
+                found.insert(0, process)
+            elif process.name().startswith("postgres") and process.cwd() == str(target):
                 found.append(process)
         except (psutil.Error, OSError):
             continue
-    for process in found:
-        send(process, signal.SIGKILL)
-    await gone(found, IMMEDIATE)
+    return found
 
 
 async def gone(processes: Sequence[psutil.Process], seconds: float) -> bool:

@@ -31,7 +31,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("full_page_writes", "on", "A page half written at a power cut can be repaired."),
     # Who can connect.
     Setting("listen_addresses", "", "No TCP port: only the socket, in a directory closed to other users."),
-    Setting("max_connections", "100", "Ares uses about twenty; the rest is for psql, dashboards and backups."),
+    Setting(
+        "max_connections",
+        "60",
+        "Ares uses less than half; the rest is for psql, dashboards and backups. Each place costs lock table memory.",
+    ),
     # Memory.
     Setting("shared_buffers", "256MB", "Holds the pages of the open partitions; touched, and so used, only as needed."),
     Setting("work_mem", "16MB", "Percentiles over an hour of spans sort in memory instead of on disk."),
@@ -56,9 +60,11 @@ SETTINGS: tuple[Setting, ...] = (
         "Bounds the time of recovery after a crash.",
     ),
     Setting("min_wal_size", "256MB", "Log files are recycled instead of made anew, and an idle server stays small."),
-    Setting("checkpoint_timeout", "15min", "Fewer checkpoints, fewer full page images; recovery stays under a minute."),
+    Setting(
+        "checkpoint_timeout", "15min", "Fewer checkpoints, fewer full page images; max_wal_size still bounds recovery."
+    ),
     # Planning.
-    Setting("jit", "off", "Compiling a query over many partitions takes longer than running it."),
+    Setting("jit", "off", "A query over many partitions looks costly enough to compile, which it seldom is."),
     Setting("random_page_cost", "1.1", "Data directories are on solid-state disks today."),
     Setting("io_workers", "2", "Two helpers for reading ahead are enough beside Ares on one machine."),
     Setting("max_logical_replication_workers", "0", "Nothing subscribes from this server: one process less."),

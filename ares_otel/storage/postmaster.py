@@ -121,7 +121,9 @@ class Postmaster:
             if "contains errors" in found and mistake:
                 return str(mistake[0]).strip()
             return found
-        return f"{self.ending}, and it said nothing"
+        # What it says before it has a log has no prefix: `postgres: could not access …`.
+        words = _tail(self._data_dir / START_LOG).strip().splitlines()
+        return words[-1].rstrip(".") if words else f"{self.ending}, and it said nothing"
 
 
 def _tail(path: Path) -> str:

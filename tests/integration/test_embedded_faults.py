@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
@@ -16,9 +17,15 @@ from ares_otel.storage.embedded import EmbeddedPostgres
 from ares_otel.storage.embedded_cluster import UNFINISHED
 from ares_otel.storage.embedded_processes import gone
 from ares_otel.storage.embedded_user import server_user
-from tests.support.embedded_host import embedded_host, start_host
+from tests.support.embedded_host import embedded_host, open_folder, start_host
 
 PATIENCE = 60.0  # seconds; nothing here takes that long unless it hangs
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    with open_folder() as folder:
+        yield folder
 
 
 async def fill(url: str) -> None:

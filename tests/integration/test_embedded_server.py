@@ -20,23 +20,29 @@ from ares_otel.storage.database import check_database
 from ares_otel.storage.embedded import EmbeddedPostgres
 from ares_otel.storage.embedded_settings import LOG_FILES_KEPT, SETTINGS
 from tests.support.debian_postgres import BINARIES as DEBIAN
-from tests.support.embedded_host import embedded_host
+from tests.support.embedded_host import embedded_host, open_folder
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root hands its server to another user")
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory that has been started once. Tests use copies of it."""
-    directory = tmp_path_factory.mktemp("embedded") / "made"
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    with open_folder() as folder:
+        yield folder
 
-    async def make() -> None:
+
+@pytest.fixture(scope="module")
+def made() -> Iterator[Path]:
+    """A data directory that has been started once. Tests use copies of it."""
+
+    async def make(directory: Path) -> None:
         server = EmbeddedPostgres(directory)
         await server.start()
         await server.stop()
 
-    asyncio.run(make())
-    return directory
+    with open_folder() as folder:
+        asyncio.run(make(folder / "made"))
+        yield folder / "made"
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -65,6 +66,14 @@ def embedded_host(directory: Path, environment: Mapping[str, str] | None = None)
         process.wait()
         assert process.stdout is not None
         process.stdout.close()
+
+
+@contextmanager
+def open_folder() -> Iterator[Path]:
+    """A temporary folder that stays open to the server's user: pytest closes the parents of its `tmp_path` to others
+    whenever a second pytest starts."""
+    with tempfile.TemporaryDirectory(prefix="ares-embedded-", dir="/tmp") as folder:
+        yield Path(folder)
 
 
 def start_host(directory: Path, environment: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
