@@ -4,8 +4,8 @@ checks that they are up to date."""
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-import click
 import typer
 
 from ares_otel.cli.main import app
@@ -51,12 +51,9 @@ def command_line_page() -> str:
         "wins. `ares-otel COMMAND --help` shows the same.",
         "",
     ]
-    group = typer.main.get_command(app)
-    assert isinstance(group, click.Group)
-    for name, command in _walk(group, "ares-otel"):
+    for name, command in _walk(typer.main.get_command(app), "ares-otel"):
         lines += [f"## `{name}`", "", (command.help or "").strip(), ""]
-        options = [p for p in command.params if isinstance(p, click.Option) and not p.hidden]
-        options = [option for option in options if option.name not in ("help", "version")]
+        options = [option for option in command.params if not option.hidden and option.name not in ("help", "version")]
         if options:
             lines += ["| option | variable | default | what |", "| --- | --- | --- | --- |"]
             lines += [_row(option) for option in options]
@@ -74,24 +71,23 @@ def command_line_page() -> str:
     return "\n".join(lines)
 
 
-def _walk(group: click.Group, prefix: str) -> list[tuple[str, click.Command]]:
-    found: list[tuple[str, click.Command]] = []
+def _walk(group: Any, prefix: str) -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
     for name, command in group.commands.items():
         full = f"{prefix} {name}"
-        found += _walk(command, full) if isinstance(command, click.Group) else [(full, command)]
+        found += _walk(command, full) if hasattr(command, "commands") else [(full, command)]
     return found
 
 
-def _row(option: click.Option) -> str:
-    shown = getattr(option, "show_default", None)
-    default = shown if isinstance(shown, str) else option.default
+def _row(option: Any) -> str:
+    shown = option.show_default  # a text stands for a default that is worked out at run time
+    default = shown if isinstance(shown, str) else f"`{option.default}`"
     if option.is_flag:
         default = "off"
-    text = (
-        "" if default in (None, "") or callable(default) else f"`{default}`" if not isinstance(shown, str) else default
-    )
+    elif option.default in (None, "") and not isinstance(shown, str):
+        default = ""
     variable = f"`{option.envvar}`" if option.envvar else ""
-    return f"| `{option.opts[0]}` | {variable} | {text} | {option.help or ''} |"
+    return f"| `{option.opts[0]}` | {variable} | {default} | {option.help or ''} |"
 
 
 PAGES = {"docs/metrics.md": metrics_page, "docs/command-line.md": command_line_page}
