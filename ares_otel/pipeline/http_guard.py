@@ -185,13 +185,15 @@ class Guard:
                 return message
             exchange.timed_out = True
             if not exchange.answered:
-                await self._answer(scope, send, 408, "The body of the request did not arrive in time.", exchange)
+                await self._answer(scope, late_send, 408, "The body of the request did not arrive in time.", exchange)
             return {"type": "http.disconnect"}
 
-        async def complete_send(message: Message) -> None:
-            if exchange.timed_out:
-                return  # answered already; whatever the app says now comes too late
+        async def late_send(message: Message) -> None:
             await self._send(exchange, receive, send, message)
+
+        async def complete_send(message: Message) -> None:
+            if not exchange.timed_out:  # else it is answered already, and whatever the app says now comes too late
+                await self._send(exchange, receive, send, message)
 
         try:
             if refusal is not None:

@@ -230,7 +230,7 @@ async def test_a_body_that_does_not_arrive_in_time_is_answered_408(limits: Limit
     async with opened(limits=limits) as door:
         reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
         writer.write(HEAD + b"Content-Length: 1000000\r\n\r\n")
-        answer = asyncio.create_task(reader.read())
+        answer = asyncio.create_task(reader.readuntil(b"\r\n\r\n"))
         while not answer.done():
             if limits.body_seconds < 1:
                 writer.write(b"x")

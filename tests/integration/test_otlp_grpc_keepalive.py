@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from tests.support.http2 import ENHANCE_YOUR_CALM, GOAWAY, PING, RawHttp2
-from tests.support.otlp_receiver import export, running
+from tests.support.otlp_receiver import export, export_error, running
 from tests.support.otlp_samples import trace_request
 
 PINGS = 8
@@ -51,9 +51,9 @@ async def test_min_time_and_permit_without_stream_let_a_client_ping() -> None:
 
 async def test_max_connection_idle_ends_a_connection_without_calls() -> None:
     """Statement 8."""
-    async with running(keepalive(server_parameters={"max_connection_idle": "100ms"})) as ares:
-        async with RawHttp2(ares.grpc_target) as connection:
-            assert await connection.until(GOAWAY) is not None
+    options = keepalive(server_parameters={"max_connection_idle": "100ms"})
+    async with running(options) as ares, RawHttp2(ares.grpc_target) as connection:
+        assert await connection.until(GOAWAY) is not None
 
 
 async def test_max_connection_age_ends_a_connection_and_the_next_one_works() -> None:
@@ -70,16 +70,14 @@ async def test_max_connection_age_grace_ends_calls_that_take_too_long() -> None:
     options = keepalive(server_parameters={"max_connection_age": "100ms", "max_connection_age_grace": "100ms"})
     async with running(options) as ares:
         ares.recording.gate = asyncio.Event()
-        call = asyncio.create_task(export(ares.grpc_target, trace_request()))
-        (error,) = await asyncio.gather(call, return_exceptions=True)
-        assert isinstance(error, Exception)
+        await export_error(ares.grpc_target, trace_request())
         assert ares.count("otelcol_receiver_refused_spans", receiver="otlp", transport="grpc") == 3
 
 
 async def test_a_silent_client_is_pinged_after_time_and_dropped_after_timeout() -> None:
     """Statement 8."""
     life, policy = {"time": "1s", "timeout": "1s"}, {"permit_without_stream": True}
-    async with running(keepalive(server_parameters=life, enforcement_policy=policy)) as ares:
-        async with RawHttp2(ares.grpc_target) as connection:
-            assert await connection.until(PING) is not None
-            assert await connection.until(PING) is None
+    options = keepalive(server_parameters=life, enforcement_policy=policy)
+    async with running(options) as ares, RawHttp2(ares.grpc_target) as connection:
+        assert await connection.until(PING) is not None
+        assert await connection.until(PING) is None

@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import zlib
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import grpc
 import psutil
@@ -23,6 +24,7 @@ from tests.support.otlp_receiver import (
     grpc_status,
     http_status,
     running,
+    until,
 )
 
 MIB = 1024 * 1024
@@ -167,7 +169,7 @@ async def test_beyond_the_memory_budget_senders_are_asked_to_come_back() -> None
     """Statement 22. What the first request holds is given back when it is answered."""
     async with running(admission_bytes=4 * MIB) as ares:
         ares.recording.gate = asyncio.Event()
-        span = TRACES.request.FromString(b"")
+        span: Any = TRACES.request()
         span.resource_spans.add().scope_spans.add().spans.add(name="x" * 3 * MIB)
         first = asyncio.create_task(ares.post(span.SerializeToString()))
         await ares.recording.arrived.wait()
@@ -216,8 +218,7 @@ async def test_the_event_loop_goes_on_while_a_big_body_is_decoded() -> None:
             order.append(name)
 
         first = asyncio.create_task(send("big", big))
-        while not ares.admission.used_bytes > len(big):
-            await asyncio.sleep(0)
+        await until(lambda: ares.admission.used_bytes > len(big))
         await send("small", b"{}")
         await first
         assert order == ["small", "big"]

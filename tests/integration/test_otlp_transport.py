@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -15,7 +16,7 @@ from ares_otel.receivers.otlp.config import GrpcConfig, HttpConfig
 from tests.support.otlp_receiver import JSON, PROTOBUF, export, export_error, http_status, running, to_json
 from tests.support.otlp_samples import logs_request, metrics_request, trace_request
 
-REQUESTS = {TRACES: trace_request, LOGS: logs_request, METRICS: metrics_request}
+REQUESTS: dict[Signal, Callable[[], Any]] = {TRACES: trace_request, LOGS: logs_request, METRICS: metrics_request}
 EVERY_SIGNAL = pytest.mark.parametrize("signal", SIGNALS.values(), ids=str)
 
 

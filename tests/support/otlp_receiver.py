@@ -6,7 +6,7 @@ import asyncio
 import base64
 import json
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +26,7 @@ from ares_otel.pipeline.listen import BindPolicy
 from ares_otel.pipeline.telemetry import Telemetry
 from ares_otel.receivers.otlp.factory import FACTORY
 from ares_otel.receivers.otlp.receiver import OtlpReceiver
+from tests.support.eventually import eventually
 from tests.support.recording import Recording
 
 PROTOBUF = "application/x-protobuf"
@@ -102,6 +103,15 @@ async def running(
     assert admission.used_bytes == 0, "every reservation is given back"
 
 
+async def until(condition: Callable[[], object]) -> None:
+    """Waits until the condition holds."""
+
+    async def look() -> bool:
+        return bool(condition())
+
+    await eventually(look, every=0.01)
+
+
 async def talk(port: int, data: bytes) -> bytes:
     """Sends bytes to 127.0.0.1 and reads until the other side closes."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -141,9 +151,10 @@ async def export_error(target: str, request: Message | bytes, signal: Signal = T
 
 def grpc_status(error: grpc.aio.AioRpcError) -> Any:
     """The `google.rpc.Status` in the trailers of an error; None when there is none."""
-    for name, value in error.trailing_metadata() or ():
+    trailers: Any = error.trailing_metadata() or ()
+    for name, value in trailers:
         if name == "grpc-status-details-bin":
-            return Status.FromString(bytes(value) if isinstance(value, bytes) else value.encode())
+            return Status.FromString(value)
     return None
 
 
