@@ -22,7 +22,7 @@ from ares_otel.storage.embedded_settings import LOG_FILES_KEPT, SETTINGS
 from tests.support.debian_postgres import BINARIES as DEBIAN
 from tests.support.embedded_host import embedded_host, open_folder
 
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root hands its server to another user")
+as_root = pytest.mark.as_root  # only root hands its server to another user
 
 
 @pytest.fixture
@@ -267,7 +267,7 @@ async def test_a_file_in_the_place_of_the_directory_is_one_line(tmp_path: Path) 
     assert "in the way of the data directory" in await refusal(tmp_path / "data" / "below")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.as_user  # root may write everywhere
 async def test_a_directory_without_write_permission_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "closed").mkdir(mode=0o500)
     assert "No permission to write" in await refusal(tmp_path / "closed" / "data")

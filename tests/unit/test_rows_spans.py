@@ -74,7 +74,11 @@ def test_a_parent_of_eight_zero_bytes_means_a_root_span() -> None:
     assert row_of(parent_span_id=bytes(8))["parent_span_id"] is None
 
 
-@pytest.mark.parametrize("start", [0, 1, NOW - 25 * HOUR, NOW + 25 * HOUR, 2**63, 2**64 - 1])
+@pytest.mark.parametrize(
+    "start",
+    [0, 1, NOW - 25 * HOUR, NOW + 25 * HOUR, 2**63, 2**64 - 1],
+    ids=["1970", "a nanosecond later", "yesterday", "tomorrow", "2262", "the last"],
+)
 def test_a_span_outside_the_window_is_filed_under_its_receive_time_and_keeps_its_own(start: int) -> None:
     row = row_of(start_time_unix_nano=start, end_time_unix_nano=start)
     assert (row["start_time"], row["start_ns"]) == (NOW // 1000, NOW % 1000)
