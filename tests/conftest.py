@@ -58,7 +58,7 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Tests marked `every_server` run on the embedded PostgreSQL and on Debian's PostgreSQL 15, the oldest supported."""
+    """Tests marked `every_server` run on the embedded PostgreSQL and on PostgreSQL 15, the oldest supported."""
     if metafunc.definition.get_closest_marker("every_server") and "tested_server" in metafunc.fixturenames:
         old = pytest.param("debian_server_url", id="postgresql-15", marks=needs_debian_postgres)
         metafunc.parametrize("tested_server", [pytest.param("postgres_server", id="embedded"), old], indirect=True)
