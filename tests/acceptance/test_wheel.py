@@ -40,7 +40,8 @@ def test_the_wheel_holds_migrations_configuration_sql_and_pages(wheel: Path) -> 
 def test_installed_into_a_clean_environment_it_takes_a_span_and_shows_it(wheel: Path, data_dir: Path) -> None:
     home = data_dir.parent / "venv"
     venv.create(home, with_pip=True)
-    install = [home / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", wheel]
+    pip = [str(home / "bin" / "python"), "-m", "pip", "--disable-pip-version-check"]
+    install = [*pip, "install", "--quiet", str(wheel)]
     done = subprocess.run(install, capture_output=True, text=True, timeout=380)
     assert done.returncode == 0, done.stdout + done.stderr
     command = [home / "bin" / "ares-otel", "up", "--data-dir", data_dir, "--http-port", "0"]

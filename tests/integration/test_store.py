@@ -17,7 +17,6 @@ from ares_otel.storage.rows.encoded import ServiceSeen
 from ares_otel.storage.store import Store
 from tests.support.otlp_samples import logs_request, metrics_request, span, trace_request
 
-
 pytestmark = pytest.mark.every_server
 
 

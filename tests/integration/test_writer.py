@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
+from typing import Any
 
 import asyncpg
 import pytest
@@ -17,7 +18,6 @@ from ares_otel.storage.rows.encode import encode_batch
 from ares_otel.storage.rows.encoded import PARTITIONED, SPANS, EncodedBatch, Window, Windows
 from ares_otel.storage.writer import Writer
 from tests.support.otlp_samples import trace_request
-
 
 pytestmark = pytest.mark.every_server
 
@@ -51,7 +51,7 @@ class Bench:
         self.missing: list[None] = []
         self.writers: list[Writer] = []
 
-    def writer(self, **options: int) -> Writer:
+    def writer(self, **options: Any) -> Writer:
         writer = Writer(
             lambda: asyncpg.connect(self.url),
             observer=self.observer,
@@ -143,7 +143,8 @@ async def test_a_lost_connection_is_retryable_and_the_next_write_opens_a_new_one
     writer = bench.writer(connections=1)
     await writer.write(bench.batch())
     await bench.eye.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
     stored = 3
     async with asyncio.timeout(30):
