@@ -94,17 +94,22 @@ async def test_a_message_cut_at_any_byte_is_bad_data_or_a_valid_shorter_one() ->
         await check_alive(ares)
 
 
+def zipped(data: bytes) -> bytes:
+    """gzip without the time of day: every worker of a run has to collect the same tests."""
+    return gzip.compress(data, mtime=0)
+
+
 @pytest.mark.parametrize(
     ("encoding", "body"),
     [
         ("gzip", b"{}"),
         ("gzip", b""),
-        ("gzip", gzip.compress(b"{}")[:-1]),
-        ("gzip", flipped(gzip.compress(b"{}"), CRC_AT)),
-        ("gzip", flipped(gzip.compress(b"{}"), -1)),
-        ("gzip", gzip.compress(b"{}") + b"garbage"),
-        ("gzip", gzip.compress(b"{}") + b"\x1f\x8b"),
-        ("gzip", gzip.compress(b"") * 1001),
+        ("gzip", zipped(b"{}")[:-1]),
+        ("gzip", flipped(zipped(b"{}"), CRC_AT)),
+        ("gzip", flipped(zipped(b"{}"), -1)),
+        ("gzip", zipped(b"{}") + b"garbage"),
+        ("gzip", zipped(b"{}") + b"\x1f\x8b"),
+        ("gzip", zipped(b"") * 1001),
         ("deflate", b"{}"),
         ("deflate", zlib.compress(b"{}")[:-1]),
         ("deflate", flipped(zlib.compress(b"{}"), -1)),
@@ -113,9 +118,9 @@ async def test_a_message_cut_at_any_byte_is_bad_data_or_a_valid_shorter_one() ->
         ("zstd", zstandard.compress(b"{}" * 99)[:-1]),
         ("zstd", zstandard.compress(b"{}") + b"x"),
         ("zstd", b"\x28\xb5\x2f\xfd" + b"\xff" * 20),
-        ("gzip, gzip", gzip.compress(gzip.compress(b"{}"))),
+        ("gzip, gzip", zipped(zipped(b"{}"))),
         ("gzip, zstd", b""),
-        (None, gzip.compress(b"{}")),
+        (None, zipped(b"{}")),
     ],
 )
 async def test_a_body_that_is_not_what_its_encoding_says_is_bad_data(encoding: str | None, body: bytes) -> None:
