@@ -13,7 +13,6 @@ import httpx
 import pytest
 
 from tests.support.ares_process import AresProcess, command, environment, run_ares, running_ares
-from tests.support.eventually import eventually
 from tests.support.otlp_samples import trace_request
 
 OTLP = {"Content-Type": "application/x-protobuf"}
@@ -132,48 +131,6 @@ class TestMigrateCommand:
         assert "9 migrations applied" in run_ares(["migrate", *flags]).stdout
         assert run_ares(["migrate", *flags, "--dry-run"]).stdout == "nothing to apply\n"
         assert "pending" not in run_ares(["migrate", *flags, "--status"]).stdout
-
-
-class TestReload:
-    CONFIG = """
-receivers:
-  otlp: {protocols: {http: {endpoint: "${env:ARES_OTEL_HOST}:${env:ARES_OTEL_OTLP_HTTP_PORT}"},
-                     grpc: {endpoint: "${env:ARES_OTEL_HOST}:${env:ARES_OTEL_OTLP_GRPC_PORT}"}}}
-processors:
-  resource: {attributes: [{key: deployment.environment.name, value: VALUE, action: upsert}]}
-exporters: {postgres: }
-service: {pipelines: {traces: {receivers: [otlp], processors: [resource], exporters: [postgres]}}}
-"""
-
-    async def test_sighup_puts_a_changed_configuration_in_force_and_a_wrong_one_not(
-        self, database_url: str, tmp_path: Path
-    ) -> None:
-        file = tmp_path / "ares.yaml"
-        file.write_text(self.CONFIG.replace("VALUE", "one"))
-        with running_ares(tmp_path, "--database-url", database_url, "--config", str(file)) as ares:
-            connection = await asyncpg.connect(database_url)
-
-            async def values() -> list[str]:
-                send(ares, "reloaded")
-                rows = await connection.fetch(
-                    "SELECT DISTINCT resource_attributes->>'deployment.environment.name' AS value FROM v_spans "
-                    "WHERE service_name = 'reloaded'"
-                )
-                return sorted(row["value"] for row in rows)
-
-            async def said(text: str) -> bool:
-                return text in ares.stderr
-
-            assert await values() == ["one"]
-            file.write_text(self.CONFIG.replace("VALUE", "two"))
-            ares.signal(signal.SIGHUP)
-            await eventually(lambda: said("was read again and is in force"))
-            assert await values() == ["one", "two"]
-            file.write_text(self.CONFIG.replace("VALUE", "three").replace("upsert", "upset"))
-            ares.signal(signal.SIGHUP)
-            await eventually(lambda: said("The configuration was not changed"))
-            assert await values() == ["one", "two"]
-            await connection.close()
 
 
 class TestOwnTelemetry:
