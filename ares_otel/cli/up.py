@@ -20,7 +20,10 @@ from ares_otel.api.problems import problem_body
 from ares_otel.cli import console
 from ares_otel.cli.components import COMPONENTS
 from ares_otel.cli.options import UpOptions
+from ares_otel.cli.own_settings import FileSettings, OwnSettings
 from ares_otel.cli.own_telemetry import OwnTelemetry
+from ares_otel.control.config_manager import ConfigManager
+from ares_otel.control.crypto import Keyring
 from ares_otel.control.heartbeats import Heartbeats
 from ares_otel.demo.queries import queries
 from ares_otel.demo.shop import DemoShop, ShopError
@@ -56,7 +59,7 @@ class Ares:
         self._stack = AsyncExitStack()
         self._host: PipelineHost | None = None
         self._pool: asyncpg.Pool | None = None
-        self._own: OwnTelemetry | None = None
+        self._settings: OwnSettings | None = None
         self._embedded: EmbeddedPostgres | None = None
         self._stopping = False
         self.doors: dict[str, str] = {}
@@ -73,6 +76,7 @@ class Ares:
         console.log_to_stderr(config.telemetry.logs.level)
         policy = BindPolicy(options.allow_unauthenticated, options.allowed_hosts)
         check_bind(options.host, policy, "--host")
+        keyring = Keyring.from_environ()
         telemetry = Telemetry()
         admission = Admission(options.admission_limit_mib * 1024 * 1024)
         telemetry.gauge("ares_otel_admission_limit_bytes").set(admission.limit_bytes)
@@ -80,6 +84,8 @@ class Ares:
 
         url, facts = await self._database()
         pool = self._pool = await self._read_pool(url, facts, telemetry)
+        manager = await self._config_manager(url, facts, keyring, telemetry)
+        settings = self._settings = OwnSettings(manager, _file_settings(config))
         store = Store(url, connect_options=asyncpg_kwargs(facts), observer=TelemetryObserver(telemetry))
         stack.push_async_callback(store.stop)
         heartbeats = Heartbeats(pool)
@@ -88,13 +94,14 @@ class Ares:
         await store.start()
         await heartbeats.start()
 
-        own = self._own = OwnTelemetry(
+        own = OwnTelemetry(
             store,
             version=__version__,
             instance_id=self._instance_id(),
-            spans=config.telemetry.traces.level != "none",
+            spans=settings.spans,
         )
         stack.push_async_callback(own.stop)
+        settings.steer(own.record_spans)
         app = create_app(pool, version=__version__, registry=telemetry.registry, ready=self._reasons_not_ready)
         own.instrument(app)
         api = HttpDoor(
@@ -125,15 +132,14 @@ class Ares:
     async def reload(self) -> None:
         """Reads the configuration file again and makes it run; a mistake in it leaves the old one running."""
         assert self._host is not None
-        assert self._own is not None
+        assert self._settings is not None
         try:
             config = self._load()
             await self._host.replace(config)
         except StartError as error:
             log.error("The configuration was not changed: %s", error.message)
             return
-        console.set_level(config.telemetry.logs.level)
-        self._own.record_spans(config.telemetry.traces.level != "none")
+        self._settings.read_file(_file_settings(config))
         before = dict(self.doors)
         self._find_receivers()
         for name, url in self.doors.items():
@@ -202,6 +208,15 @@ class Ares:
         gauge.labels(pool="read", state="open").set_function(pool.get_size)
         gauge.labels(pool="read", state="idle").set_function(pool.get_idle_size)
         return pool
+
+    async def _config_manager(
+        self, url: str, facts: ServerFacts, keyring: Keyring, telemetry: Telemetry
+    ) -> ConfigManager:
+        manager = ConfigManager(url, keyring=keyring, listen=not facts.pooled, connect_options=asyncpg_kwargs(facts))
+        self._stack.push_async_callback(manager.stop)
+        await manager.start()
+        telemetry.gauge("ares_otel_config_age_seconds").set_function(lambda: manager.age_seconds)
+        return manager
 
     def _instance_id(self) -> str:
         """The same after a restart, so that the registry does not fill with instances that are gone."""
@@ -293,6 +308,10 @@ def _psql_command(options: UpOptions) -> str:
     if options.database_url is not None:
         return "psql YOUR_DATABASE_URL"  # it may hold a password, which does not belong on a screen
     return shlex.join(words)
+
+
+def _file_settings(config: PipelineConfig) -> FileSettings:
+    return FileSettings(config.telemetry.logs.level, config.telemetry.traces.level != "none")
 
 
 async def _close_pool(pool: asyncpg.Pool) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import json
 import logging
 import os
 import stat
@@ -17,7 +18,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import orjson
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -108,8 +108,9 @@ class Keyring:
         """
         kid = self.require_current(service, key)
         try:
-            plain = orjson.dumps(value)
-        except TypeError:
+            # Not orjson: JSON numbers have any size, and it takes those of 64 bits only.
+            plain = json.dumps(value, allow_nan=False, separators=(",", ":")).encode("ascii")
+        except (TypeError, ValueError, RecursionError):
             raise ValueError(f"The value of {service}/{key} is not JSON.") from None
         nonce = os.urandom(NONCE_BYTES)
         sealed = self._ciphers[kid].encrypt(nonce, plain, _bound(service, key))
@@ -138,11 +139,11 @@ class Keyring:
         try:
             nonce = base64.b64decode(envelope["nonce"], validate=True)
             sealed = base64.b64decode(envelope["ct"], validate=True)
-            return orjson.loads(cipher.decrypt(nonce, sealed, _bound(service, key)))
+            return json.loads(cipher.decrypt(nonce, sealed, _bound(service, key)))
         except (InvalidTag, ValueError):
             raise KeyWrong(
-                f"The value of {service}/{key} does not open with the key {kid}: it was changed, or copied from another "
-                f"setting. Set it again, or roll it back to a version that opens."
+                f"The value of {service}/{key} does not open with the key {kid}: it was changed, or copied from "
+                f"another setting. Set it again, or roll it back to a version that opens."
             ) from None
 
     def __repr__(self) -> str:

@@ -102,6 +102,9 @@ INSTRUMENTS: dict[str, Instrument] = {
         Instrument("ares_otel_writer_commit_seconds", Histogram, "Time of a transaction", (), _SECONDS),
         Instrument("ares_otel_replaced_characters", Counter, "NUL characters stored as U+FFFD", ("field",)),
         Instrument("ares_otel_pool_connections", Gauge, "Database connections", ("pool", "state")),
+        Instrument(
+            "ares_otel_config_age_seconds", Gauge, "Seconds since the settings in force were last seen in the database"
+        ),
         Instrument("ares_otel_partition_errors", Counter, "Failed runs of the partition job"),
     ]
 }
