@@ -22,6 +22,7 @@ from ares_otel.cli.components import COMPONENTS
 from ares_otel.cli.options import UpOptions
 from ares_otel.cli.own_settings import FileSettings, OwnSettings
 from ares_otel.cli.own_telemetry import OwnTelemetry
+from ares_otel.control.config.schema import problem_of
 from ares_otel.control.config_manager import ConfigManager
 from ares_otel.control.crypto import Keyring
 from ares_otel.control.heartbeats import Heartbeats
@@ -59,6 +60,8 @@ class Ares:
         self._stack = AsyncExitStack()
         self._host: PipelineHost | None = None
         self._pool: asyncpg.Pool | None = None
+        self._keyring = Keyring()
+        self._manager: ConfigManager | None = None
         self._settings: OwnSettings | None = None
         self._embedded: EmbeddedPostgres | None = None
         self._stopping = False
@@ -76,7 +79,7 @@ class Ares:
         console.log_to_stderr(config.telemetry.logs.level)
         policy = BindPolicy(options.allow_unauthenticated, options.allowed_hosts)
         check_bind(options.host, policy, "--host")
-        keyring = Keyring.from_environ()
+        self._keyring.take_from(Keyring.from_environ())
         telemetry = Telemetry()
         admission = Admission(options.admission_limit_mib * 1024 * 1024)
         telemetry.gauge("ares_otel_admission_limit_bytes").set(admission.limit_bytes)
@@ -84,7 +87,7 @@ class Ares:
 
         url, facts = await self._database()
         pool = self._pool = await self._read_pool(url, facts, telemetry)
-        manager = await self._config_manager(url, facts, keyring, telemetry)
+        manager = self._manager = await self._config_manager(url, facts, telemetry)
         settings = self._settings = OwnSettings(manager, _file_settings(config))
         store = Store(url, connect_options=asyncpg_kwargs(facts), observer=TelemetryObserver(telemetry))
         stack.push_async_callback(store.stop)
@@ -133,8 +136,11 @@ class Ares:
         """Reads the configuration file again and makes it run; a mistake in it leaves the old one running."""
         assert self._host is not None
         assert self._settings is not None
+        assert self._manager is not None
         try:
             config = self._load()
+            self._keyring.take_from(Keyring.from_environ())  # a key file may hold other keys now
+            self._manager.refresh()
             await self._host.replace(config)
         except StartError as error:
             log.error("The configuration was not changed: %s", error.message)
@@ -209,10 +215,14 @@ class Ares:
         gauge.labels(pool="read", state="idle").set_function(pool.get_idle_size)
         return pool
 
-    async def _config_manager(
-        self, url: str, facts: ServerFacts, keyring: Keyring, telemetry: Telemetry
-    ) -> ConfigManager:
-        manager = ConfigManager(url, keyring=keyring, listen=not facts.pooled, connect_options=asyncpg_kwargs(facts))
+    async def _config_manager(self, url: str, facts: ServerFacts, telemetry: Telemetry) -> ConfigManager:
+        manager = ConfigManager(
+            url,
+            keyring=self._keyring,
+            check=problem_of,
+            listen=not facts.pooled,
+            connect_options=asyncpg_kwargs(facts),
+        )
         self._stack.push_async_callback(manager.stop)
         await manager.start()
         telemetry.gauge("ares_otel_config_age_seconds").set_function(lambda: manager.age_seconds)

@@ -164,6 +164,11 @@ class ConfigManager:
         """The keys in force, sorted."""
         return sorted(self._of(service))
 
+    def refresh(self) -> None:
+        """Looks at the database now, and at everything: what could not be decrypted may open with a new key."""
+        self._fingerprint = None
+        self._wake.set()
+
     @property
     def age_seconds(self) -> float:
         """Seconds since the settings were last seen in the database; infinite before the first time."""

@@ -15,9 +15,11 @@ import logging
 import os
 import stat
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import orjson
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -67,22 +69,28 @@ class Keyring:
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> Keyring:
-        """The keys that the environment names; an empty keyring when it names none.
+        """The keys that the environment names; an empty keyring when it names none. A key file may hold several, apart
+        by white space: the first encrypts, the others only decrypt.
 
         Raises:
             StartError: a variable does not hold what it should. The message names the variable, never its value.
         """
-        text, where = environ.get(VARIABLE, "").strip(), VARIABLE
-        file = environ.get(FILE_VARIABLE, "").strip()
+        text, file = environ.get(VARIABLE, "").strip(), environ.get(FILE_VARIABLE, "").strip()
         if text and file:
             raise StartError(f"Both {VARIABLE} and {FILE_VARIABLE} are set; set only one of them.")
+        keys = [_parse_key(text, VARIABLE)] if text else []
         if file:
-            text, where = _read_key_file(Path(file)), FILE_VARIABLE
+            parts = _read_key_file(Path(file)).split()
+            keys = [_parse_key(part, f"{FILE_VARIABLE} (key {n} of the file)") for n, part in enumerate(parts, 1)]
         old = [part.strip() for part in environ.get(OLD_VARIABLE, "").split(",")]
-        return cls(
-            _parse_key(text, where) if text else None,
-            [_parse_key(part, f"{OLD_VARIABLE} (key {n} of the list)") for n, part in enumerate(old, 1) if part],
-        )
+        keys_before = [
+            _parse_key(part, f"{OLD_VARIABLE} (key {n} of the list)") for n, part in enumerate(old, 1) if part
+        ]
+        return cls(keys[0] if keys else None, [*keys[1:], *keys_before])
+
+    def take_from(self, other: Keyring) -> None:
+        """Has the keys of another keyring from now on, for everybody who holds this one."""
+        self._ciphers, self.current_id = other._ciphers, other.current_id
 
     @property
     def key_ids(self) -> tuple[str, ...]:
@@ -100,20 +108,22 @@ class Keyring:
         return self.current_id
 
     def encrypt(self, service: str, key: str, value: Any) -> dict[str, str]:
-        """The envelope of a JSON value.
+        """The envelope of a JSON value, as `json.loads` gives it; numbers may be Decimal.
 
         Raises:
             KeyMissing: there is no current key.
             ValueError: the value is not JSON. Its text is not in the message.
         """
-        kid = self.require_current(service, key)
         try:
-            # Not orjson: JSON numbers have any size, and it takes those of 64 bits only.
-            plain = json.dumps(value, allow_nan=False, separators=(",", ":")).encode("ascii")
+            return self.encrypt_json(service, key, _json_text(value))
         except (TypeError, ValueError, RecursionError):
             raise ValueError(f"The value of {service}/{key} is not JSON.") from None
+
+    def encrypt_json(self, service: str, key: str, text: str) -> dict[str, str]:
+        """The envelope of a value given as JSON text, which comes back to the letter. Raises KeyMissing."""
+        kid = self.require_current(service, key)
         nonce = os.urandom(NONCE_BYTES)
-        sealed = self._ciphers[kid].encrypt(nonce, plain, _bound(service, key))
+        sealed = self._ciphers[kid].encrypt(nonce, text.encode("utf-8"), _bound(service, key))
         return {"alg": ALGORITHM, "kid": kid, "nonce": _encoded(nonce), "ct": _encoded(sealed)}
 
     def decrypt(self, service: str, key: str, envelope: Any) -> Any:
@@ -123,6 +133,10 @@ class Keyring:
             KeyMissing: no key with the envelope's id is configured.
             KeyWrong: it does not open, or it is no envelope.
         """
+        return json.loads(self.decrypt_json(service, key, envelope))
+
+    def decrypt_json(self, service: str, key: str, envelope: Any) -> str:
+        """The JSON text of an envelope. Raises as `decrypt` does."""
         if not is_envelope(envelope):
             raise KeyWrong(
                 f"The value of {service}/{key} is marked as encrypted, but it is no {ALGORITHM} envelope; "
@@ -132,14 +146,14 @@ class Keyring:
         cipher = self._ciphers.get(kid)
         if cipher is None:
             raise KeyMissing(
-                f"The value of {service}/{key} is encrypted with the key {kid}, which is not configured"
+                f"The value of {service}/{key} is encrypted with the key {kid[:8]}, which is not configured"
                 f"{' (configured: ' + ', '.join(self._ciphers) + ')' if self._ciphers else ''}; "
                 f"set it in {VARIABLE}, in {FILE_VARIABLE}, or among {OLD_VARIABLE}."
             )
         try:
             nonce = base64.b64decode(envelope["nonce"], validate=True)
             sealed = base64.b64decode(envelope["ct"], validate=True)
-            return json.loads(cipher.decrypt(nonce, sealed, _bound(service, key)))
+            return cipher.decrypt(nonce, sealed, _bound(service, key)).decode("utf-8")
         except (InvalidTag, ValueError):
             raise KeyWrong(
                 f"The value of {service}/{key} does not open with the key {kid}: it was changed, or copied from "
@@ -169,6 +183,21 @@ def _bound(service: str, key: str) -> bytes:
     """Associated data: both names with their lengths, so that ("a", "bc") is not ("ab", "c")."""
     parts = (service.encode("utf-8", "surrogatepass"), key.encode("utf-8", "surrogatepass"))
     return b"ares-otel config\0" + b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+
+
+def _json_text(value: Any) -> str:
+    """Raises ValueError or TypeError for what is not JSON."""
+    try:
+        # Not orjson alone: it makes null of NaN and takes whole numbers of 64 bits only.
+        return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    except TypeError:
+        return orjson.dumps(value, default=_exact).decode()  # with Decimal
+
+
+def _exact(value: object) -> orjson.Fragment:
+    if isinstance(value, Decimal):
+        return orjson.Fragment(str(value))
+    raise TypeError
 
 
 def _encoded(data: bytes) -> str:
