@@ -1,0 +1,410 @@
+"""A process's view of its settings, against a real server: fresh, never older than it was, and never gone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ares_otel.control.config.schema import problem_of
+from ares_otel.control.config_manager import ConfigManager
+from ares_otel.control.config_values import ConfigChange, Entry
+from ares_otel.control.crypto import Keyring
+from ares_otel.control.rekey import rekey
+from tests.support.eventually import eventually
+from tests.support.postgres import copied_database
+
+ONE, TWO = Keyring(bytes(32)), Keyring(bytes(range(32)))
+BOTH = Keyring(bytes(range(32)), [bytes(32)])
+
+
+@pytest.fixture
+async def sql(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(database_url)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture(scope="module")
+def module_database(postgres_server: str) -> Iterator[str]:
+    with copied_database(postgres_server) as url:
+        yield url
+
+
+@asynccontextmanager
+async def managed(url: str, **options: Any) -> AsyncIterator[ConfigManager]:
+    """A manager that polls so rarely that only a notification can be fast, unless the test says otherwise."""
+    manager = ConfigManager(url, **{"services": ["shop"], "poll_seconds": 3600, **options})
+    await manager.start()
+    try:
+        yield manager
+    finally:
+        await manager.stop()
+
+
+async def put(sql: asyncpg.Connection, key: str, value: Any, *, service: str = "shop", encrypted: bool = False) -> None:
+    await sql.execute(
+        """INSERT INTO service_config (service_name, config_key, config_value, is_encrypted, updated_by)
+        VALUES ($1, $2, $3, $4, 'alice')
+        ON CONFLICT (service_name, config_key) DO UPDATE
+        SET config_value = excluded.config_value, is_encrypted = excluded.is_encrypted, updated_by = 'alice'""",
+        service,
+        key,
+        json.dumps(value),
+        encrypted,
+    )
+
+
+async def arrives(manager: ConfigManager, key: str, value: Any) -> None:
+    await eventually(lambda: asyncio.sleep(0, manager.get_json(key) == value), every=0.01)
+
+
+async def test_the_defaults_of_ares_are_there_after_the_start(database_url: str) -> None:
+    async with managed(database_url, services=["ares-api", "agent-coordinator"]) as manager:
+        assert manager.get_int("service.heartbeat_interval", 0) == 30
+        assert manager.get_string("logging.level", "") == "info"
+        assert manager.get_bool("logging.trace_enabled", False) is True
+        assert manager.get_float("polling_interval", 0.0, service="agent-coordinator") == 5.0
+        assert manager.version("logging.level") == 1
+        assert manager.get_int("no.such.key", 7) == 7
+        with pytest.raises(ValueError, match="does not follow other"):
+            manager.get_int("x", 1, service="other")
+
+
+async def test_a_change_by_anybody_arrives_by_notification_with_its_version(
+    database_url: str, sql: asyncpg.Connection
+) -> None:
+    await put(sql, "limit", 1)
+    async with managed(database_url) as manager:
+        assert manager.get_int("limit", 0) == 1
+        await put(sql, "limit", 2)
+        await arrives(manager, "limit", 2)
+        assert manager.version("limit") == 2
+        assert manager.revision == 2
+
+
+async def test_many_processes_see_a_change(database_url: str, sql: asyncpg.Connection) -> None:
+    async with managed(database_url) as one, managed(database_url) as two, managed(database_url) as three:
+        await put(sql, "limit", {"a": [1, 2]})
+        for manager in (one, two, three):
+            await arrives(manager, "limit", {"a": [1, 2]})
+
+
+async def test_callbacks_get_old_and_new_and_a_failing_one_hurts_nobody(
+    database_url: str, sql: asyncpg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    sync: list[ConfigChange] = []
+    later: list[ConfigChange] = []
+
+    async def slowly(change: ConfigChange) -> None:
+        await asyncio.sleep(0)
+        later.append(change)
+
+    def fails(change: ConfigChange) -> None:
+        raise RuntimeError(f"cannot take {change.new}")
+
+    async with managed(database_url) as manager:
+        manager.on_change("db.*", fails)
+        manager.on_change("db.*", sync.append)
+        manager.on_change("db.pool/size", slowly)
+        await put(sql, "db.pool/size", "hush-1")
+        await eventually(lambda: asyncio.sleep(0, len(later) == 1), every=0.01)
+        await put(sql, "db.pool/size", "hush-2")
+        await put(sql, "other", "hush-3")
+        await eventually(lambda: asyncio.sleep(0, len(later) == 2), every=0.01)
+    told = [(change.key, change.old, change.new, change.version, change.created, change.by) for change in sync]
+    assert told == [
+        ("db.pool/size", None, "hush-1", 1, True, "alice"),
+        ("db.pool/size", "hush-1", "hush-2", 2, False, "alice"),
+    ]
+    assert later == sync
+    assert "fails failed with RuntimeError on the change of shop/db.pool/size" in caplog.text
+    assert "hush" not in caplog.text + repr(sync)
+
+
+async def test_a_cancelled_callback_is_not_called_any_more(database_url: str, sql: asyncpg.Connection) -> None:
+    told: list[ConfigChange] = []
+    async with managed(database_url) as manager:
+        manager.on_change("*", told.append).cancel()
+        await put(sql, "limit", 1)
+        await arrives(manager, "limit", 1)
+    assert told == []
+
+
+async def test_while_a_callback_is_busy_the_changes_of_a_key_become_one(
+    database_url: str, sql: asyncpg.Connection
+) -> None:
+    told: list[tuple[Any, Any]] = []
+    free = asyncio.Event()
+
+    async def busy(change: ConfigChange) -> None:
+        told.append((change.old, change.new))
+        await free.wait()
+
+    async with managed(database_url) as manager:
+        manager.on_change("limit", busy)
+        for value in range(1, 6):
+            await put(sql, "limit", value)
+            await arrives(manager, "limit", value)
+        free.set()
+        await eventually(lambda: asyncio.sleep(0, len(told) == 2), every=0.01)
+    assert told == [(None, 1), (1, 5)]
+
+
+async def test_a_deleted_key_gives_the_default_and_tells_and_comes_back_with_a_later_version(
+    database_url: str, sql: asyncpg.Connection
+) -> None:
+    told: list[ConfigChange] = []
+    await put(sql, "limit", 1)
+    async with managed(database_url) as manager:
+        manager.on_change("limit", told.append)
+        await sql.execute("DELETE FROM service_config WHERE service_name = 'shop'")
+        await eventually(lambda: asyncio.sleep(0, bool(told)), every=0.01)
+        assert (told[0].old, told[0].new, told[0].deleted) == (1, None, True)
+        assert manager.get_int("limit", 9) == 9
+        await put(sql, "limit", 2)
+        await arrives(manager, "limit", 2)
+        assert manager.version("limit") == 3
+
+
+async def test_without_notifications_polling_finds_the_change(
+    database_url: str, sql: asyncpg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        async with managed(database_url, listen=False, poll_seconds=0.1) as manager:
+            await put(sql, "limit", 1)
+            await arrives(manager, "limit", 1)
+            await put(sql, "limit", 2)
+            await arrives(manager, "limit", 2)
+    assert caplog.text.count("notifications do not pass") == 1
+
+
+async def test_a_change_behind_the_back_of_the_triggers_is_found_by_polling(
+    database_url: str, sql: asyncpg.Connection
+) -> None:
+    async with managed(database_url, poll_seconds=0.1) as manager:
+        async with sql.transaction():
+            await sql.execute("SET LOCAL session_replication_role = replica")  # no trigger, hence no notification
+            await sql.execute(
+                "INSERT INTO service_config (service_name, config_key, config_value, updated_by)"
+                " VALUES ('shop', 'limit', '1', 'bob')"
+            )
+        await arrives(manager, "limit", 1)
+
+
+async def test_a_lost_listener_comes_back_and_misses_nothing(
+    database_url: str, sql: asyncpg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with managed(database_url) as manager:
+        for value in range(3):
+            killed = await sql.fetchval(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+                " WHERE application_name = 'ares-otel config' AND datname = current_database()"
+            )
+            assert killed == 1
+            await put(sql, "limit", value)
+            await arrives(manager, "limit", value)
+
+
+async def test_a_dead_database_leaves_the_last_values_and_is_said_once(
+    database_url: str, sql: asyncpg.Connection, postgres_server: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await put(sql, "limit", 1)
+    name = await sql.fetchval("SELECT current_database()")
+    async with managed(database_url, poll_seconds=0.1) as manager:
+        admin = await asyncpg.connect(postgres_server)
+        try:
+            with caplog.at_level(logging.INFO):
+                await admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+                await admin.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE application_name = $1 AND datname = $2",
+                    "ares-otel config",
+                    name,
+                )
+                await eventually(lambda: asyncio.sleep(0, "last known values" in caplog.text), every=0.01)
+                assert not manager.connected
+                assert manager.get_int("limit", 0) == 1
+                await put(sql, "limit", 2)
+                assert manager.get_int("limit", 0) == 1
+                await admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+                await arrives(manager, "limit", 2)
+        finally:
+            await admin.close()
+    assert caplog.text.count("last known values") == 1
+    assert caplog.text.count("is read from the database again") == 1
+
+
+async def test_without_a_database_at_the_start_the_defaults_are_in_force(caplog: pytest.LogCaptureFixture) -> None:
+    async with managed("postgresql://127.0.0.1:1/none") as manager:
+        assert manager.get_int("limit", 5) == 5
+        assert manager.age_seconds == float("inf")
+    assert "The configuration cannot be read" in caplog.text
+
+
+async def test_a_value_of_the_wrong_type_keeps_the_last_good_one_and_is_said_once_a_version(
+    database_url: str, sql: asyncpg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    await put(sql, "limit", 3)
+    async with managed(database_url) as manager:
+        await put(sql, "limit", "much")
+        await arrives(manager, "limit", "much")
+        assert [manager.get_int("limit", 0) for _ in range(3)] == [3, 3, 3]
+        assert caplog.text.count("Version 2 of shop/limit is not used: it is not a whole number") == 1
+        assert manager.get_string("limit", "") == "much"
+        await put(sql, "limit", "more")
+        await arrives(manager, "limit", "more")
+        assert manager.get_int("limit", 0) == 3
+        assert caplog.text.count("is not used") == 2
+        await put(sql, "limit", 4)
+        await arrives(manager, "limit", 4)
+        assert manager.get_int("limit", 0) == 4
+
+
+async def test_a_value_that_a_known_key_cannot_hold_does_not_come_into_force(
+    database_url: str, sql: asyncpg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with managed(database_url, services=["ares-api"], check=problem_of) as manager:
+        await put(sql, "logging.level", "loud", service="ares-api")
+        await eventually(lambda: asyncio.sleep(0, "ares-api/logging.level" in caplog.text), every=0.01)
+        assert manager.get_string("logging.level", "") == "info"
+        assert manager.version("logging.level") == 1
+        await put(sql, "logging.level", "warn", service="ares-api")
+        await arrives(manager, "logging.level", "warn")
+    assert caplog.text.count("must be one of debug, info, warn, error") == 1
+
+
+async def test_a_value_that_no_key_opens_keeps_the_old_one_and_everything_else_works(
+    database_url: str, sql: asyncpg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with managed(database_url, keyring=ONE) as manager:
+        await put(sql, "password", ONE.encrypt("shop", "password", "canary-1"), encrypted=True)
+        await arrives(manager, "password", "canary-1")
+        await put(sql, "password", TWO.encrypt("shop", "password", "canary-2"), encrypted=True)
+        await put(sql, "limit", 1)
+        await arrives(manager, "limit", 1)
+        assert manager.get_string("password", "") == "canary-1"
+        assert f"encrypted with the key {TWO.current_id}" in caplog.text
+        await put(sql, "password", ONE.encrypt("shop", "other", "canary-3"), encrypted=True)
+        await eventually(lambda: asyncio.sleep(0, "does not open" in caplog.text), every=0.01)
+        assert manager.get_string("password", "") == "canary-1"
+    assert "canary" not in caplog.text
+
+
+async def test_everything_is_encrypted_anew_while_a_process_goes_on_and_again_changes_nothing(
+    database_url: str, sql: asyncpg.Connection
+) -> None:
+    told: list[ConfigChange] = []
+    for number in range(120):
+        await put(sql, f"key{number}", ONE.encrypt("shop", f"key{number}", number), encrypted=True)
+    await put(sql, "key0", ONE.encrypt("shop", "key0", "new"), encrypted=True)
+    await put(sql, "plain", 5)
+    await put(sql, "lost", Keyring(b"x" * 32).encrypt("shop", "lost", 1), encrypted=True)
+    before = await sql.fetch("SELECT config_key, version, updated_by, last_updated FROM service_config ORDER BY id")
+    async with managed(database_url, keyring=BOTH) as manager:
+        manager.on_change("*", told.append)
+        report = await rekey(sql, BOTH)
+        assert (report.current, report.history) == (120, 122)  # 121 new values and one old
+        assert len(report.failed) == 2
+        assert all("shop/lost is encrypted with the key" in sentence for sentence in report.failed)
+        again = await rekey(sql, BOTH)
+        assert (again.current, again.history) == (0, 0)
+        await put(sql, "plain", 6)
+        await arrives(manager, "plain", 6)
+        assert manager.get_json("key7") == 7
+    assert [change.key for change in told] == ["plain"]
+    assert (
+        before[:120]
+        == (await sql.fetch("SELECT config_key, version, updated_by, last_updated FROM service_config ORDER BY id"))[
+            :120
+        ]
+    )
+    async with managed(database_url, keyring=TWO) as manager:  # without the old key
+        assert manager.get_json("key0") == "new"
+        assert manager.get_json("key119") == 119
+
+
+async def test_encrypting_anew_goes_on_where_it_was_broken_off(database_url: str, sql: asyncpg.Connection) -> None:
+    for number in range(250):
+        await put(sql, f"key{number}", ONE.encrypt("shop", f"key{number}", number), encrypted=True)
+
+    def break_off(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        await rekey(sql, BOTH, progress=break_off)
+    report = await rekey(sql, BOTH)
+    assert (report.current, report.history) == (150, 250)
+
+
+async def test_edits_while_everything_is_encrypted_anew_are_not_lost(
+    database_url: str, sql: asyncpg.Connection
+) -> None:
+    for number in range(50):
+        await put(sql, f"key{number}", ONE.encrypt("shop", f"key{number}", 0), encrypted=True)
+    other = await asyncpg.connect(database_url)
+
+    async def edit() -> None:
+        for number in range(50):
+            await put(other, f"key{number}", ONE.encrypt("shop", f"key{number}", 1), encrypted=True)
+
+    await asyncio.gather(rekey(sql, BOTH), edit())
+    await other.close()
+    await rekey(sql, BOTH)
+    async with managed(database_url, keyring=TWO) as manager:
+        assert [manager.get_json(f"key{number}") for number in range(50)] == [1] * 50
+
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.lists(st.integers())
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(scalars, min_size=1, max_size=6))
+def test_a_getter_gives_the_last_value_that_fits(values: list[Any]) -> None:
+    entry = Entry(values[0], 1)
+    for version, value in enumerate(values[1:], 2):
+        entry = entry.followed_by(value, version)
+    whole = [v for v in values if (isinstance(v, int) and not isinstance(v, bool))]
+    texts = [v for v in values if isinstance(v, str)]
+    flags = [v for v in values if isinstance(v, bool)]
+    assert entry.read("a string") == (texts[-1] if texts else None, isinstance(values[-1], str))
+    assert entry.read("true or false") == (flags[-1] if flags else None, isinstance(values[-1], bool))
+    number = entry.read("a whole number")[0]
+    assert number is None or isinstance(number, int)
+    if not any(isinstance(v, float) for v in values):
+        assert number == (whole[-1] if whole else None)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    key=st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=40),
+    value=st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers(-(2**70), 2**70)
+        | st.text(st.characters(exclude_characters="\0", codec="utf-8")),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab.c/", max_size=5), inner, max_size=3),
+        max_leaves=8,
+    ),
+)
+def test_any_key_and_any_value_arrive_as_they_are(module_database: str, key: str, value: Any) -> None:
+    async def round_trip() -> None:
+        sql = await asyncpg.connect(module_database)
+        try:
+            await put(sql, key, value)
+            async with managed(module_database, keyring=ONE) as manager:
+                assert manager.get_json(key, "missing") == value
+                await put(sql, key, ONE.encrypt("shop", key, [value]), encrypted=True)
+                await arrives(manager, key, [value])
+        finally:
+            await sql.close()
+
+    asyncio.run(round_trip())
