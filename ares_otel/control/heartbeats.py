@@ -1,4 +1,4 @@
-"""A heartbeat for every service that sends: telemetry is a sign of life."""
+"""Telemetry is a sign of life: the registry hears of every service that sends."""
 
 from __future__ import annotations
 
@@ -10,36 +10,43 @@ from collections.abc import Iterable
 
 import asyncpg
 
+from ares_otel.control.registry_database import STATEMENTS, transaction
+from ares_otel.control.status_changes import Announcer, Interval, beat, changes_of, judge
 from ares_otel.model.clock import SYSTEM_CLOCK, Clock
+from ares_otel.query.reader import DatabaseUnavailable, QueryTooSlow
 from ares_otel.storage.rows.encoded import ServiceSeen
 from ares_otel.storage.sqlstate import DATABASE_ERRORS
 
 THROTTLE = 10.0
-"""Seconds between two heartbeats of one instance that keeps sending."""
+"""Seconds between two notes of one instance that keeps sending, at most: a third of a heartbeat interval, if shorter."""
 PAUSE = 1.0
 """Seconds between two statements: however many services there are, one statement a second at most."""
 LIMIT = 10_000
 """Instances that may wait for the next statement; a flood of invented ones must not fill the memory."""
 
-_UPSERT = """
-INSERT INTO service_registry (name, instance_id, version, metadata)
-SELECT name, instance_id, version, metadata
-FROM unnest($1::text[], $2::text[], $3::text[], $4::jsonb[]) AS seen (name, instance_id, version, metadata)
-ON CONFLICT (name, instance_id) DO UPDATE SET
-    last_heartbeat = now(),
-    status = 'online',
-    version = COALESCE(NULLIF(excluded.version, ''), service_registry.version),
-    metadata = service_registry.metadata || excluded.metadata
-"""
-
 log = logging.getLogger("ares_otel.control.heartbeats")
 
 
 class Heartbeats:
-    """Collects the senders of stored batches and writes them to `service_registry`, throttled."""
+    """Collects the senders of stored batches and writes them to `service_registry`, throttled.
 
-    def __init__(self, pool: asyncpg.Pool, *, clock: Clock = SYSTEM_CLOCK) -> None:
+    Args:
+        pool: connections to the database; the caller opens and closes it.
+        interval: seconds between two heartbeats, by which a service's status is judged.
+        announcer: hears of the changes of status (`Registry.announcer`).
+    """
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        *,
+        interval: Interval = lambda: 30.0,
+        announcer: Announcer | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
         self._pool = pool
+        self._interval = interval
+        self._announcer = announcer or Announcer(None)
         self._clock = clock
         self._waiting: dict[tuple[str, str], ServiceSeen] = {}
         self._last: dict[tuple[str, str], float] = {}
@@ -50,9 +57,10 @@ class Heartbeats:
     def seen(self, services: Iterable[ServiceSeen]) -> None:
         """Notes that these services have just sent something. Never waits."""
         now = self._clock.monotonic()
+        throttle = min(THROTTLE, beat(self._interval).total_seconds() / 3)
         for service in services:
             key = (service.name, service.instance_id)
-            if now - self._last.get(key, -THROTTLE) < THROTTLE or key in self._waiting:
+            if now - self._last.get(key, -THROTTLE) < throttle or key in self._waiting:
                 continue
             if len(self._waiting) >= LIMIT:
                 if not self._overflowed:
@@ -92,16 +100,21 @@ class Heartbeats:
         now = self._clock.monotonic()
         services = [waiting[key] for key in sorted(waiting)]  # everybody locks rows in the same order
         try:
-            await self._pool.execute(
-                _UPSERT,
-                [service.name for service in services],
-                [service.instance_id for service in services],
-                [service.version for service in services],
-                [json.dumps(_metadata(service)) for service in services],
-            )
-        except DATABASE_ERRORS as error:
+            async with transaction(self._pool) as connection:
+                records = await connection.fetch(
+                    STATEMENTS["telemetry"],
+                    names=[service.name for service in services],
+                    instance_ids=[service.instance_id for service in services],
+                    versions=[service.version for service in services],
+                    metadata=[json.dumps(_metadata(service)) for service in services],
+                )
+                changes = changes_of(records)
+                if doubtful := [record["service_id"] for record in records if not record["created"]]:
+                    changes += await judge(connection, self._interval, ids=doubtful)
+        except (DatabaseUnavailable, QueryTooSlow, *DATABASE_ERRORS) as error:
             log.warning("Heartbeats could not be written: %s: %s", type(error).__name__, error)
             return  # they come again with the next telemetry
+        self._announcer.announce(changes)
         if len(self._last) > 10 * LIMIT:
             self._last.clear()
         self._last.update(dict.fromkeys(waiting, now))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -21,6 +22,9 @@ so a number of rows alone does not bound memory."""
 
 _AWAY_CLASSES = ("08", "53", "57")
 """SQLSTATE classes of a server that cannot serve now: connection, resources, operator intervention."""
+
+_BUSY_STATES = ("40001", "40P01", "55P03")
+"""SQLSTATEs of a statement that met others: serialization failure, deadlock, a lock that was not free in time."""
 
 
 class DatabaseUnavailable(AresError):
@@ -57,6 +61,36 @@ class Reader:
             raise _translated(error) from error
         return rows
 
+    @asynccontextmanager
+    async def transaction(self, *, lock_timeout: float) -> AsyncIterator[None]:
+        """What is fetched inside is one transaction that waits at most `lock_timeout` seconds for a lock.
+
+        Raises:
+            DatabaseUnavailable, QueryTooSlow: as their texts say; nothing was changed, unless the connection was lost
+                in the very moment of the commit.
+        """
+        transaction = self._connection.transaction()
+        try:
+            await transaction.start()
+            await self._connection.execute(f"SET LOCAL lock_timeout = {round(lock_timeout * 1000)}")
+        except CONNECTION_ERRORS as error:
+            raise DatabaseUnavailable from error
+        except asyncpg.PostgresError as error:
+            raise _translated(error) from error
+        try:
+            yield
+        except BaseException:
+            # Where the connection is gone, so is the transaction; what happened first is what is told.
+            with contextlib.suppress(*CONNECTION_ERRORS, asyncpg.PostgresError):
+                await transaction.rollback()
+            raise
+        try:
+            await transaction.commit()
+        except CONNECTION_ERRORS as error:
+            raise DatabaseUnavailable from error
+        except asyncpg.PostgresError as error:
+            raise _translated(error) from error
+
 
 @asynccontextmanager
 async def reading(pool: asyncpg.Pool) -> AsyncIterator[Reader]:
@@ -86,4 +120,4 @@ def _translated(error: asyncpg.PostgresError) -> Exception:
     if isinstance(error, asyncpg.QueryCanceledError):
         return QueryTooSlow()
     state = str(error.sqlstate or "")
-    return DatabaseUnavailable() if state[:2] in _AWAY_CLASSES else error
+    return DatabaseUnavailable() if state[:2] in _AWAY_CLASSES or state in _BUSY_STATES else error
