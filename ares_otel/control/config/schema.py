@@ -1,0 +1,97 @@
+"""The settings that Ares knows, and what each may hold.
+
+The table below checks what comes by REST and by the command line. An edit by plain SQL is not stopped; whoever reads a
+setting holds it against the same table and keeps the value that it had.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import urlsplit
+
+ARES = "ares-api"
+"""The service that is Ares itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownSetting:
+    """One setting: what it may hold, in words and as a check."""
+
+    expects: str
+    """What follows "must be"."""
+    accepts: Callable[[Any], bool]
+
+
+def _one_of(*texts: str) -> KnownSetting:
+    return KnownSetting(f"one of {', '.join(texts)}", lambda value: isinstance(value, str) and value in texts)
+
+
+def _whole(least: int, most: int) -> KnownSetting:
+    return KnownSetting(
+        f"a whole number from {least} to {most}",
+        # JSON has one kind of number: 30.0 is 30.
+        lambda value: (
+            isinstance(value, int | float | Decimal)
+            and not isinstance(value, bool)
+            and value == int(value)
+            and least <= value <= most
+        ),
+    )
+
+
+def _number(least: str, most: str) -> KnownSetting:
+    low, high = Decimal(least), Decimal(most)
+    return KnownSetting(
+        f"a number from {least} to {most}",
+        lambda value: (
+            isinstance(value, int | float | Decimal)
+            and not isinstance(value, bool)
+            and low <= Decimal(str(value)) <= high
+        ),
+    )
+
+
+def _is_redis_url(value: Any) -> bool:
+    """`HOST[:PORT]`, or a `redis://`, `rediss://` or `unix://` URL."""
+    if not isinstance(value, str) or not 1 <= len(value) <= 2048 or re.search(r"[\s\x00-\x1f]", value):
+        return False
+    try:
+        parts = urlsplit(value if "://" in value else f"redis://{value}")
+        if parts.scheme == "unix":
+            return bool(parts.path)
+        return parts.scheme in ("redis", "rediss") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+KNOWN: Mapping[tuple[str, str], KnownSetting] = MappingProxyType(
+    {
+        (ARES, "eventbus.type"): _one_of("memory", "redis"),
+        (ARES, "eventbus.redis_url"): KnownSetting("HOST:PORT or a redis://, rediss:// or unix:// URL", _is_redis_url),
+        (ARES, "service.heartbeat_interval"): _whole(1, 3600),
+        (ARES, "service.health_check_timeout"): _number("0.1", "60"),
+        (ARES, "logging.level"): _one_of("debug", "info", "warn", "error"),
+        (ARES, "logging.trace_enabled"): KnownSetting("true or false", lambda value: isinstance(value, bool)),
+        ("agent-coordinator", "task.max_concurrent"): _whole(1, 10_000),
+        ("agent-coordinator", "task.retry_count"): _whole(0, 1000),
+        ("agent-coordinator", "polling_interval"): _number("0.1", "86400"),
+    }
+)
+"""(service, key) → what it may hold."""
+
+
+def problem_of(service: str, key: str, value: Any) -> str | None:
+    """Why the setting cannot hold the value, as a sentence that does not quote it; None when it can.
+
+    Args:
+        value: JSON as `json.loads` gives it; numbers may be Decimal.
+    """
+    known = KNOWN.get((service, key))
+    if known is None or known.accepts(value):
+        return None
+    return f"The value of {service}/{key} must be {known.expects}."
