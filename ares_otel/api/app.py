@@ -14,7 +14,9 @@ from ares_otel.api.envelope import Envelope
 from ares_otel.api.openapi import build_document
 from ares_otel.api.routers.meta import ReadyCheck, meta_router
 from ares_otel.api.routers.observability import observability_router
+from ares_otel.api.routers.registry import registry_router
 from ares_otel.api.swagger import swagger_router
+from ares_otel.control.registry import Registry
 from ares_otel.model.clock import SYSTEM_CLOCK, Clock
 
 _DESCRIPTION = """Logs, metrics and traces of every service that sends OTLP here.
@@ -30,6 +32,7 @@ def create_app(
     registry: CollectorRegistry,
     ready: ReadyCheck,
     clock: Clock = SYSTEM_CLOCK,
+    service_registry: Registry | None = None,
 ) -> FastAPI:
     """The REST API, Swagger UI, `/healthz`, `/readyz` and `/metrics`.
 
@@ -39,6 +42,7 @@ def create_app(
         version: of Ares, for the OpenAPI document.
         registry: what `/metrics` shows.
         ready: gives the reasons why Ares cannot serve now, as sentences; an empty list when it can.
+        service_registry: for `/api/v1/registry`; without it there are no such paths.
     """
     app = FastAPI(
         title="Ares OTel",
@@ -49,6 +53,8 @@ def create_app(
         generate_unique_id_function=_operation_id,
     )
     app.include_router(observability_router(pool, clock))
+    if service_registry is not None:
+        app.include_router(registry_router(service_registry))
     app.include_router(meta_router(registry, ready))
     app.include_router(swagger_router())
     problems.install(app)

@@ -21,6 +21,8 @@ _DEFAULTS = {
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
 }
+IS_HEAD = "ares_otel.head"
+"""In the scope of a HEAD request, which endpoints see as GET: a stream has nothing to send then and ends at once."""
 _log = logging.getLogger(__name__)
 
 
@@ -53,7 +55,7 @@ class Envelope:
             await answer(scope, receive, send_dressed)
             return
         try:
-            await self.app({**scope, "method": "GET"} if head else scope, receive, send_dressed)
+            await self.app({**scope, "method": "GET", IS_HEAD: True} if head else scope, receive, send_dressed)
         except Exception:
             # The path without the query: filters may hold what does not belong into a log.
             _log.exception("A request of the API failed: %s %.200s", scope["method"], scope["path"])

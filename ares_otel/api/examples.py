@@ -125,3 +125,45 @@ TRACE: dict[str, Any] = {
     "logs": [LOG],
     "resources": {_RESOURCE: {"service.name": "orders", "service.version": "1.4.2"}},
 }
+REGISTERED: dict[str, Any] = {
+    "id": 17,
+    "tenant_id": 0,
+    "name": "orders",
+    "instance_id": "orders-7c9f",
+    "version": "1.4.2",
+    "status": "degraded",
+    "status_since": "2026-01-31T11:59:40.000000Z",
+    "status_reason": "Its health check fails although it sends heartbeats.",
+    "port": 8000,
+    "health_url": "http://orders.internal:8000/health",
+    "metadata": {"team": "checkout", "telemetry.sdk.language": "python"},
+    "registered_at": "2026-01-31T09:12:03.000000Z",
+    "registered": True,
+    "last_heartbeat": "2026-01-31T12:00:00.200000Z",
+    "last_registration": "2026-01-31T09:12:03.000000Z",
+    "last_registration_heartbeat": "2026-01-31T12:00:00.200000Z",
+    "reported_status": "online",
+    "last_telemetry": "2026-01-31T11:59:58.000000Z",
+    "last_probe": "2026-01-31T11:59:40.000000Z",
+    "last_probe_ok": False,
+    "last_probe_error": "The answer was 503; 2xx is expected.",
+    "probe_latency_ms": 4.2,
+    "next_probe_at": "2026-01-31T12:00:12.000000Z",
+    "signs": {
+        "registered": True,
+        "heartbeats": True,
+        "telemetry": True,
+        "probe_ok": False,
+        "summary": "sends heartbeats and telemetry",
+    },
+}
+REGISTRY: dict[str, Any] = {"services": [REGISTERED], "next": None}
+REGISTRATION: dict[str, Any] = {
+    "name": "orders",
+    "version": "1.4.2",
+    "instance_id": "orders-7c9f",
+    "port": 8000,
+    "health_url": "http://orders.internal:8000/health",
+    "metadata": {"team": "checkout"},
+}
+HEARTBEAT: dict[str, Any] = {"status": "online"}

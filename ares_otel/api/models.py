@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 TraceId = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
@@ -98,6 +98,84 @@ class Health(BaseModel):
 
     services: list[ServiceHealth]
     truncated: Truncated
+
+
+class ServiceSigns(BaseModel):
+    """By which signs a service is known to live now."""
+
+    registered: Annotated[bool, Field(description="It registered itself")]
+    heartbeats: Annotated[bool, Field(description="It sent a heartbeat within three intervals")]
+    telemetry: Annotated[
+        bool, Field(description="It sent telemetry within three intervals, or five minutes when that is longer")
+    ]
+    probe_ok: Annotated[bool | None, Field(description="Its last health check was answered well; null without one")]
+    summary: Annotated[str, Field(description="The same in words")]
+
+
+class RegisteredService(BaseModel):
+    """A row of `service_registry`, with what `v_service_signs` says about it."""
+
+    id: int
+    tenant_id: int
+    name: str
+    instance_id: str
+    version: str
+    status: Literal["online", "degraded", "offline"]
+    status_since: Time
+    status_reason: str
+    port: int | None
+    health_url: str | None
+    metadata: Attributes
+    registered_at: Time
+    registered: bool
+    last_heartbeat: Time
+    last_registration: Time | None
+    last_registration_heartbeat: Time | None
+    reported_status: Literal["online", "degraded"] | None
+    last_telemetry: Time | None
+    last_probe: Time | None
+    last_probe_ok: bool | None
+    last_probe_error: str | None
+    probe_latency_ms: float | None
+    next_probe_at: Time | None
+    signs: ServiceSigns
+
+
+class RegistryPage(BaseModel):
+    """Services, in the order in which they were first heard of."""
+
+    services: list[RegisteredService]
+    next: Next
+
+
+class RegistrationBody(BaseModel):
+    """What a service says of itself."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: Annotated[str, Field(min_length=1, max_length=255, description="As service.name in its telemetry")]
+    version: Annotated[str, Field(max_length=255, description="As service.version in its telemetry")] = ""
+    instance_id: Annotated[
+        str, Field(max_length=255, description="As service.instance.id in its telemetry; empty for the only instance")
+    ] = ""
+    port: Annotated[int | None, Field(ge=0, le=65535, description="TCP port that it listens on")] = None
+    health_url: Annotated[
+        str | None, Field(max_length=2000, description="http or https URL that answers 2xx while it is well")
+    ] = None
+    metadata: Annotated[
+        dict[str, Any], Field(description="Anything else, merged into what is known: 16 KiB of JSON in all")
+    ] = {}
+
+
+class HeartbeatBody(BaseModel):
+    """How a service is. All of it may be left out, and so may the body."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    status: Annotated[
+        Literal["online", "degraded"], Field(description="How it feels; a service that leaves uses DELETE")
+    ] = "online"
+    metadata: Annotated[dict[str, Any], Field(description="Merged into what is known, key by key")] = {}
 
 
 class Operation(BaseModel):

@@ -22,6 +22,7 @@ MAX_LIMIT = 1000
 MAX_HOURS = 8760
 """A year."""
 MAX_TEXT = 1000
+STATUSES = ("online", "degraded", "offline")
 _NUMBER = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
 _WHOLE = re.compile(r"\d{1,9}", re.ASCII)
 
@@ -70,6 +71,18 @@ def _cursor(text: str) -> str:
     return text
 
 
+def _status(text: str) -> str:
+    if text not in STATUSES:
+        raise ValueError(f"must be one of {', '.join(STATUSES)}")
+    return text
+
+
+def _row_id(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,18}", text, re.ASCII) or int(text) == 0:
+        raise ValueError("must be the `id` of a row, a whole number from 1")
+    return int(text)
+
+
 _TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 _TIME_SCHEMA = {"type": "string", "format": "date-time", "examples": ["2026-01-31T12:00:00Z"]}
 _TEXT_SCHEMA = {"type": "string", "minLength": 1, "maxLength": MAX_TEXT}
@@ -99,6 +112,15 @@ TraceId = Annotated[
     _reader(parse_trace_id),
     WithJsonSchema(_TRACE_SCHEMA),
     Path(description="Trace id: 32 hex digits of either case, with or without dashes; one of 64 bits may have 16."),
+]
+StatusFilter = Annotated[
+    str | None, _reader(_status), WithJsonSchema({"type": "string", "enum": list(STATUSES), "examples": ["offline"]})
+]
+RegistryId = Annotated[
+    int,
+    _reader(_row_id),
+    WithJsonSchema({"type": "integer", "minimum": 1, "examples": [17]}),
+    Path(description="`id` of the service's row, from the answer to its registration."),
 ]
 
 _SERVICE_TEXT = "Exact name of the service. Stored names hold 255 characters, so the rest does not count."
@@ -145,6 +167,15 @@ class PerformanceParameters(NoParameters):
     """Query of `performance`."""
 
     service: Service = Field(None, description=_SERVICE_TEXT)
+
+
+class RegistryParameters(NoParameters):
+    """Query of `registry`."""
+
+    status: StatusFilter = Field(None, description="Services with this status: online, degraded or offline.")
+    name: Service = Field(None, description="All instances of this service; the name must be exact.")
+    limit: Limit = Field(100, description=_LIMIT_TEXT)
+    cursor: CursorText = Field(None, description=_CURSOR_TEXT)
 
 
 async def each_once(request: Request) -> None:

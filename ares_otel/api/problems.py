@@ -37,6 +37,7 @@ class Kind:
 
 INVALID_PARAMETERS = Kind("invalid-parameters", 422, "A parameter is wrong")
 TRACE_NOT_FOUND = Kind("trace-not-found", 404, "There is no such trace")
+SERVICE_NOT_FOUND = Kind("service-not-found", 404, "There is no such service")
 PATH_NOT_FOUND = Kind("path-not-found", 404, "There is nothing at this path")
 METHOD_NOT_ALLOWED = Kind("method-not-allowed", 405, "The path does not take this method")
 URI_TOO_LONG = Kind("uri-too-long", 414, "The address is too long")
@@ -44,9 +45,19 @@ INTERNAL_ERROR = Kind("internal-error", 500, "Ares made a mistake")
 DATABASE_UNAVAILABLE = Kind("database-unavailable", 503, "The database is away")
 QUERY_TOO_SLOW = Kind("query-too-slow", 503, "The query took too long")
 NOT_READY = Kind("not-ready", 503, "Ares is not ready")
+CONTENT_TOO_LARGE = Kind("content-too-large", 413, "The body is too large")
+SETTING_NOT_FOUND = Kind("setting-not-found", 404, "There is no such setting")
+VERSION_NOT_FOUND = Kind("version-not-found", 404, "The setting never had this version")
+VERSION_WAS_DELETION = Kind("version-was-deletion", 409, "This version is the setting's deletion")
+PRECONDITION_FAILED = Kind("precondition-failed", 412, "Somebody was faster")
+ENCRYPTION_KEY_MISSING = Kind("encryption-key-missing", 409, "The key of an encrypted setting is missing")
+ENCRYPTION_KEY_WRONG = Kind("encryption-key-wrong", 409, "An encrypted setting does not open")
+CONFIG_BUSY = Kind("config-busy", 503, "The configuration is being edited")
+TOO_MANY_STREAMS = Kind("too-many-streams", 503, "Too many streams are open")
 KINDS = (
     INVALID_PARAMETERS,
     TRACE_NOT_FOUND,
+    SERVICE_NOT_FOUND,
     PATH_NOT_FOUND,
     METHOD_NOT_ALLOWED,
     URI_TOO_LONG,
@@ -54,6 +65,15 @@ KINDS = (
     DATABASE_UNAVAILABLE,
     QUERY_TOO_SLOW,
     NOT_READY,
+    CONTENT_TOO_LARGE,
+    SETTING_NOT_FOUND,
+    VERSION_NOT_FOUND,
+    VERSION_WAS_DELETION,
+    PRECONDITION_FAILED,
+    ENCRYPTION_KEY_MISSING,
+    ENCRYPTION_KEY_WRONG,
+    CONFIG_BUSY,
+    TOO_MANY_STREAMS,
 )
 
 

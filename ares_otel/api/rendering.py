@@ -12,6 +12,7 @@ from uuid import UUID
 import orjson
 from fastapi import Response
 
+from ares_otel.control.registry import ServiceRow
 from ares_otel.query.rows import HealthRow, Json, LogRow, MetricRow, OperationRow, SpanRow
 from ares_otel.query.traces import PlacedSpan, Trace
 
@@ -150,6 +151,42 @@ def render_health(row: HealthRow) -> dict[str, Any]:
         "seconds_since_heartbeat": row.seconds_since_heartbeat,
         "active_traces": row.active_traces,
         "error_count_1h": row.error_count_1h,
+    }
+
+
+def render_service(row: ServiceRow) -> dict[str, Any]:
+    """A row of `service_registry`, with its signs."""
+    return {
+        "id": row.id,
+        "tenant_id": row.tenant_id,
+        "name": row.name,
+        "instance_id": row.instance_id,
+        "version": row.version,
+        "status": row.status,
+        "status_since": render_time(row.status_since),
+        "status_reason": row.status_reason,
+        "port": row.port,
+        "health_url": row.health_url,
+        "metadata": _json(row.metadata),
+        "registered_at": render_time(row.registered_at),
+        "registered": row.registered,
+        "last_heartbeat": render_time(row.last_heartbeat),
+        "last_registration": render_time(row.last_registration),
+        "last_registration_heartbeat": render_time(row.last_registration_heartbeat),
+        "reported_status": row.reported_status,
+        "last_telemetry": render_time(row.last_telemetry),
+        "last_probe": render_time(row.last_probe),
+        "last_probe_ok": row.last_probe_ok,
+        "last_probe_error": row.last_probe_error,
+        "probe_latency_ms": row.probe_latency_ms,
+        "next_probe_at": render_time(row.next_probe_at),
+        "signs": {
+            "registered": row.registered,
+            "heartbeats": row.signs_heartbeats,
+            "telemetry": row.signs_telemetry,
+            "probe_ok": row.last_probe_ok,
+            "summary": row.signs_summary,
+        },
     }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ares_otel.control.config.errors import InvalidSetting
 from ares_otel.control.config.rows import Change, Setting
-from ares_otel.control.config.values import dump_json, has_long_numbers, load_json
+from ares_otel.control.config.values import dump_json, load_json
 from ares_otel.control.crypto import MASK, CryptoError, Keyring
 from ares_otel.query.rows import Json
 
@@ -25,27 +25,30 @@ class Secrets:
 
         Raises:
             KeyMissing: no key is configured.
-            InvalidSetting: the value is the mask, or holds a number that would lose digits.
+            InvalidSetting: the value is the mask.
         """
         if value == MASK:
             raise InvalidSetting("value", f"The value {MASK} is what hides a secret; give the secret itself.")
-        if has_long_numbers(value):
-            raise InvalidSetting(
-                "value",
-                "An encrypted value holds numbers of 64 bits or double precision; give longer ones as text.",
-            )
-        return dump_json(self.keyring.encrypt(service, key, value))
+        return self.seal_json(service, key, dump_json(value))
+
+    def seal_json(self, service: str, key: str, text: str) -> Json:
+        """The envelope of a value that is JSON text. Raises KeyMissing."""
+        return dump_json(self.keyring.encrypt_json(service, key, text))
+
+    def open_json(self, service: str, key: str, envelope: str) -> Json:
+        """The value of an envelope, as JSON text. Raises KeyMissing, KeyWrong."""
+        return Json(self.keyring.decrypt_json(service, key, load_json(envelope)))
 
     def open(self, service: str, key: str, envelope: str) -> Any:
         """The value of an envelope. Raises KeyMissing, KeyWrong."""
-        return self.keyring.decrypt(service, key, load_json(envelope))
+        return load_json(self.open_json(service, key, envelope))
 
     def opened(self, setting: Setting) -> Setting:
         """A setting with its value in plain text. Raises KeyMissing, KeyWrong."""
         if not setting.is_encrypted:
             return setting
-        value = self.open(setting.service_name, setting.config_key, setting.config_value)
-        return replace(setting, config_value=dump_json(value))
+        text = self.open_json(setting.service_name, setting.config_key, setting.config_value)
+        return replace(setting, config_value=text)
 
     def opened_or_masked(self, setting: Setting) -> tuple[Setting, bool]:
         """A setting in plain text where a key opens it, else masked; and whether it was opened now."""
@@ -66,7 +69,7 @@ class Secrets:
         ):
             if text is not None and encrypted:
                 try:
-                    text = dump_json(self.open(change.service_name, change.config_key, text))
+                    text = self.open_json(change.service_name, change.config_key, text)
                     shown = True
                 except CryptoError:
                     text = MASKED

@@ -315,7 +315,7 @@ class ConfigService:
             for name in ("old", "new"):
                 text, encrypted = record[f"{name}_value"], record[f"{name}_is_encrypted"]
                 if text is not None and not encrypted:
-                    text, encrypted = dump_json(self._secrets.keyring.encrypt(service, key, load_json(text))), True
+                    text, encrypted = self._secrets.seal_json(service, key, text), True
                 values |= {f"{name}_value": text, f"{name}_is_encrypted": encrypted}
             await transaction.all("seal_history", **values)
         await transaction.first("rekey_allowed", rekey="off")

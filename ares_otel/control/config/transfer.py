@@ -153,7 +153,7 @@ class Transfer:
                     continue
                 value = entry.value
                 if entry.is_sealed:
-                    value = self._secrets.keyring.decrypt(service, entry.key, value)
+                    value = self._secrets.open(service, entry.key, dump_json(value))
                 check_value(service, entry.key, value)
                 edited = await self._edit(
                     transaction, service, entry.key, value, author, entry.description, entry.is_encrypted, row

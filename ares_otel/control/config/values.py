@@ -87,11 +87,6 @@ def load_json(text: str) -> Any:
     )
 
 
-def has_long_numbers(value: Any) -> bool:
-    """Whether a number in it is neither a double nor 64 bits."""
-    return any(isinstance(node, Decimal) for node, _ in _nodes(value))
-
-
 def same_json(one: Any, other: Any) -> bool:
     """Whether jsonb would call them equal: numbers by value (1 is 1.0), true is not 1, order of names is nothing."""
     if isinstance(one, bool) or isinstance(other, bool):
