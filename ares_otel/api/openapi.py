@@ -30,6 +30,8 @@ from ares_otel.api.problems import (
 )
 from ares_otel.query.reader import DatabaseUnavailable, QueryTooSlow
 
+PROBLEMS = "x-problems"
+"""A route's `openapi_extra` may name here the slugs of the kinds of problems that only it has."""
 _PREFIX = "/api/v1/"
 _KINDS = {kind.slug: kind for kind in KINDS}
 _DETAILS = {

@@ -31,6 +31,7 @@ class UpOptions:
     allow_unauthenticated: bool = False
     allowed_hosts: tuple[str, ...] = ()
     admission_limit_mib: int = 256
+    probe_allow_local: bool = False
     demo: bool = False
     given: frozenset[str] = field(default_factory=frozenset)
     """Names of the options that somebody set, by flag or by variable."""

@@ -26,6 +26,9 @@ from ares_otel.control.config.schema import problem_of
 from ares_otel.control.config_manager import ConfigManager
 from ares_otel.control.crypto import Keyring
 from ares_otel.control.heartbeats import Heartbeats
+from ares_otel.control.probe_targets import ProbeTargets
+from ares_otel.control.prober import Prober
+from ares_otel.control.registry import Registry
 from ares_otel.demo.queries import queries
 from ares_otel.demo.shop import DemoShop, ShopError
 from ares_otel.exporters.postgres.observer import TelemetryObserver
@@ -91,11 +94,15 @@ class Ares:
         settings = self._settings = OwnSettings(manager, _file_settings(config))
         store = Store(url, connect_options=asyncpg_kwargs(facts), observer=TelemetryObserver(telemetry))
         stack.push_async_callback(store.stop)
-        heartbeats = Heartbeats(pool)
+        registry = self._registry(pool, manager)
+        stack.push_async_callback(registry.stop)
+        heartbeats = Heartbeats(pool, interval=registry.interval, announcer=registry.announcer)
         stack.push_async_callback(heartbeats.stop)
         store.on_stored = lambda batch: heartbeats.seen(batch.services)
         await store.start()
         await heartbeats.start()
+        await registry.start()
+        await self._start_prober(pool, manager, registry, telemetry)
 
         own = OwnTelemetry(
             store,
@@ -105,7 +112,13 @@ class Ares:
         )
         stack.push_async_callback(own.stop)
         settings.steer(own.record_spans)
-        app = create_app(pool, version=__version__, registry=telemetry.registry, ready=self._reasons_not_ready)
+        app = create_app(
+            pool,
+            version=__version__,
+            registry=telemetry.registry,
+            ready=self._reasons_not_ready,
+            service_registry=registry,
+        )
         own.instrument(app)
         api = HttpDoor(
             "http",
@@ -227,6 +240,29 @@ class Ares:
         await manager.start()
         telemetry.gauge("ares_otel_config_age_seconds").set_function(lambda: manager.age_seconds)
         return manager
+
+    def _registry(self, pool: asyncpg.Pool, manager: ConfigManager) -> Registry:
+        return Registry(
+            pool,
+            interval=lambda: manager.get_float("service.heartbeat_interval", 30.0),
+            targets=ProbeTargets(allow_local=self._options.probe_allow_local),
+        )
+
+    async def _start_prober(
+        self, pool: asyncpg.Pool, manager: ConfigManager, registry: Registry, telemetry: Telemetry
+    ) -> None:
+        checks = telemetry.counter("ares_otel_health_checks")
+        prober = Prober(
+            pool,
+            interval=registry.interval,
+            timeout=lambda: manager.get_float("service.health_check_timeout", 5.0),
+            targets=ProbeTargets(allow_local=self._options.probe_allow_local),
+            announcer=registry.announcer,
+            on_result=lambda ok: checks.labels(outcome="ok" if ok else "failed").inc(),
+        )
+        telemetry.gauge("ares_otel_health_checks_running").set_function(lambda: prober.running)
+        self._stack.push_async_callback(prober.stop)
+        await prober.start()
 
     def _instance_id(self) -> str:
         """The same after a restart, so that the registry does not fill with instances that are gone."""

@@ -18,7 +18,7 @@ from ares_otel.storage.rows.encoded import ServiceSeen
 from ares_otel.storage.sqlstate import DATABASE_ERRORS
 
 THROTTLE = 10.0
-"""Seconds between two notes of one instance that keeps sending, at most: a third of a heartbeat interval, if shorter."""
+"""Seconds between two notes of one instance that keeps sending, at most: or a third of a heartbeat interval."""
 PAUSE = 1.0
 """Seconds between two statements: however many services there are, one statement a second at most."""
 LIMIT = 10_000

@@ -47,6 +47,7 @@ class Prober:
         timeout: seconds that a check may take.
         targets: where checks may go.
         announcer: hears of the changes of status (`Registry.announcer`).
+        on_result: hears of every check that was written down, whether it was answered well.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Prober:
         timeout: Callable[[], float],
         targets: ProbeTargets = ProbeTargets(),
         announcer: Announcer | None = None,
+        on_result: Callable[[bool], None] = lambda ok: None,
     ) -> None:
         self._pool = pool
         self._interval = interval
@@ -67,10 +69,7 @@ class Prober:
         self._done: list[_Done] = []
         self._task: asyncio.Task[None] | None = None
         self._away = False
-        self.ok = 0
-        """Checks that were answered well."""
-        self.failed = 0
-        """Checks that were not."""
+        self._on_result = on_result
 
     @property
     def running(self) -> int:
@@ -158,9 +157,8 @@ class Prober:
             )
             changes = await judge(connection, self._interval, ids=[record["id"] for record in written])
         del self._done[: len(done)]
-        good = sum(item.result.ok for item in done)
-        self.ok += good
-        self.failed += len(done) - good
+        for item in done:
+            self._on_result(item.result.ok)
         self._announcer.announce(changes)
 
     def _seconds(self) -> float:

@@ -115,7 +115,7 @@ class Registry:
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._pool = pool
-        self._interval = interval
+        self.interval = self._interval = interval
         self._targets = targets
         self._clock = clock
         self.announcer = Announcer(bus)

@@ -105,6 +105,8 @@ INSTRUMENTS: dict[str, Instrument] = {
         Instrument(
             "ares_otel_config_age_seconds", Gauge, "Seconds since the settings in force were last seen in the database"
         ),
+        Instrument("ares_otel_health_checks", Counter, "Health checks of registered services", ("outcome",)),
+        Instrument("ares_otel_health_checks_running", Gauge, "Health checks under way"),
         Instrument("ares_otel_partition_errors", Counter, "Failed runs of the partition job"),
     ]
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import BaseModel
 
 from ares_otel.api import examples, models
 from ares_otel.api.bodies import parse_body
@@ -126,7 +127,7 @@ def _answer(example: dict[str, Any], model: type[object] = models.RegisteredServ
     return {"model": model, "content": {"application/json": {"example": example}}}
 
 
-def _body(model: type[models.BaseModel], example: dict[str, Any], *, required: bool) -> dict[str, Any]:
+def _body(model: type[BaseModel], example: dict[str, Any], *, required: bool) -> dict[str, Any]:
     content = {"application/json": {"schema": model.model_json_schema(), "example": example}}
     return {"requestBody": {"required": required, "content": content}}
 
