@@ -1,0 +1,426 @@
+"""The event bus over a real Redis: several processes, and everything that can happen to a Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from ares_otel.eventbus import create_event_bus
+from ares_otel.eventbus.redis import STREAM
+from ares_otel.model.bus import Event
+from tests.support.bus import Buses, Listener, buses, until
+from tests.support.redis import RedisServer, needs_redis, redis_server
+
+pytestmark = needs_redis
+
+
+@pytest.fixture
+def server() -> Iterator[RedisServer]:
+    with redis_server() as made:
+        yield made
+
+
+@pytest.fixture
+async def network(server: RedisServer) -> AsyncIterator[Buses]:
+    async with buses(server) as made:
+        yield made
+
+
+@pytest.fixture
+async def redis(server: RedisServer) -> AsyncIterator[Redis]:
+    async with Redis.from_url(server.url) as client:
+        yield client
+
+
+async def test_every_process_gets_every_event_once(network: Buses) -> None:
+    processes = [await network.make() for _ in range(3)]
+    listeners = [Listener() for _ in processes]
+    for bus, listener in zip(processes, listeners, strict=True):
+        await bus.subscribe("n.*", listener, queue_size=3000)
+    for number in range(1000):
+        for index, bus in enumerate(processes):
+            await bus.publish(f"n.{index}", number)
+    for listener in listeners:
+        await until(lambda listener=listener: len(listener.events) >= 3000)  # type: ignore[misc]
+        for index in range(3):
+            assert [e.data for e in listener.events if e.topic == f"n.{index}"] == list(range(1000))
+    assert len({event.id for event in listeners[0].events}) == 3000
+
+
+async def test_an_event_comes_from_another_process_as_it_was_published(network: Buses) -> None:
+    here, there = await network.make(source="here"), await network.make()
+    listener = Listener()
+    await there.subscribe("**", listener)
+    sent = await here.publish("trade.executed", {"a": [1, 2.5, "\0ä🙂", None, 2**53]})
+    await until(lambda: listener.events)
+    assert listener.events == [sent]
+
+
+async def test_a_group_shares_the_work_over_processes(network: Buses) -> None:
+    processes = [await network.make() for _ in range(3)]
+    members = [Listener() for _ in processes]
+    for bus, member in zip(processes, members, strict=True):
+        await bus.subscribe("job.*", member, group="workers")
+    await asyncio.sleep(0.1)
+    for number in range(600):
+        await processes[number % 3].publish("job.new", number)
+    await until(lambda: sum(len(member.events) for member in members) >= 600)
+    assert sorted(number for member in members for number in member.data) == list(range(600))
+    assert all(member.events for member in members)
+
+
+async def test_a_group_that_was_away_goes_on_where_it_was(network: Buses) -> None:
+    here, there = await network.make(), await network.make()
+    first = Listener()
+    await there.subscribe("job", first, group="g")
+    await here.publish("job", 1)
+    await until(lambda: first.events)
+    await there.close()
+    for number in (2, 3):
+        await here.publish("job", number)
+    again, second = await network.make(), Listener()
+    await again.subscribe("job", second, group="g")
+    await until(lambda: len(second.events) == 2)
+    assert second.data == [2, 3]
+
+
+async def test_what_a_dead_member_left_is_taken_over(network: Buses) -> None:
+    here, there = await network.make(claim_seconds=0.5), await network.make(claim_seconds=0.5)
+    held: list[Any] = []
+
+    async def hangs(event: Event) -> None:
+        held.append(event.data)
+        await asyncio.Event().wait()
+
+    subscription = await there.subscribe("job", hangs, group="g")
+    await asyncio.sleep(0.1)
+    await here.publish("job", 1)
+    await until(lambda: held)
+    survivor = Listener()
+    await here.subscribe("job", survivor, group="g")
+    await asyncio.sleep(1.5)
+    assert not survivor.events  # the member is slow, not dead
+    await subscription.unsubscribe()
+    await until(lambda: survivor.events)
+    assert survivor.data == [1]
+
+
+async def test_without_redis_at_the_start_it_works_here_and_moves_over_later() -> None:
+    with redis_server(running=False) as server:
+        async with buses(server) as network:
+            started = time.monotonic()
+            here, there = await network.make(wait=False), await network.make(wait=False)
+            mine, theirs = Listener(), Listener()
+            await here.subscribe("a", mine)
+            await there.subscribe("a", theirs)
+            for number in range(100):
+                await here.publish("a", number)
+            await until(lambda: len(mine.events) == 100)
+            health = await here.health()
+            assert (health.mode, health.wanted, health.healthy, health.waiting) == ("memory", "redis", False, 100)
+            assert "cannot be reached" in health.detail
+            server.start()
+            await until(lambda: here.mode == there.mode == "redis")
+            health = await here.health()
+            assert (health.mode, health.healthy) == ("redis", True)
+            assert health.since.timestamp() >= time.time() - (time.monotonic() - started)
+            await until(lambda: here.waiting == 0)
+            await here.publish("a", "last")
+            await until(lambda: "last" in theirs.data)
+            assert mine.data == [*range(100), "last"]
+
+
+async def test_a_redis_that_dies_and_returns_empty_loses_nothing_of_what_happened_meanwhile(
+    server: RedisServer, network: Buses
+) -> None:
+    here, there = await network.make(), await network.make()
+    mine, theirs, worker = Listener(), Listener(), Listener()
+    await here.subscribe("a", mine)
+    await there.subscribe("a", theirs)
+    await here.subscribe("a", worker, group="g")
+    await here.publish("a", 0)
+    await until(lambda: theirs.events and worker.events)
+    server.kill()
+    for number in range(1, 201):
+        await here.publish("a", number)
+    await until(lambda: here.mode == there.mode == "memory")
+    await until(lambda: len(mine.events) == 201 and len(worker.events) == 201)
+    server.start()
+    await until(lambda: here.mode == there.mode == "redis")
+    for number in range(201, 211):
+        await here.publish("a", number)
+    await until(lambda: len(theirs.events) == 211 and len(worker.events) == 211)
+    assert mine.data == theirs.data == sorted(worker.data) == list(range(211))
+
+
+async def test_a_group_does_not_do_again_what_it_did_while_redis_was_away(server: RedisServer, network: Buses) -> None:
+    here, there = await network.make(), await network.make()
+    mine, theirs = Listener(), Listener()
+    await here.subscribe("a", mine, group="g")
+    await there.subscribe("a", theirs, group="g")
+    server.kill()
+    await until(lambda: here.mode == there.mode == "memory")
+    for number in range(50):
+        await here.publish("a", number)
+    await until(lambda: len(mine.events) == 50)
+    server.start()
+    await until(lambda: here.mode == there.mode == "redis" and here.waiting == 0)
+    await here.publish("a", "last")
+    await until(lambda: "last" in mine.data + theirs.data)
+    assert len(mine.events) + len(theirs.events) == 51
+
+
+async def test_more_than_fits_while_redis_is_away_loses_the_oldest_and_counts_them(
+    server: RedisServer, network: Buses
+) -> None:
+    here, there = await network.make(outbox_events=10), await network.make()
+    mine, theirs = Listener(), Listener()
+    await here.subscribe("a", mine)
+    await there.subscribe("a", theirs)
+    server.kill()
+    await until(lambda: here.mode == "memory")
+    for number in range(30):
+        await here.publish("a", number)
+    await until(lambda: len(mine.events) == 30)
+    health = await here.health()
+    assert (health.waiting, health.dropped) == (10, 20)
+    server.start()
+    await until(lambda: len(theirs.events) == 10)
+    assert theirs.data == list(range(20, 30))
+
+
+async def test_a_frozen_redis_holds_up_nobody(server: RedisServer, network: Buses) -> None:
+    here, there = await network.make(), await network.make()
+    mine, theirs = Listener(), Listener()
+    await here.subscribe("a", mine)
+    await there.subscribe("a", theirs)
+    server.freeze()
+    try:
+        for number in range(100):
+            await here.publish("a", number)
+        await until(lambda: len(mine.events) == 100, 1.0)
+        await until(lambda: here.mode == "memory")
+        assert "in time" in (await here.health()).detail
+    finally:
+        server.thaw()
+    await until(lambda: here.mode == "redis" and len(theirs.events) == 100)
+    assert theirs.data == list(range(100))
+    assert len(mine.events) == 100
+
+
+async def test_a_full_redis_holds_up_nobody(server: RedisServer, network: Buses, redis: Redis) -> None:
+    here, there = await network.make(), await network.make()
+    mine, theirs = Listener(), Listener()
+    await here.subscribe("a", mine)
+    await there.subscribe("a", theirs)
+    await redis.set("other", b"x" * 2_000_000)
+    await redis.config_set("maxmemory", "1mb")
+    for number in range(50):
+        await here.publish("a", number)
+    await until(lambda: len(mine.events) == 50, 1.0)
+    await until(lambda: here.mode == "memory")
+    assert "full" in (await here.health()).detail
+    await redis.config_set("maxmemory", "0")
+    await until(lambda: len(theirs.events) == 50)
+    assert theirs.data == list(range(50))
+    assert len(mine.events) == 50
+
+
+async def test_a_flushed_redis_is_used_on(network: Buses, redis: Redis) -> None:
+    here, there = await network.make(), await network.make()
+    theirs, worker = Listener(), Listener()
+    await there.subscribe("a", theirs)
+    await there.subscribe("a", worker, group="g")
+    await here.publish("a", 1)
+    await until(lambda: theirs.events and worker.events)
+    await redis.flushall()
+    for number in range(2, 52):
+        await here.publish("a", number)
+    await until(lambda: len(theirs.events) == 51 and len(worker.events) == 51)
+    assert theirs.data == worker.data == list(range(1, 52))
+
+
+async def test_a_restarted_redis_whose_clock_is_behind_is_read_from_its_beginning(network: Buses, redis: Redis) -> None:
+    here, there = await network.make(), await network.make()
+    theirs = Listener()
+    await there.subscribe("a", theirs)
+    await redis.xadd(STREAM, {"x": "y"}, id="9999999999999-0")
+    await until(lambda: there.counts.skipped)
+    await redis.delete(STREAM)
+    await here.publish("a", 1)
+    await until(lambda: theirs.events)
+
+
+async def test_anything_else_in_the_streams_is_counted_and_skipped(network: Buses, redis: Redis) -> None:
+    bus = await network.make()
+    listener, worker = Listener(), Listener()
+    await bus.subscribe("**", listener)
+    await bus.subscribe("**", worker, group="g")
+    await asyncio.sleep(0.1)
+    good: Any = {"id": "1", "topic": "a", "data": "1", "at": "2026-01-31T12:00:00+00:00", "source": "", "process": "x"}
+    bad: list[Any] = [
+        {"x": "y"},
+        {**good, "topic": "a b"},
+        {**good, "data": "\x80\x04K\x01."},
+        {**good, "data": "x" * 2_000_000},
+        {**good, "at": "yesterday"},
+        {**good, "at": "2026-01-31T12:00:00"},
+        {**good, "id": "a\nb"},
+        {**good, "done": "5"},
+        {**good, "source": b"\xff"},
+    ]
+    for fields in [*bad, good]:
+        await redis.xadd(STREAM, fields)
+    await until(lambda: listener.events and worker.events)
+    assert listener.data == worker.data == [1]
+    assert (await bus.health()).healthy
+    assert bus.counts.skipped == 2 * len(bad)
+
+
+async def test_keys_of_another_kind_under_our_names_do_not_end_the_bus(network: Buses, redis: Redis) -> None:
+    bus = await network.make()
+    mine = Listener()
+    await bus.subscribe("a", mine)
+    await redis.set(STREAM, "taken")
+    await bus.publish("a", 1)
+    await until(lambda: bus.mode == "memory" and mine.events)
+    await redis.delete(STREAM)
+    await until(lambda: bus.mode == "redis" and not bus.waiting)
+
+
+async def test_the_streams_length_is_bounded(network: Buses, redis: Redis) -> None:
+    bus = await network.make(outbox_events=20_000)
+    for number in range(12_000):
+        await bus.publish("a", number)
+    await until(lambda: bus.waiting == 0)
+    assert await redis.xlen(STREAM) < 11_000
+
+
+async def test_the_same_change_published_by_every_process_is_one_event(network: Buses, redis: Redis) -> None:
+    processes = [await network.make() for _ in range(3)]
+    listeners = [Listener() for _ in processes]
+    for bus, listener in zip(processes, listeners, strict=True):
+        await bus.subscribe("config.**", listener)
+    for bus in processes:
+        await bus.publish("config.changed", {"version": 2}, id="config-7")
+    for bus in processes:
+        await bus.publish("config.done", None)
+    await until(lambda: all(len(listener.events) >= 4 for listener in listeners))
+    for listener in listeners:
+        assert [event.topic for event in listener.events].count("config.changed") == 1
+    assert await redis.xlen(STREAM) == 4
+
+
+async def test_other_processes_know_what_is_listened_to(network: Buses) -> None:
+    here, there = await network.make(), await network.make()
+    assert not here.wanted_by_anyone("tail.spans")
+    listener = Listener()
+    await there.subscribe("tail.*", listener)
+    await until(lambda: here.wanted_by_anyone("tail.spans"))
+    assert not here.wanted_by_anyone("spans.error")
+    await asyncio.sleep(1.0)
+    await here.publish("tail.spans", 1)
+    await until(lambda: listener.events)
+
+
+async def test_switching_to_redis_and_back_loses_nothing_here(server: RedisServer, network: Buses) -> None:
+    bus = await create_event_bus()
+    other = await network.make()
+    mine, worker, theirs = Listener(), Listener(), Listener()
+    await bus.subscribe("a", mine, queue_size=5000)
+    await bus.subscribe("a", worker, group="g", queue_size=5000)
+    await other.subscribe("a", theirs, queue_size=5000)
+    stop = asyncio.Event()
+    published = 0
+
+    async def publish() -> None:
+        nonlocal published
+        while not stop.is_set():
+            await bus.publish("a", published)
+            published += 1
+            await asyncio.sleep(0.001)
+
+    publishing = asyncio.create_task(publish())
+    for _ in range(2):
+        await bus.switch("redis", f"127.0.0.1:{server.port}", wait_seconds=5)
+        assert (await bus.health()).mode == "redis"
+        await asyncio.sleep(0.2)
+        await bus.switch("memory")
+        health = await bus.health()
+        assert (health.mode, health.wanted, health.healthy) == ("memory", "memory", True)
+        await asyncio.sleep(0.1)
+    with pytest.raises(ValueError, match="Redis URL"):
+        await bus.switch("redis", "nonsense://")
+    with pytest.raises(ValueError, match="memory or redis"):
+        await bus.switch("kafka")  # type: ignore[arg-type]
+    stop.set()
+    await publishing
+    await until(lambda: len(mine.events) == published and len(worker.events) >= published)
+    await bus.close()
+    assert mine.data == list(range(published))
+    assert sorted(worker.data) == list(range(published))
+    assert theirs.events
+
+
+_OTHER_PROCESS = """
+import asyncio, sys
+from ares_otel.eventbus import create_event_bus
+
+async def main():
+    bus = await create_event_bus(sys.argv[1], source="other")
+    async def answer(event):
+        await bus.publish("answer", event.data + 1)
+    await bus.subscribe("question", answer)
+    print("ready", flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
+    await bus.close()
+
+asyncio.run(main())
+"""
+
+
+async def test_two_processes_of_the_system_talk_to_each_other(server: RedisServer, network: Buses) -> None:
+    bus = await network.make()
+    listener = Listener()
+    await bus.subscribe("answer", listener)
+    other = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _OTHER_PROCESS, server.url, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert other.stdin is not None
+    assert other.stdout is not None
+    assert await other.stdout.readline() == b"ready\n"
+    for number in range(100):
+        await bus.publish("question", number)
+    await until(lambda: len(listener.events) == 100)
+    assert listener.data == list(range(1, 101))
+    assert {event.source for event in listener.events} == {"other"}
+    other.stdin.write(b"\n")
+    assert await other.wait() == 0
+
+
+async def test_a_password_is_used_and_never_shown(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    with redis_server(running=False) as server:
+        server.start("--requirepass", "s3cret")
+        bus = await create_event_bus(f"redis://:s3cret@127.0.0.1:{server.port}")
+        assert bus.mode == "redis"
+        wrong = await create_event_bus(f"redis://:wr0ng@127.0.0.1:{server.port}")
+        health = await wrong.health()
+        assert health.mode == "memory"
+        assert "127.0.0.1" in (await bus.health()).detail
+        server.kill()
+        await until(lambda: bus.mode == "memory")
+        for made in (bus, wrong):
+            detail = (await made.health()).detail
+            assert "s3cret" not in detail
+            assert "wr0ng" not in detail
+            await made.close()
+    assert "s3cret" not in caplog.text
+    assert "wr0ng" not in caplog.text
