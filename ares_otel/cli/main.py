@@ -12,11 +12,12 @@ import typer
 
 from ares_otel import __version__
 from ares_otel.cli import console
+from ares_otel.cli.arguments import DatabaseUrl, DataDir
 from ares_otel.cli.bench.command import bench
+from ares_otel.cli.config import config as config_commands
 from ares_otel.cli.options import UpOptions
 from ares_otel.model.errors import StartError
 from ares_otel.storage.assets import asset
-from ares_otel.storage.data_dir import default_data_dir
 
 # gRPC reads these when it is first imported, which the commands do later. Ares starts PostgreSQL from a process in
 # which gRPC runs; the child replaces itself at once, so gRPC need not, and shall not, prepare for a fork.
@@ -32,24 +33,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(bench, name="bench")
+app.add_typer(config_commands, name="config")
 
-DataDir = Annotated[
-    Path,
-    typer.Option(
-        envvar="ARES_OTEL_DATA_DIR",
-        default_factory=default_data_dir,
-        show_default="~/.local/share/ares-otel, as root /var/lib/ares-otel",
-        help="Where the embedded PostgreSQL keeps its data.",
-    ),
-]
-DatabaseUrl = Annotated[
-    str | None,
-    typer.Option(
-        envvar="ARES_OTEL_DATABASE_URL",
-        show_default="the embedded server",
-        help="A PostgreSQL 15 or newer to use instead of the embedded one: postgresql://user:password@host:port/database",
-    ),
-]
 Config = Annotated[
     Path,
     typer.Option(
@@ -118,6 +103,14 @@ def up(
             help="MiB of requests that may be in memory at once; more are refused with a delay.",
         ),
     ] = 256,
+    probe_allow_local: Annotated[
+        bool,
+        typer.Option(
+            "--probe-allow-local",
+            envvar="ARES_OTEL_PROBE_ALLOW_LOCAL",
+            help="Let health checks of registered services go to loopback, link-local and metadata addresses too.",
+        ),
+    ] = False,
     demo: Annotated[
         bool, typer.Option("--demo", envvar="ARES_OTEL_DEMO", help="Also run a small shop that sends real traffic.")
     ] = False,
@@ -136,6 +129,7 @@ def up(
         allow_unauthenticated=allow_unauthenticated,
         allowed_hosts=tuple(name.strip() for name in allowed_hosts.split(",") if name.strip()),
         admission_limit_mib=admission_limit_mib,
+        probe_allow_local=probe_allow_local,
         demo=demo,
         given=_given(context),
     )

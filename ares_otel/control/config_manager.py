@@ -19,6 +19,7 @@ from typing import Any
 
 import asyncpg
 
+from ares_otel.control.config.values import same_json
 from ares_otel.control.config_callbacks import Callback, Subscription
 from ares_otel.control.config_values import Check, ConfigChange, Entry
 from ares_otel.control.crypto import CryptoError, Keyring
@@ -323,7 +324,7 @@ class ConfigManager:
             shown = "it is no value for this key" if row["is_encrypted"] else reason.rstrip(".")
             self._tell(service, key, "", version, f"{shown}; what was before stays in force")
             return None
-        same = old is not None and _same(old.value, value)
+        same = old is not None and same_json(old.value, value)
         if old is not None and same and old.version == version:
             return None
         entries[key] = Entry(value, version) if old is None else old.followed_by(value, version)
@@ -344,8 +345,3 @@ class ConfigManager:
 
 _ENDED = (asyncpg.ConnectionDoesNotExistError, asyncpg.AdminShutdownError, asyncpg.InterfaceError)
 """An idle connection was closed, as by a restart or a firewall: worth a line only when the next attempt fails."""
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Whether two JSON values are the same; Python takes 1 for True."""
-    return bool(one == other) and json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)

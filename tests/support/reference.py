@@ -82,7 +82,7 @@ def _walk(group: Any, prefix: str) -> list[tuple[str, Any]]:
 def _row(option: Any) -> str:
     shown = option.show_default  # a text stands for a default that is worked out at run time
     default = shown if isinstance(shown, str) else f"`{option.default}`"
-    if option.is_flag:
+    if getattr(option, "is_flag", False):
         default = "off"
     elif option.default in (None, "") and not isinstance(shown, str):
         default = ""
