@@ -7,7 +7,7 @@ as soon as somebody has set it: the installed default (version 1, its value unch
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +56,29 @@ class OwnSettings:
         """Names what switches the recording of spans; it is called at once, and after each change."""
         self._record_spans = record_spans
         self.apply()
+
+    async def steer_bus(self, switch: Callable[[str, str], Awaitable[None]]) -> None:
+        """Names what moves the event bus to another type and URL; it is called at once, and after each change."""
+
+        async def move(_: ConfigChange | None = None) -> None:
+            try:
+                await switch(self.bus_type, self.bus_url)
+            except ValueError:  # its text may hold the URL, and that a password
+                log.warning("%s holds no URL of a Redis server; the event bus stays as it was.", BUS_URL)
+
+        self._manager.on_change(BUS_TYPE, move)
+        self._manager.on_change(BUS_URL, move)
+        await move()
+
+    @property
+    def bus_type(self) -> str:
+        """The wanted event bus: memory or redis."""
+        return self._manager.get_string(BUS_TYPE, "memory")
+
+    @property
+    def bus_url(self) -> str:
+        """Redis of the event bus."""
+        return self._manager.get_string(BUS_URL, "localhost:6379")
 
     def read_file(self, file: FileSettings) -> None:
         """The configuration file was read again."""

@@ -82,12 +82,16 @@ def _walk(group: Any, prefix: str) -> list[tuple[str, Any]]:
 def _row(option: Any) -> str:
     shown = option.show_default  # a text stands for a default that is worked out at run time
     default = shown if isinstance(shown, str) else f"`{option.default}`"
-    if getattr(option, "is_flag", False):
-        default = "off"
-    elif option.default in (None, "") and not isinstance(shown, str):
-        default = ""
+    if not isinstance(shown, str):
+        if getattr(option, "is_flag", False):
+            default = "off"
+        elif option.default in (None, ""):
+            default = ""
     variable = f"`{option.envvar}`" if option.envvar else ""
-    return f"| `{option.opts[0]}` | {variable} | {default} | {option.help or ''} |"
+    name = "/".join([option.opts[0], *option.secondary_opts[:1]])
+    if not name.startswith("-"):
+        name = name.upper()
+    return f"| `{name}` | {variable} | {default} | {option.help or ''} |"
 
 
 PAGES = {"docs/metrics.md": metrics_page, "docs/command-line.md": command_line_page}
