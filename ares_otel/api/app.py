@@ -10,12 +10,18 @@ from fastapi.routing import APIRoute
 from prometheus_client import CollectorRegistry
 
 from ares_otel.api import problems
+from ares_otel.api.config_paths import ConfigPaths
 from ares_otel.api.envelope import Envelope
 from ares_otel.api.openapi import build_document
+from ares_otel.api.routers.config import config_router
+from ares_otel.api.routers.config import install as install_config
+from ares_otel.api.routers.config_watch import config_watch_router
 from ares_otel.api.routers.meta import ReadyCheck, meta_router
 from ares_otel.api.routers.observability import observability_router
 from ares_otel.api.routers.registry import registry_router
 from ares_otel.api.swagger import swagger_router
+from ares_otel.control.config.changes import ChangeFeed
+from ares_otel.control.config.service import ConfigService
 from ares_otel.control.registry import Registry
 from ares_otel.model.clock import SYSTEM_CLOCK, Clock
 
@@ -33,6 +39,8 @@ def create_app(
     ready: ReadyCheck,
     clock: Clock = SYSTEM_CLOCK,
     service_registry: Registry | None = None,
+    config: ConfigService | None = None,
+    config_feed: ChangeFeed | None = None,
 ) -> FastAPI:
     """The REST API, Swagger UI, `/healthz`, `/readyz` and `/metrics`.
 
@@ -43,6 +51,9 @@ def create_app(
         registry: what `/metrics` shows.
         ready: gives the reasons why Ares cannot serve now, as sentences; an empty list when it can.
         service_registry: for `/api/v1/registry`; without it there are no such paths.
+        config: for `/api/v1/config`; without it there are no such paths.
+        config_feed: for `/api/v1/config/{service_name}/watch`. The caller starts it, and stops it before it closes the
+            door: that ends the streams.
     """
     app = FastAPI(
         title="Ares OTel",
@@ -55,9 +66,15 @@ def create_app(
     app.include_router(observability_router(pool, clock))
     if service_registry is not None:
         app.include_router(registry_router(service_registry))
+    if config_feed is not None:
+        app.include_router(config_watch_router(config_feed))  # before the keys, of which `watch` would be one
+    if config is not None:
+        app.include_router(config_router(config))
+        install_config(app)
     app.include_router(meta_router(registry, ready))
     app.include_router(swagger_router())
     problems.install(app)
+    app.add_middleware(ConfigPaths)
     app.add_middleware(Envelope)
 
     def document() -> dict[str, Any]:

@@ -132,11 +132,11 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(InvalidParameters)
     async def _invalid(_: Request, error: InvalidParameters) -> Response:
-        return _invalid_parameters(error.errors)
+        return invalid_parameters(error.errors)
 
     @app.exception_handler(RequestValidationError)
     async def _validation(_: Request, error: RequestValidationError) -> Response:
-        return _invalid_parameters([_field_error(item) for item in error.errors()[: _MAX_ERRORS + 1]])
+        return invalid_parameters([_field_error(item) for item in error.errors()[: _MAX_ERRORS + 1]])
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:
@@ -159,7 +159,8 @@ def install(app: FastAPI) -> None:
         return problem(QUERY_TOO_SLOW, error.message)
 
 
-def _invalid_parameters(errors: Sequence[FieldError]) -> Response:
+def invalid_parameters(errors: Sequence[FieldError]) -> Response:
+    """The answer to parameters, or fields of a body, that are wrong."""
     shown = errors[:_MAX_ERRORS]
     detail = " ".join(f"{error.field}: {error.message}" for error in shown[:3])
     return problem(INVALID_PARAMETERS, detail, errors=shown)
