@@ -24,7 +24,7 @@ JITTER = 0.2
 """The next check follows after one interval and up to this part of it more, by chance: never two in an interval, and
 those that registered together do not stay together."""
 POLL = 0.5
-"""Seconds between two looks for work where there is none."""
+"""Seconds between two looks for work where there is none; a fifth of the interval, if shorter."""
 
 log = logging.getLogger("ares_otel.control.prober")
 
@@ -107,7 +107,7 @@ class Prober:
                     await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
                     await asyncio.sleep(POLL / 10)  # several end together; one statement writes them
                 else:
-                    await asyncio.sleep(POLL)
+                    await asyncio.sleep(min(POLL, beat(self._interval).total_seconds() / 5))
         finally:
             for task in self._running:
                 task.cancel()

@@ -135,6 +135,7 @@ class Registry:
             DatabaseUnavailable, QueryTooSlow: as their texts say.
         """
         self._check(service)
+        metadata = _metadata(service.metadata)
         async with transaction(self._pool) as connection:
             [record] = written = await connection.fetch(
                 STATEMENTS["register"],
@@ -143,7 +144,7 @@ class Registry:
                 version=service.version,
                 port=service.port,
                 health_url=service.health_url,
-                metadata=_metadata(service.metadata),
+                metadata=metadata,
             )
             _check_size(record["metadata_bytes"])
             id = ServiceId(record["service_id"])
@@ -166,10 +167,9 @@ class Registry:
             InvalidService: naming the field.
             DatabaseUnavailable, QueryTooSlow: as their texts say.
         """
+        text = _metadata(metadata)
         async with transaction(self._pool) as connection:
-            records = await connection.fetch(
-                STATEMENTS["heartbeat"], id=id, status=status, metadata=_metadata(metadata)
-            )
+            records = await connection.fetch(STATEMENTS["heartbeat"], id=id, status=status, metadata=text)
             if not records:
                 raise ServiceNotFound
             _check_size(records[0]["metadata_bytes"])

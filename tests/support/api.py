@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, Counter
 
 from ares_otel.api.app import create_app
+from ares_otel.control.registry import Registry
 
 ROOT = "/api/v1/observability"
 ENDPOINTS = ("logs", "metrics", "health", "performance", "trace/4bf92f3577b34da6a3ce929d0e0e4736")
@@ -42,8 +43,8 @@ class Api:
 
 
 @asynccontextmanager
-async def running_api(database_url: str) -> AsyncIterator[Api]:
-    """The API on a pool of the database, called in process."""
+async def running_api(database_url: str, *, with_registry: bool = False) -> AsyncIterator[Api]:
+    """The API on a pool of the database, called in process; on demand with the service registry."""
     registry = CollectorRegistry()
     Counter("ares_otel_demo", "A counter of the test", registry=registry).inc(3)
     reasons: list[str] = []
@@ -52,7 +53,8 @@ async def running_api(database_url: str) -> AsyncIterator[Api]:
         return reasons
 
     async with asyncpg.create_pool(database_url, min_size=0, max_size=4) as pool:
-        app = create_app(pool, version="1.2.3", registry=registry, ready=ready)
+        services = Registry(pool, interval=lambda: 30.0) if with_registry else None
+        app = create_app(pool, version="1.2.3", registry=registry, ready=ready, service_registry=services)
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as client:
             yield Api(app, client, pool, reasons)

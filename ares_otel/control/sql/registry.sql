@@ -75,7 +75,10 @@ WITH turn AS MATERIALIZED (
     FROM service_registry r
     CROSS JOIN LATERAL (SELECT
         r.last_heartbeat > now() - CASE WHEN r.registered THEN 3 * :beat::interval
-                                        ELSE greatest(3 * :beat::interval, :telemetry_grace::interval) END AS alive,
+                                        ELSE greatest(3 * :beat::interval, :telemetry_grace::interval) END
+        -- A time-out that is longer than the interval makes health checks rarer: they count until they are overdue.
+        OR COALESCE(r.health_url IS NOT NULL AND r.last_probe_ok AND r.next_probe_at > now() - 2 * :beat::interval,
+                    false) AS alive,
         greatest(r.last_registration, r.last_registration_heartbeat) > now() - 3 * :beat::interval AS beats,
         r.last_telemetry > now() - 3 * :beat::interval AS sends,
         r.health_url IS NOT NULL AND r.last_probe_ok IS NOT NULL AS probed
