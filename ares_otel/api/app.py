@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import asyncpg
@@ -12,10 +13,12 @@ from prometheus_client import CollectorRegistry
 from ares_otel.api import problems
 from ares_otel.api.config_paths import ConfigPaths
 from ares_otel.api.envelope import Envelope
+from ares_otel.api.event_streams import EventStreams
 from ares_otel.api.openapi import build_document
 from ares_otel.api.routers.config import config_router
 from ares_otel.api.routers.config import install as install_config
 from ares_otel.api.routers.config_watch import config_watch_router
+from ares_otel.api.routers.events import events_router
 from ares_otel.api.routers.meta import ReadyCheck, meta_router
 from ares_otel.api.routers.observability import observability_router
 from ares_otel.api.routers.registry import registry_router
@@ -23,6 +26,7 @@ from ares_otel.api.swagger import swagger_router
 from ares_otel.control.config.changes import ChangeFeed
 from ares_otel.control.config.service import ConfigService
 from ares_otel.control.registry import Registry
+from ares_otel.model.bus import TopicCount
 from ares_otel.model.clock import SYSTEM_CLOCK, Clock
 
 _DESCRIPTION = """Logs, metrics and traces of every service that sends OTLP here.
@@ -41,6 +45,8 @@ def create_app(
     service_registry: Registry | None = None,
     config: ConfigService | None = None,
     config_feed: ChangeFeed | None = None,
+    event_streams: EventStreams | None = None,
+    event_topics: Callable[[], Sequence[TopicCount]] = list,
 ) -> FastAPI:
     """The REST API, Swagger UI, `/healthz`, `/readyz` and `/metrics`.
 
@@ -54,6 +60,9 @@ def create_app(
         config: for `/api/v1/config`; without it there are no such paths.
         config_feed: for `/api/v1/config/{service_name}/watch`. The caller starts it, and stops it before it closes the
             door: that ends the streams.
+        event_streams: for `/api/v1/events`; without it there are no such paths. The caller stops it before it closes
+            the door: that ends the streams.
+        event_topics: what was counted by topic.
     """
     app = FastAPI(
         title="Ares OTel",
@@ -71,6 +80,8 @@ def create_app(
     if config is not None:
         app.include_router(config_router(config))
         install_config(app)
+    if event_streams is not None:
+        app.include_router(events_router(event_streams, event_topics))
     app.include_router(meta_router(registry, ready))
     app.include_router(swagger_router())
     problems.install(app)

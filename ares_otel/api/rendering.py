@@ -17,9 +17,9 @@ from ares_otel.query.rows import HealthRow, Json, LogRow, MetricRow, OperationRo
 from ares_otel.query.traces import PlacedSpan, Trace
 
 
-def json_response(content: Mapping[str, object]) -> Response:
+def json_response(content: Mapping[str, object], *, status: int = 200) -> Response:
     """The content as an answer. JSON columns are put in as they came from the database, not parsed again."""
-    return Response(orjson.dumps(content), media_type="application/json")
+    return Response(orjson.dumps(content), status, media_type="application/json")
 
 
 def render_time(time: datetime | None, ns: int | None = None) -> str | None:

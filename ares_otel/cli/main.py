@@ -164,6 +164,30 @@ def migrate(
     raise typer.Exit(asyncio.run(run_migrate(data_dir, database_url or None, dry_run=dry_run, status=status)))
 
 
+@app.command()
+def tail(
+    service: Annotated[str | None, typer.Option(help="Only this service, by its exact name.")] = None,
+    level: Annotated[
+        str | None,
+        typer.Option(help="Log records of at least this level: DEBUG, INFO, WARN, ERROR.", show_default=False),
+    ] = None,
+    spans: Annotated[bool, typer.Option("--spans", help="Only spans.")] = False,
+    logs: Annotated[bool, typer.Option("--logs", help="Only log records.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    url: Annotated[
+        str, typer.Option(envvar="ARES_OTEL_URL", help="HTTP API of a running Ares.")
+    ] = "http://127.0.0.1:8080",
+) -> None:
+    """Show spans and log records as they are stored, until Ctrl-C. A failed span is an ERROR, any other INFO."""
+    from ares_otel.cli.tail import LEVELS, TailOptions, run_tail
+
+    if level is not None and level.upper() not in LEVELS:
+        raise StartError(f"--level must be one of {', '.join(LEVELS)}.")
+    both = spans == logs
+    options = TailOptions(url, service, level and level.upper(), spans or both, logs or both, json)
+    raise typer.Exit(asyncio.run(run_tail(options)))
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def psql(context: typer.Context, data_dir: DataDir, database_url: DatabaseUrl = None) -> None:
     """Open psql on a running Ares; what psql takes follows, for example: ares-otel psql -c 'SELECT 1'."""

@@ -11,6 +11,7 @@ import socket
 import sys
 import uuid
 from contextlib import AsyncExitStack
+from functools import partial
 
 import asyncpg
 
@@ -19,9 +20,12 @@ from ares_otel.api.app import create_app
 from ares_otel.api.problems import problem_body
 from ares_otel.cli import console
 from ares_otel.cli.components import COMPONENTS
+from ares_otel.cli.event_bus import Events
 from ares_otel.cli.options import UpOptions
 from ares_otel.cli.own_settings import FileSettings, OwnSettings
 from ares_otel.cli.own_telemetry import OwnTelemetry
+from ares_otel.control.config import ConfigService
+from ares_otel.control.config.changes import ChangeFeed
 from ares_otel.control.config.schema import problem_of
 from ares_otel.control.config_manager import ConfigManager
 from ares_otel.control.crypto import Keyring
@@ -92,9 +96,10 @@ class Ares:
         pool = self._pool = await self._read_pool(url, facts, telemetry)
         manager = self._manager = await self._config_manager(url, facts, telemetry)
         settings = self._settings = OwnSettings(manager, _file_settings(config))
+        events = await self._events(telemetry, settings, url, facts)
         store = Store(url, connect_options=asyncpg_kwargs(facts), observer=TelemetryObserver(telemetry))
         stack.push_async_callback(store.stop)
-        registry = self._registry(pool, manager)
+        registry = self._registry(pool, manager, events)
         stack.push_async_callback(registry.stop)
         heartbeats = Heartbeats(pool, interval=registry.interval, announcer=registry.announcer)
         stack.push_async_callback(heartbeats.stop)
@@ -102,6 +107,7 @@ class Ares:
         await store.start()
         await heartbeats.start()
         await registry.start()
+        await events.follow(store)
         await self._start_prober(pool, manager, registry, telemetry)
 
         own = OwnTelemetry(
@@ -112,12 +118,17 @@ class Ares:
         )
         stack.push_async_callback(own.stop)
         settings.steer(own.record_spans)
+        config_service, config_feed = await self._config_service(pool, url, facts)
         app = create_app(
             pool,
             version=__version__,
             registry=telemetry.registry,
             ready=self._reasons_not_ready,
             service_registry=registry,
+            config=config_service,
+            config_feed=config_feed,
+            event_streams=events.streams,
+            event_topics=events.analytics.topics,
         )
         own.instrument(app)
         api = HttpDoor(
@@ -131,6 +142,8 @@ class Ares:
             lifespan="on",
         )
         stack.push_async_callback(api.stop)
+        stack.push_async_callback(config_feed.stop)  # before the door, which waits for its streams
+        stack.push_async_callback(events.streams.stop)
         await api.start()
 
         services = {Store: store, BindPolicy: policy}
@@ -241,10 +254,28 @@ class Ares:
         telemetry.gauge("ares_otel_config_age_seconds").set_function(lambda: manager.age_seconds)
         return manager
 
-    def _registry(self, pool: asyncpg.Pool, manager: ConfigManager) -> Registry:
+    async def _config_service(
+        self, pool: asyncpg.Pool, url: str, facts: ServerFacts
+    ) -> tuple[ConfigService, ChangeFeed]:
+        service = ConfigService(pool, self._keyring)
+        connect = partial(asyncpg.connect, url, timeout=10, command_timeout=10, **asyncpg_kwargs(facts))
+        feed = ChangeFeed(service, connect, listens=not facts.pooled)
+        self._stack.push_async_callback(feed.stop)
+        await feed.start()
+        return service, feed
+
+    async def _events(self, telemetry: Telemetry, settings: OwnSettings, url: str, facts: ServerFacts) -> Events:
+        assert self._pool is not None
+        events = Events(telemetry, self._stack)
+        connect = partial(asyncpg.connect, url, timeout=10, command_timeout=10, **asyncpg_kwargs(facts))
+        await events.start(self._pool, settings, connect, listens=not facts.pooled)
+        return events
+
+    def _registry(self, pool: asyncpg.Pool, manager: ConfigManager, events: Events) -> Registry:
         return Registry(
             pool,
             interval=lambda: manager.get_float("service.heartbeat_interval", 30.0),
+            bus=events.bus,
             targets=ProbeTargets(allow_local=self._options.probe_allow_local),
         )
 

@@ -1,4 +1,4 @@
-"""The event bus as everybody sees it: publish to a topic, subscribe to topics. Adapters live in `ares_otel/eventbus`."""
+"""The event bus as everybody sees it: publish to a topic, subscribe to topics. Adapters are in `ares_otel/eventbus`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Event:
     """Something that happened. Data is JSON: what does not survive `orjson.dumps` is refused by `publish`."""
 
     id: str
-    """Unique; the same event keeps it on every bus and after every repetition, so that a subscriber can know it again."""
+    """Unique; the same event keeps it on every bus and after every repetition, so that a subscriber knows it again."""
     topic: str
     data: Any
     published_at: datetime
@@ -55,6 +55,17 @@ class BusHealth:
     """Events published by this process, by topic (the busiest thousand)."""
 
 
+@dataclass(frozen=True, slots=True)
+class TopicCount:
+    """What was counted of one topic."""
+
+    topic: str
+    published: int
+    """Events since this process started, its own and those of other processes."""
+    per_second: float
+    """Over the last minute."""
+
+
 class Subscription(Protocol):
     """A handle: `await subscription.unsubscribe()` ends the delivery; safe twice. `dropped` counts what was lost."""
 
@@ -72,7 +83,9 @@ class EventBus(Protocol):
       that is away keeps the event and delivers it later.
     * `subscribe` takes a topic or a pattern: `*` stands for one word, `**` at the end for any number (`trade.*`,
       `config.**`). Without a `group` every subscriber in every process gets each event; the members of a named group
-      share the events between them, over processes, and a member that was away goes on where the group was.
+      share the events between them, over processes, and a member that was away goes on where the group was. A
+      `passive` subscriber takes what there is, but nothing is published for its sake (see `wanted_by_anyone`).
+    * The live tail (`tail.spans`, `tail.logs`) is not meant by a pattern that begins with a wildcard.
     * Order is kept per topic and publisher. A slow handler has a bounded queue of its own; what does not fit is
       dropped (the oldest first) and counted.
     * `close` delivers what is queued (bounded time), then ends; safe twice.
@@ -81,7 +94,13 @@ class EventBus(Protocol):
     async def publish(self, topic: str, data: Any, *, id: str | None = None) -> Event: ...
 
     async def subscribe(
-        self, pattern: str, handler: Handler, *, group: str | None = None, queue_size: int = 1000
+        self,
+        pattern: str,
+        handler: Handler,
+        *,
+        group: str | None = None,
+        queue_size: int = 1000,
+        passive: bool = False,
     ) -> Subscription: ...
 
     async def close(self) -> None: ...
@@ -92,4 +111,9 @@ class EventBus(Protocol):
         """Whether some subscriber of this process, or any other process, may want the topic. What nobody listens to
         need not be built: callers on the hot path ask first. May say True too often, never False too often (for other
         processes: within a few seconds)."""
+        ...
+
+    def replay(self, pattern: str, after: str) -> list[Event] | None:
+        """Events of the last moments that the pattern wants, after the event with the id `after`, oldest first; None
+        when that event is not remembered here."""
         ...

@@ -108,6 +108,25 @@ INSTRUMENTS: dict[str, Instrument] = {
         Instrument("ares_otel_health_checks", Counter, "Health checks of registered services", ("outcome",)),
         Instrument("ares_otel_health_checks_running", Gauge, "Health checks under way"),
         Instrument("ares_otel_partition_errors", Counter, "Failed runs of the partition job"),
+        Instrument("ares_otel_bus_mode", Gauge, "1 for what carries the event bus now, 0 for the other", ("mode",)),
+        Instrument(
+            "ares_otel_bus_mode_since_timestamp_seconds", Gauge, "Since when that mode is active, seconds since 1970"
+        ),
+        Instrument("ares_otel_bus_healthy", Gauge, "0 while the wanted event bus is away and memory stands in for it"),
+        Instrument("ares_otel_bus_waiting", Gauge, "Events that wait to be sent to other processes"),
+        Instrument("ares_otel_bus_streams", Gauge, "Open streams of events"),
+        Instrument("ares_otel_bus_published", Counter, "Events published by this process"),
+        Instrument("ares_otel_bus_delivered", Counter, "Events that handlers have taken"),
+        Instrument("ares_otel_bus_dropped", Counter, "Events that a bounded queue of the bus could not hold"),
+        Instrument("ares_otel_bus_failed", Counter, "Calls of event handlers that raised"),
+        Instrument("ares_otel_bus_skipped", Counter, "Entries in Redis that are no events"),
+        Instrument(
+            "ares_otel_bus_events",
+            Counter,
+            "Events that reached this process, by topic; a topic after the first 100 counts as `other`",
+            ("topic",),
+        ),
+        Instrument("ares_otel_tail_dropped", Counter, "Spans and log records that the live tail left out under load"),
     ]
 }
 

@@ -51,6 +51,9 @@ class Store:
         self._observer = observer or SilentObserver()
         self._clock = clock
         self.on_stored = on_stored
+        self.on_committed: Callable[[Batch], None] | None = None
+        """Called after each commit with the batch, while somebody wants to see what is stored; it must be quick and
+        must not raise."""
         self.windows: Windows = {}
         """Time ranges of the existing partitions; empty until `start`."""
         self.writer = Writer(self.connect, observer=self._observer, on_missing_partition=self._look_again, clock=clock)
@@ -92,6 +95,8 @@ class Store:
         if encoded.tables:
             await self.writer.write(encoded)
         self.on_stored(encoded)
+        if self.on_committed is not None:
+            self.on_committed(batch)
         return Accepted(encoded.stored, rejected=encoded.rejected, reason=encoded.reason)
 
     def _look_again(self) -> None:
