@@ -27,6 +27,7 @@ from tests.support.postgres import copied_database
 SECONDS = 30.0
 """Deadline of a change; the printed times say how long it takes."""
 ONE, TWO = bytes(32).hex(), bytes(range(32)).hex()
+LISTENERS = "FROM pg_stat_activity WHERE application_name = 'ares-otel config' AND datname = current_database()"
 CANARY = "kanarienvogel-7f3a9c"
 
 
@@ -125,10 +126,8 @@ async def test_own_spans_stop_and_begin_again(two: tuple[AresProcess, AresProces
 
     async def spans() -> int:
         """Spans of the other process's API."""
-        query = (
-            "SELECT count(*) FROM v_spans WHERE service_name = 'ares-api' AND operation_name LIKE 'GET /api/v1/obs%'"
-        )
-        return int(await connection.fetchval(query))
+        query = "SELECT count(*) FROM v_spans WHERE service_name = 'ares-api' AND operation_name = $1"
+        return int(await connection.fetchval(query, "GET /api/v1/observability/health"))
 
     async def ask() -> None:
         async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
@@ -166,25 +165,31 @@ async def grown(count: Any, before: int) -> bool:
     return bool(await count() > before)
 
 
-async def test_what_a_person_sets_wins_over_the_file_and_a_deleted_setting_gives_way_to_it(
-    postgres_server: str, tmp_path: Path
-) -> None:
+@pytest.fixture
+def quiet(postgres_server: str, tmp_path: Path) -> Iterator[AresProcess]:
+    """Ares with a configuration file that wants errors only."""
     default = (Path(__file__).parents[2] / "collector" / "ares.yaml").read_text()
     file = tmp_path / "ares.yaml"
-    file.write_text(re.sub(r"\nservice:\n", "\nservice:\n  telemetry: {logs: {level: error}}\n", default, count=1))
+    changed, count = re.subn(r"(logs:\s*\{?\s*level: )info", r"\1error", default, count=1)
+    assert count == 1
+    file.write_text(changed)
     with (
         copied_database(postgres_server) as url,
         running_ares(tmp_path, "--database-url", url, "--config", str(file)) as ares,
     ):
-        assert "is ready" not in ares.stderr  # the file's level, not the installed default
-        await asyncio.to_thread(put, ares, "ares-api/logging.level", "info")
-        await said(ares, "logging.level is now info, set by alice.")
-        os.kill(ares.pid, signal.SIGHUP)
-        await said(ares, "was read again and is in force")
-        await asyncio.to_thread(
-            curl, "DELETE", f"{ares.http}/api/v1/config/ares-api/logging.level", {"updated_by": "bob", "reason": "x"}
-        )
-        await said(ares, "logging.level is now error")
+        yield ares
+
+
+async def test_what_a_person_sets_wins_over_the_file_and_a_deleted_setting_gives_way_to_it(quiet: AresProcess) -> None:
+    assert "is ready" not in quiet.stderr  # the file's level, not the installed default
+    await asyncio.to_thread(put, quiet, "ares-api/logging.level", "debug")
+    await said(quiet, "logging.level is now debug, set by alice.")
+    os.kill(quiet.pid, signal.SIGHUP)
+    await said(quiet, "was read again and is in force")
+    await asyncio.to_thread(
+        curl, "DELETE", f"{quiet.http}/api/v1/config/ares-api/logging.level", {"updated_by": "bob", "reason": "x"}
+    )
+    await said(quiet, "logging.level is now error")
 
 
 async def test_a_value_that_makes_no_sense_changes_nothing_whoever_writes_it(
@@ -211,11 +216,10 @@ async def test_a_lost_connection_is_made_anew_and_the_change_arrives(two: tuple[
     try:
         times = []
         for level in ("warn", "debug"):
-            killed = await connection.fetchval(
-                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
-                " WHERE application_name = 'ares-otel config' AND datname = current_database()"
+            await eventually(
+                lambda: connection.fetchval(f"SELECT count(*) = 2 {LISTENERS}"), seconds=SECONDS, every=0.01
             )
-            assert killed == 2
+            await connection.execute(f"SELECT pg_terminate_backend(pid) {LISTENERS}")
             started = time.monotonic()
             await connection.execute(
                 "UPDATE service_config SET config_value = to_jsonb($1::text), updated_by = 'psql'"
@@ -286,7 +290,6 @@ async def test_a_secret_is_nowhere_in_plain_text(data_dir: Path, tmp_path: Path)
 
             spans = "SELECT count(*) FROM service_spans WHERE service_name = 'ares-api' AND operation_name LIKE 'PUT %'"
             await eventually(lambda: connection.fetchval(f"{spans} HAVING count(*) >= 7"), seconds=SECONDS)
-            await connection.execute("CHECKPOINT")
         await connection.close()
         ares.stop()
         texts.append(ares.stderr)
