@@ -85,7 +85,7 @@ FROM (
         SELECT make_interval(secs => COALESCE(max(seconds), 30)) AS beat
         FROM (
             SELECT CASE WHEN jsonb_typeof(config_value) = 'number'
-                        THEN least(greatest((config_value #>> '{}')::numeric, 1), 86400)::double precision
+                        THEN least(greatest((config_value #>> '{}')::numeric, 0.1), 86400)::double precision
                    END AS seconds
             FROM service_config
             WHERE service_name = 'ares-api' AND config_key = 'service.heartbeat_interval'

@@ -154,17 +154,18 @@ class RegistrationBody(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     name: Annotated[str, Field(min_length=1, max_length=255, description="As service.name in its telemetry")]
-    version: Annotated[str, Field(max_length=255, description="As service.version in its telemetry")] = ""
+    version: Annotated[str | None, Field(max_length=255, description="As service.version in its telemetry")] = None
     instance_id: Annotated[
-        str, Field(max_length=255, description="As service.instance.id in its telemetry; empty for the only instance")
-    ] = ""
+        str | None,
+        Field(max_length=255, description="As service.instance.id in its telemetry; not needed for an only instance"),
+    ] = None
     port: Annotated[int | None, Field(ge=0, le=65535, description="TCP port that it listens on")] = None
     health_url: Annotated[
         str | None, Field(max_length=2000, description="http or https URL that answers 2xx while it is well")
     ] = None
     metadata: Annotated[
-        dict[str, Any], Field(description="Anything else, merged into what is known: 16 KiB of JSON in all")
-    ] = {}
+        dict[str, Any] | None, Field(description="Anything else, merged into what is known: 16 KiB of JSON in all")
+    ] = None
 
 
 class HeartbeatBody(BaseModel):
@@ -173,9 +174,10 @@ class HeartbeatBody(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     status: Annotated[
-        Literal["online", "degraded"], Field(description="How it feels; a service that leaves uses DELETE")
-    ] = "online"
-    metadata: Annotated[dict[str, Any], Field(description="Merged into what is known, key by key")] = {}
+        Literal["online", "degraded"] | None,
+        Field(description="How it is, online when not given; a service that leaves uses DELETE"),
+    ] = None
+    metadata: Annotated[dict[str, Any] | None, Field(description="Merged into what is known, key by key")] = None
 
 
 class Operation(BaseModel):

@@ -29,6 +29,8 @@ METADATA_LIMIT = 16 * 1024
 KEEP_HISTORY_DAYS = 90
 FORGET_DAYS = 30
 """Days after which an instance that is known from telemetry only, and offline, is taken off the registry."""
+FORGET_REGISTERED_DAYS = 90
+"""The same for one that registered."""
 _TIDY_SECONDS = 600.0
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 """A NUL in JSON text: an escape whose backslash is not itself escaped."""
@@ -254,7 +256,7 @@ class Registry:
 
     async def _tidy(self) -> None:
         async with transaction(self._pool) as connection:
-            await connection.fetch(STATEMENTS["forget"], days=FORGET_DAYS)
+            await connection.fetch(STATEMENTS["forget"], days=FORGET_DAYS, registered_days=FORGET_REGISTERED_DAYS)
             await connection.fetch(STATEMENTS["prune"], days=KEEP_HISTORY_DAYS)
 
     def _check(self, service: Registration) -> None:

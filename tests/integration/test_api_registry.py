@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -74,7 +75,8 @@ async def test_who_registers_again_renews_the_row(api: Api) -> None:
     assert again["id"] == first["id"]
     assert (again["version"], again["port"]) == ("1.5.0", None)
     assert again["metadata"] == {"team": "checkout", "zone": "b"}
-    assert (await api.client.post(ROOT, json={"name": "orders"})).status_code == 201, "another instance"
+    other = dict.fromkeys(("version", "instance_id", "port", "health_url", "metadata"))
+    assert (await api.client.post(ROOT, json={"name": "orders"} | other)).status_code == 201, "another instance"
 
 
 async def test_services_are_listed_page_by_page_and_by_status_and_name(api: Api) -> None:
@@ -124,7 +126,7 @@ async def test_services_are_listed_page_by_page_and_by_status_and_name(api: Api)
                 8000,
             )
         ],
-        *[({"metadata": value}, "metadata") for value in ("text", ["a"], None, {"a": "x" * 17_000}, {"a": "\0"})],
+        *[({"metadata": value}, "metadata") for value in ("text", ["a"], 1, {"a": "x" * 17_000}, {"a": "\0"})],
         ({"status": "online"}, "status"),
         ({"id": 5}, "id"),
     ],
@@ -191,6 +193,21 @@ async def test_a_row_that_somebody_holds_is_answered_with_try_again(api: Api, mo
         check_problem(answer, 503)
         assert answer.headers["retry-after"] == "1"
     assert (await api.client.put(f"{ROOT}/{row['id']}/heartbeat")).status_code == 200
+
+
+async def test_the_page_explains_every_path_and_parameter(api: Api) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
+    document = (await api.client.get("/openapi.json")).json()
+    for path, item in document["paths"].items():
+        if not path.startswith(ROOT):
+            continue
+        assert f"| `{path}` |" in page
+        for operation in item.values():
+            for parameter in operation.get("parameters", ()):
+                [line] = [line for line in page.splitlines() if line.startswith(f"| `{parameter['name']}` |")]
+                assert "registry" in line.split("|")[2]
+    for name in (*models.RegistrationBody.model_fields, *models.HeartbeatBody.model_fields):
+        assert f"`{name}`" in page or f'"{name}"' in page
 
 
 def test_the_examples_are_as_the_models_have_them() -> None:

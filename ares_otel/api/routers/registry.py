@@ -42,7 +42,7 @@ def registry_router(registry: Registry) -> APIRouter:
         a service that was known from its telemetry has one row with what it says here. Metadata is merged."""
         body = await parse_body(request, models.RegistrationBody, MAX_BODY)
         try:
-            row, created = await registry.register(Registration(**dict(body)))
+            row, created = await registry.register(_registration(body))
         except InvalidService as error:
             raise _invalid(error) from None
         answer = json_response(render_service(row))
@@ -94,7 +94,7 @@ def registry_router(registry: Registry) -> APIRouter:
         """To be sent every `service.heartbeat_interval` seconds. The answer is the row; 404 means: register again."""
         body = await parse_body(request, models.HeartbeatBody, MAX_BODY, optional=True)
         try:
-            row = await registry.heartbeat(ServiceId(id), status=body.status, metadata=body.metadata)
+            row = await registry.heartbeat(ServiceId(id), status=body.status or "online", metadata=body.metadata)
         except ServiceNotFound:
             return _not_found(id)
         except InvalidService as error:
@@ -130,6 +130,17 @@ def _answer(example: dict[str, Any], model: type[object] = models.RegisteredServ
 def _body(model: type[BaseModel], example: dict[str, Any], *, required: bool) -> dict[str, Any]:
     content = {"application/json": {"schema": model.model_json_schema(), "example": example}}
     return {"requestBody": {"required": required, "content": content}}
+
+
+def _registration(body: models.RegistrationBody) -> Registration:
+    return Registration(
+        name=body.name,
+        version=body.version or "",
+        instance_id=body.instance_id or "",
+        port=body.port,
+        health_url=body.health_url,
+        metadata=body.metadata,
+    )
 
 
 def _after(text: str) -> int:

@@ -76,8 +76,10 @@ WITH turn AS MATERIALIZED (
     CROSS JOIN LATERAL (SELECT
         r.last_heartbeat > now() - CASE WHEN r.registered THEN 3 * :beat::interval
                                         ELSE greatest(3 * :beat::interval, :telemetry_grace::interval) END
-        -- A time-out that is longer than the interval makes health checks rarer: they count until they are overdue.
-        OR COALESCE(r.health_url IS NOT NULL AND r.last_probe_ok AND r.next_probe_at > now() - 2 * :beat::interval,
+        -- A time-out that is longer than the interval makes health checks rarer, and so do many that hang: the last one
+        -- counts until the next is long overdue, for it is not the service that is late.
+        OR COALESCE(r.health_url IS NOT NULL AND r.last_probe_ok
+                    AND r.next_probe_at > now() - greatest(2 * :beat::interval, :telemetry_grace::interval),
                     false) AS alive,
         greatest(r.last_registration, r.last_registration_heartbeat) > now() - 3 * :beat::interval AS beats,
         r.last_telemetry > now() - 3 * :beat::interval AS sends,
@@ -138,10 +140,12 @@ SELECT g.id AS service_id, g.name, g.instance_id, g.version, g.status AS old_sta
 FROM gone g CROSS JOIN noted n
 
 -- name: forget
--- Instances known from telemetry only, gone for long: every restart of a container may have made a new one.
+-- Instances that are gone for long: every restart of a container may have made a new one.
 WITH old AS (
     SELECT id FROM service_registry
-    WHERE NOT registered AND status = 'offline' AND status_since < now() - make_interval(days => :days::int)
+    WHERE status = 'offline'
+      AND status_since < now() - make_interval(days => CASE WHEN registered THEN :registered_days::int
+                                                            ELSE :days::int END)
     LIMIT 1000 FOR UPDATE SKIP LOCKED
 )
 DELETE FROM service_registry r USING old WHERE r.id = old.id
