@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
-from ares_otel.model.bus import Event, EventBus
+from ares_otel.model.bus import Event, EventBus, Subscription
 
 MAX_STREAMS = 200
 QUEUE = 1000
@@ -26,7 +26,7 @@ class EventStreams:
         self._limit = limit
         self._beat = beat_seconds
         self._open = 0
-        self._stopping = asyncio.Event()
+        self.stopping = asyncio.Event()
 
     @property
     def open(self) -> int:
@@ -34,69 +34,97 @@ class EventStreams:
 
     async def stop(self) -> None:
         """Ends every stream, and opens no more. Safe twice."""
-        self._stopping.set()
+        self.stopping.set()
 
-    async def follow(self, pattern: str, after: str | None) -> AsyncIterator[Event | int | None]:
-        """Events that the pattern wants, from now on; after the event `after` where that is remembered.
-
-        The iterator gives None after seconds of silence, and a number for so many events that are missing: dropped
-        because the client is slow, or -1 for an unknown number because `after` is not remembered.
+    async def follow(self, pattern: str, after: str | None) -> Stream:
+        """Opens a stream of the events that the pattern wants, from now on; after the event `after` where that is
+        remembered. The caller closes it.
 
         Raises:
             TooManyStreams: no more streams are served.
             ValueError: the pattern is none.
         """
-        if self._open >= self._limit or self._stopping.is_set():
+        if self._open >= self._limit or self.stopping.is_set():
             raise TooManyStreams
-        queue: deque[Event] = deque()
-        filled = asyncio.Event()
-        missing = 0
-
-        async def take(event: Event) -> None:
-            nonlocal missing
-            if len(queue) >= QUEUE:
-                queue.popleft()
-                missing += 1
-            queue.append(event)
-            filled.set()
-
-        subscription = await self.bus.subscribe(pattern, take, queue_size=QUEUE)
         self._open += 1
-        missed = self.bus.replay(pattern, after) if after is not None else []
+        stream = Stream(self, self._beat, on_close=self._closed)
+        try:
+            await stream.open(pattern, after)
+        except BaseException:
+            await stream.close()
+            raise
+        return stream
 
-        async def events() -> AsyncIterator[Event | int | None]:
-            nonlocal missing
-            sent: set[str] = set()
-            try:
-                if missed is None:
-                    yield -1
-                for event in missed or ():
-                    sent.add(event.id)
-                    yield event
-                while not self._stopping.is_set():
-                    if not queue:
-                        filled.clear()
-                        if not await self._something(filled):
-                            yield None
-                        continue
-                    if missing + subscription.dropped:
-                        number, missing = missing + subscription.dropped, 0
-                        subscription.dropped = 0
-                        yield number
-                    event = queue.popleft()
-                    if event.id in sent:  # it came while the missed ones were looked up
-                        sent.discard(event.id)
-                        continue
-                    yield event
-            finally:
-                self._open -= 1
-                await subscription.unsubscribe()
+    def _closed(self) -> None:
+        self._open -= 1
 
-        return events()
 
-    async def _something(self, filled: asyncio.Event) -> bool:
+class Stream:
+    """One client's events. Iterating gives an event; None after seconds of silence; and a number for so many events
+    that are missing: dropped because the client is slow, or -1 for an unknown number because the event to go on behind
+    is not remembered."""
+
+    def __init__(self, streams: EventStreams, beat: float, *, on_close: Callable[[], None]) -> None:
+        self._streams = streams
+        self._beat = beat
+        self._on_close = on_close
+        self._queue: deque[Event] = deque()
+        self._filled = asyncio.Event()
+        self._missing = 0
+        self._missed: list[Event] | None = []
+        self._subscription: Subscription | None = None
+        self._is_closed = False
+
+    async def open(self, pattern: str, after: str | None) -> None:
+        """Raises ValueError for a bad pattern."""
+        bus = self._streams.bus
+        self._subscription = await bus.subscribe(pattern, self._take, queue_size=QUEUE)
+        if after is not None:
+            self._missed = bus.replay(pattern, after)
+
+    async def close(self) -> None:
+        """Safe twice."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._on_close()
+        if self._subscription is not None:
+            await self._subscription.unsubscribe()
+
+    async def __aiter__(self) -> AsyncIterator[Event | int | None]:
+        assert self._subscription is not None
+        if self._missed is None:
+            yield -1
+        sent = {event.id for event in self._missed or ()}
+        for event in self._missed or ():
+            yield event
+        stopping = self._streams.stopping
+        while not stopping.is_set():
+            if not self._queue:
+                self._filled.clear()
+                if not await self._something(stopping):
+                    yield None
+                continue
+            missing = self._missing + self._subscription.dropped
+            if missing:
+                self._missing = self._subscription.dropped = 0
+                yield missing
+            event = self._queue.popleft()
+            if event.id in sent:  # it came while the missed ones were looked up
+                sent.discard(event.id)
+            else:
+                yield event
+
+    async def _take(self, event: Event) -> None:
+        if len(self._queue) >= QUEUE:
+            self._queue.popleft()
+            self._missing += 1
+        self._queue.append(event)
+        self._filled.set()
+
+    async def _something(self, stopping: asyncio.Event) -> bool:
         """Waits for an event or the stop; False after seconds of silence."""
-        waits = [asyncio.ensure_future(filled.wait()), asyncio.ensure_future(self._stopping.wait())]
+        waits = [asyncio.ensure_future(self._filled.wait()), asyncio.ensure_future(stopping.wait())]
         try:
             done, _ = await asyncio.wait(waits, timeout=self._beat, return_when=asyncio.FIRST_COMPLETED)
         finally:

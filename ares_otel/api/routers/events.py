@@ -11,11 +11,12 @@ import orjson
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import Field
 from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from ares_otel.api import event_models as models
 from ares_otel.api.bodies import read_body
 from ares_otel.api.envelope import IS_HEAD
-from ares_otel.api.event_streams import EventStreams, TooManyStreams
+from ares_otel.api.event_streams import EventStreams, Stream, TooManyStreams
 from ares_otel.api.openapi import PROBLEMS
 from ares_otel.api.parameters import NoParameters, each_once
 from ares_otel.api.problems import (
@@ -133,9 +134,8 @@ def events_router(streams: EventStreams, topics: Callable[[], Sequence[TopicCoun
         after = query.last_event_id or request.headers.get("last-event-id")
         if after is not None and not _EVENT_ID.fullmatch(after):
             raise InvalidParameters(FieldError("last_event_id", "The value must be the id of an event of this stream."))
-        silent = bool(request.scope.get(IS_HEAD))
         try:
-            events = await streams.follow(topic, after)
+            stream = await streams.follow(topic, after)
         except TooManyStreams:
             return problem(
                 TOO_MANY_STREAMS,
@@ -144,29 +144,38 @@ def events_router(streams: EventStreams, topics: Callable[[], Sequence[TopicCoun
             )
         except ValueError as error:
             raise InvalidParameters(FieldError("topic", f"{error}.")) from None
-        return StreamingResponse(
-            _render(events, silent=silent),
-            media_type="text/event-stream",
-            headers={"X-Accel-Buffering": "no"},
-        )
+        return _EventResponse(stream, silent=bool(request.scope.get(IS_HEAD)))
 
     return router
 
 
-async def _render(events: AsyncIterator[Event | int | None], *, silent: bool) -> AsyncIterator[bytes]:
-    try:
-        if silent:
-            return
-        yield b"retry: 1000\n\n"
-        async for event in events:
-            if event is None:
-                yield b": still here\n\n"
-            elif isinstance(event, int):
-                yield b"event: gap\ndata: %s\n\n" % orjson.dumps({"missing": None if event < 0 else event})
-            else:
-                yield b"id: %s\nevent: message\ndata: %s\n\n" % (event.id.encode(), orjson.dumps(_event(event)))
-    finally:
-        await events.aclose()  # type: ignore[attr-defined]
+class _EventResponse(StreamingResponse):
+    """A stream as a response; closed when the response has ended, however it did."""
+
+    def __init__(self, stream: Stream, *, silent: bool) -> None:
+        super().__init__(
+            _render(stream, silent=silent), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"}
+        )
+        self._stream = stream
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._stream.close()
+
+
+async def _render(stream: Stream, *, silent: bool) -> AsyncIterator[bytes]:
+    if silent:
+        return
+    yield b"retry: 1000\n\n"
+    async for event in stream:
+        if event is None:
+            yield b": still here\n\n"
+        elif isinstance(event, int):
+            yield b"event: gap\ndata: %s\n\n" % orjson.dumps({"missing": None if event < 0 else event})
+        else:
+            yield b"id: %s\nevent: message\ndata: %s\n\n" % (event.id.encode(), orjson.dumps(_event(event)))
 
 
 def _event(event: Event) -> dict[str, Any]:
