@@ -11,6 +11,8 @@ import pytest
 
 from ares_otel.control.heartbeats import Heartbeats
 from ares_otel.control.registry import InvalidService, Registration, Registry, ServiceId, ServiceNotFound
+from ares_otel.eventbus import create_event_bus
+from ares_otel.model.bus import Event
 from ares_otel.storage.rows.encoded import ServiceSeen
 from tests.support.eventually import eventually
 from tests.support.registry import Recorded, age, history
@@ -230,6 +232,28 @@ async def test_one_pass_over_ten_thousand_services_is_one_statement(
     assert await pool.fetchval("SELECT count(*) FROM service_status_history") == 10_000
     await registry.stop()
     assert len(bus.events) == 10_000
+
+
+async def test_the_event_bus_carries_the_changes(pool: asyncpg.Pool) -> None:
+    heard: list[Event] = []
+    bus = await create_event_bus(None)
+    subscription = await bus.subscribe("service.*", heard.append)
+    registry = Registry(pool, interval=lambda: BEAT, bus=bus)
+    row, _ = await registry.register(Registration("orders", version="2.0", instance_id="one"))
+    await registry.heartbeat(ServiceId(row.id), status="degraded")
+    await registry.deregister(ServiceId(row.id))
+    await registry.stop()
+    await bus.close()
+    assert subscription.dropped == 0
+    assert [event.topic for event in heard] == ["service.online", "service.degraded", "service.offline"]
+    assert {
+        "name": "orders",
+        "instance_id": "one",
+        "version": "2.0",
+        "old_status": "online",
+        "status": "degraded",
+    }.items() <= (heard[1].data.items())
+    assert heard[1].data["reason"] == "It says so itself."
 
 
 async def test_leaving_is_told_and_the_history_stays(pool: asyncpg.Pool, registry: Registry, bus: Recorded) -> None:
