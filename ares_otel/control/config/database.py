@@ -140,6 +140,8 @@ class _Translated:
         match error:
             case asyncpg.LockNotAvailableError():
                 raise ConfigBusy from error
+            case DatabaseUnavailable(__cause__=asyncpg.LockNotAvailableError()):
+                raise ConfigBusy from error.__cause__
             case asyncpg.QueryCanceledError():
                 raise QueryTooSlow from error
             case asyncpg.NumericValueOutOfRangeError() | asyncpg.ProgramLimitExceededError():
