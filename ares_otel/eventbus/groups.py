@@ -13,6 +13,7 @@ from redis.exceptions import ResponseError
 from ares_otel.eventbus import wire
 from ares_otel.eventbus.connection import REDIS_ERRORS, Backoff, client, entry_number, reason
 from ares_otel.eventbus.counts import Counts
+from ares_otel.eventbus.ending import end
 from ares_otel.eventbus.queues import Delivery
 
 READ_EVENTS = 10
@@ -53,10 +54,8 @@ class GroupMember:
 
     async def stop(self) -> None:
         """What is not acknowledged yet goes to another member after a while."""
-        if self._task is not None and self._task is not asyncio.current_task():
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        if self._task is not None:
+            await end([self._task])
         self._task = None
         await self._client.aclose()
 

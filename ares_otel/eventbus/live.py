@@ -15,6 +15,7 @@ from typing import Any
 
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
+from ares_otel.eventbus.ending import end
 from ares_otel.model.batch import Batch
 from ares_otel.model.bus import EventBus
 from ares_otel.model.clock import SYSTEM_CLOCK, Clock
@@ -83,9 +84,7 @@ class LiveEvents:
         """Safe without `start` and twice."""
         self._attach(None)
         tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(tasks)
 
     def committed(self, batch: Batch) -> None:
         """Takes a stored batch. Never waits and never raises."""

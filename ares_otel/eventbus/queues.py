@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -11,6 +10,7 @@ from typing import NamedTuple
 
 from ares_otel.eventbus.calls import Caller
 from ares_otel.eventbus.counts import Counts
+from ares_otel.eventbus.ending import end
 from ares_otel.eventbus.topics import matches
 from ares_otel.model.bus import Event, Handler
 
@@ -102,10 +102,7 @@ class Delivery:
         self._bytes = 0
         self._idle.set()
         self._call.close()
-        if self._task is not asyncio.current_task():
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await end([self._task])
 
     async def _run(self) -> None:
         while not self._ended:

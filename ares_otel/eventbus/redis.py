@@ -29,6 +29,7 @@ from ares_otel.eventbus.connection import (
     shown,
 )
 from ares_otel.eventbus.counts import Counts
+from ares_otel.eventbus.ending import end
 from ares_otel.eventbus.groups import GroupMember
 from ares_otel.eventbus.outbox import Outbox
 from ares_otel.eventbus.queues import Delivery
@@ -141,9 +142,7 @@ class RedisLink:
         for member in list(self._members.values()):
             await member.stop()
         self._members.clear()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
         self._tasks = []
         for connections in (self._client, self._reader):
             await connections.aclose()
