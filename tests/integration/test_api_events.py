@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -208,3 +209,20 @@ async def test_the_state_of_the_bus_is_shown(api: EventsApi) -> None:
 def test_examples_are_answers_as_the_models_have_them() -> None:
     for model, example in ((models.BusState, models.STATE), (models.PublishedEvent, models.PUBLISHED)):
         assert model.model_validate(example, extra="forbid").model_dump(mode="json") == example
+
+
+async def test_the_document_and_the_page_have_every_path_and_parameter(api: EventsApi) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
+    document = (await api.client.get("/openapi.json")).json()
+    paths = {path: item for path, item in document["paths"].items() if path.startswith(ROOT)}
+    assert {path: set(item) for path, item in paths.items()} == {ROOT: {"get"}, f"{ROOT}/{{topic}}": {"get", "post"}}
+    for path, item in paths.items():
+        assert f"`{path}`" in page
+        for operation in item.values():
+            assert operation["summary"]
+            assert operation["description"]
+            [good] = [answer for status, answer in operation["responses"].items() if status.startswith("2")]
+            assert all(content["example"] for content in good["content"].values())
+            for parameter in operation.get("parameters", ()):
+                assert parameter["description"]
+                assert f"| `{parameter['name']}` | events |" in page

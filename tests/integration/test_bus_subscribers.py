@@ -147,7 +147,7 @@ async def test_changes_of_settings_are_announced_once_whoever_makes_them(
 
 
 def _traces(*statuses: int) -> Batch:
-    request = TRACES.request()
+    request: Any = TRACES.request()
     resource = request.resource_spans.add()
     attribute = resource.resource.attributes.add(key="service.name")
     attribute.value.string_value = "shop"
@@ -168,7 +168,7 @@ def _traces(*statuses: int) -> Batch:
 
 
 def _logs(number: int) -> Batch:
-    request = LOGS.request()
+    request: Any = LOGS.request()
     scope = request.resource_logs.add().scope_logs.add()
     for index in range(number):
         record = scope.log_records.add(severity_number=17, time_unix_nano=time.time_ns())
