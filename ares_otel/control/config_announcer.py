@@ -20,6 +20,7 @@ TOPIC = "config.changed"
 POLL_SECONDS = 10.0
 """Seconds between two looks while notifications come."""
 DEAF_POLL = 1.0
+START_SECONDS = 5.0
 _BATCH = 500
 
 _NEWEST = "SELECT coalesce(max(id), 0) FROM service_config_history"
@@ -45,11 +46,15 @@ class ConfigAnnouncer:
         self._listens = listens
         self._last: int | None = None
         self._news = asyncio.Event()
+        self._following = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Returns at once; changes from now on are announced."""
+        """Changes from now on are announced; from when the database answers, if it does not do so within seconds."""
         self._task = asyncio.create_task(self._run(), name="config announcer")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(START_SECONDS):
+                await self._following.wait()
 
     async def stop(self) -> None:
         """Safe without `start` and twice."""
@@ -77,6 +82,7 @@ class ConfigAnnouncer:
             await connection.add_listener(CHANNEL, lambda *_: self._news.set())
         if self._last is None:
             self._last = int(await connection.fetchval(_NEWEST))
+        self._following.set()
         while True:
             self._news.clear()
             rows = await connection.fetch(_CHANGES, self._last, _BATCH)
