@@ -177,7 +177,7 @@ async def test_history_is_paged_newest_first(api: ConfigApi) -> None:
     for value in range(7):
         await api.put("orders/x", value)
     seen: list[int] = []
-    cursor: dict[str, str] = {}
+    cursor: dict[str, Any] = {}
     while True:
         page = (await api.get("orders/x/history", limit=3, **cursor)).json()
         seen += [row["version"] for row in page["history"]]

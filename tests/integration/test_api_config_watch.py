@@ -107,7 +107,8 @@ async def test_a_watcher_never_sees_a_later_change_before_an_earlier_one(api: Co
                 for key in (f"a{number}", f"b{number}"):
                     await writers[number].execute(
                         "INSERT INTO service_config (service_name, config_key, config_value) "
-                        "VALUES ('s', $1, $2::jsonb) ON CONFLICT (service_name, config_key) DO UPDATE SET config_value = excluded.config_value",
+                        "VALUES ('s', $1, $2::jsonb) ON CONFLICT (service_name, config_key) "
+                        "DO UPDATE SET config_value = excluded.config_value",
                         key,
                         str(step),
                     )
