@@ -52,7 +52,7 @@ async def test_a_secret_is_encrypted_everywhere_and_masked_to_everybody(api: Con
 async def test_a_secret_is_shown_to_who_asks_by_name_and_that_is_recorded(api: ConfigApi) -> None:
     await api.put("s/token", CANARY, is_encrypted=True)
     await api.put("s/plain", 1)
-    who = {"reveal": "true", "revealed_by": "eve"}
+    who: dict[str, Any] = {"reveal": "true", "revealed_by": "eve"}
     assert (await api.get("s/token", **who)).json()["config_value"] == CANARY
     assert [c["config_value"] for c in (await api.get("s", **who)).json()["configs"]] == [1, CANARY]
     assert (await api.history("s/token", **who))[0]["new_value"] == CANARY
@@ -102,7 +102,7 @@ async def test_without_the_key_only_that_setting_does_not_open(
 ) -> None:
     await api.put("s/token", CANARY, is_encrypted=True)
     await api.put("s/plain", 1)
-    who = {"reveal": "true", "revealed_by": "eve"}
+    who: dict[str, Any] = {"reveal": "true", "revealed_by": "eve"}
     async with running_config_api(database_url, keyring=keyring) as other:
         wrong = check_problem(await other.get("s/token", **who), 409)
         assert wrong["type"] == f"urn:ares-otel:problem:encryption-key-{kind}"

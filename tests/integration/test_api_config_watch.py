@@ -116,7 +116,9 @@ async def test_a_watcher_never_sees_a_later_change_before_an_earlier_one(api: Co
 
     async with served(api) as client, watching(client, "s") as events:
         await next_events(events, 1)
-        told, *_ = await asyncio.gather(next_events(events, 80), *(write(number) for number in range(4)))
+        writing = asyncio.gather(*(write(number) for number in range(4)))
+        told = await next_events(events, 80)
+        await writing
     assert [e.id for e in told] == sorted(e.id for e in told)
     stored = await api.pool.fetch("SELECT id FROM service_config_history WHERE service_name = 's' ORDER BY id")
     assert [e.id for e in told] == [row["id"] for row in stored]
