@@ -30,11 +30,6 @@ _AWAY_CLASSES = ("08", "53", "57", "25", "40")
 class Transaction(Reader):
     """One transaction over one connection."""
 
-    async def execute_many(self, name: str, rows: list[dict[str, object]]) -> None:
-        """A statement once for each row of values."""
-        for row in rows:
-            await self.fetch(SQL[name], **row)
-
     async def first(self, name: str, **values: object) -> Any | None:
         """The first row of a statement, or None."""
         rows = await self.fetch(SQL[name], **values)
