@@ -56,6 +56,7 @@ class Ares:
         self._stack = AsyncExitStack()
         self._host: PipelineHost | None = None
         self._pool: asyncpg.Pool | None = None
+        self._store: Store | None = None
         self._own: OwnTelemetry | None = None
         self._embedded: EmbeddedPostgres | None = None
         self._stopping = False
@@ -80,7 +81,7 @@ class Ares:
 
         url, facts = await self._database()
         pool = self._pool = await self._read_pool(url, facts, telemetry)
-        store = Store(url, connect_options=asyncpg_kwargs(facts), observer=TelemetryObserver(telemetry))
+        store = self._store = Store(url, connect_options=asyncpg_kwargs(facts), observer=TelemetryObserver(telemetry))
         stack.push_async_callback(store.stop)
         heartbeats = Heartbeats(pool)
         stack.push_async_callback(heartbeats.stop)
@@ -218,6 +219,8 @@ class Ares:
                 await self._pool.fetchval("SELECT 1")
         except DATABASE_ERRORS:
             return ["The database does not answer."]
+        if self._store is not None and self._store.writer.failing:
+            return [self._store.writer.failing]
         return []
 
     async def _start_demo(self) -> None:

@@ -91,6 +91,8 @@ class Store:
             encoded = await loop.run_in_executor(self._encoders, encode_batch, batch, self.windows)
         if encoded.tables:
             await self.writer.write(encoded)
+        if encoded.replaced:
+            self._observer.replaced(encoded.replaced)
         self.on_stored(encoded)
         return Accepted(encoded.stored, rejected=encoded.rejected, reason=encoded.reason)
 

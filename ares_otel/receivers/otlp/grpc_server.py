@@ -25,7 +25,10 @@ TRANSPORT = "grpc"
 GRACE_SECONDS = 10.0
 """How long calls in flight may take when the server stops."""
 
-_MAX_STREAMS = 100
+_MAX_STREAMS = 16
+"""Calls in flight on one connection. gRPC reads whole messages before a handler may refuse them, so this times the
+largest message is what one connection can have in memory beside the budget. SDKs have one call in flight, Collectors
+ten."""
 _MIB = 1024 * 1024
 _NEVER_MS = 2**31 - 1
 _GZIP = b"\x1f\x8b"
