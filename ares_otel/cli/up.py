@@ -21,6 +21,7 @@ from ares_otel.cli import console
 from ares_otel.cli.components import COMPONENTS
 from ares_otel.cli.options import UpOptions
 from ares_otel.cli.own_telemetry import OwnTelemetry
+from ares_otel.cli.terminal import Terminal
 from ares_otel.control.heartbeats import Heartbeats
 from ares_otel.demo.queries import queries
 from ares_otel.demo.shop import DemoShop, ShopError
@@ -31,7 +32,7 @@ from ares_otel.pipeline.config import PipelineConfig
 from ares_otel.pipeline.graph import Parts
 from ares_otel.pipeline.host import PipelineHost
 from ares_otel.pipeline.http_door import HttpDoor
-from ares_otel.pipeline.listen import BindPolicy, check_bind
+from ares_otel.pipeline.listen import BindPolicy, bind, check_bind
 from ares_otel.pipeline.load import load_file
 from ares_otel.pipeline.problem import ConfigError
 from ares_otel.pipeline.telemetry import Telemetry
@@ -74,6 +75,8 @@ class Ares:
         console.log_to_stderr(config.telemetry.logs.level)
         policy = BindPolicy(options.allow_unauthenticated, options.allowed_hosts)
         check_bind(options.host, policy, "--host")
+        for probe in bind(options.host, options.http_port, "--http-port"):
+            probe.close()  # a port that is taken is said before a database is made
         telemetry = Telemetry()
         admission = Admission(options.admission_limit_mib * 1024 * 1024)
         telemetry.gauge("ares_otel_admission_limit_bytes").set(admission.limit_bytes)
@@ -131,7 +134,9 @@ class Ares:
             config = self._load()
             await self._host.replace(config)
         except StartError as error:
-            log.error("The configuration was not changed: %s", error.message)
+            log.error("The configuration was not changed:")
+            for line in error.message.splitlines():
+                log.error("  %s", line)
             return
         console.set_level(config.telemetry.logs.level)
         self._own.record_spans(config.telemetry.traces.level != "none")
@@ -242,7 +247,9 @@ async def run_up(options: UpOptions) -> int:
     reload = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, reload.set)
+    terminal = Terminal()
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
+        loop.add_signal_handler(signal.SIGHUP, reload.set)
     ares = Ares(options)
     starting = asyncio.create_task(ares.start())
     try:
@@ -264,7 +271,10 @@ async def run_up(options: UpOptions) -> int:
                 asking.cancel()
                 if reload.is_set() and not stop.is_set():
                     reload.clear()
-                    await ares.reload()
+                    if terminal.gone:
+                        stop.set()  # the window was closed: that is how a program in the foreground ends
+                    else:
+                        await ares.reload()
             console.progress("stopping ...")
         else:
             console.progress("stopping before the start was complete ...")

@@ -177,6 +177,8 @@ class EmbeddedPostgres:
                 await self._run()
             except (StartError, OSError) as error:
                 self._progress(f"{error} Next attempt in {delay:g} s")
+            except Exception as error:  # whatever it is: nobody else starts the server again
+                self._progress(f"{type(error).__name__}: {error} Next attempt in {delay:g} s")
             else:
                 self._progress("PostgreSQL runs again")
 

@@ -201,7 +201,9 @@ class Writer:
                     continue
                 break
             else:
-                self._failing = ""
+                if self._failing:
+                    self._failing = ""
+                    log.warning("The database stores data again.")
                 _answer(group, None)
                 return connection
         assert error is not None
