@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import sys
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
@@ -12,29 +14,46 @@ _WIDTH = 400
 
 def progress(line: str) -> None:
     """One line about a step that takes a while."""
-    print(f"ares-otel: {printable(line)}", file=sys.stderr, flush=True)  # noqa: T201 - this is the console
+    _say(f"ares-otel: {printable(line)}")
 
 
 def hint(text: str) -> None:
     """Lines for a person who looks at the terminal."""
     for line in text.split("\n"):
-        print(printable(line), file=sys.stderr, flush=True)  # noqa: T201 - this is the console
+        _say(printable(line))
 
 
 def error(message: str) -> None:
     """Why a command ended without success, a line for each thing that is wrong."""
     for line in message.splitlines():
-        print(f"ares-otel: {printable(line)}", file=sys.stderr, flush=True)  # noqa: T201 - this is the console
+        _say(f"ares-otel: {printable(line)}")
 
 
 def door(name: str, url: str) -> None:
     """One door, as `NAME URL`, for programs that read standard output."""
-    print(f"{name} {url}", flush=True)  # noqa: T201 - this is the console
+    _tell(f"{name} {url}")
 
 
 def ready() -> None:
     """All doors are open."""
-    print("ready", flush=True)  # noqa: T201 - this is the console
+    _tell("ready")
+
+
+def _say(line: str) -> None:
+    """Writes to standard error. The reader may be gone (a closed terminal, a pipe that ended): Ares works on."""
+    with contextlib.suppress(OSError, ValueError):
+        print(line, file=sys.stderr, flush=True)  # noqa: T201 - this is the console
+
+
+def _tell(line: str) -> None:
+    """Writes to standard output. Whoever started Ares to read it and went away does not need it; others do."""
+    try:
+        print(line, flush=True)  # noqa: T201 - this is the console
+    except (OSError, ValueError) as problem:
+        progress(f"Standard output cannot be written ({problem}); it would have said: {line}")
+        # What is left in the buffer must not fail again when Python ends.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def printable(text: str) -> str:

@@ -52,7 +52,7 @@ class OwnTelemetry:
         logger.add_log_record_processor(BatchLogRecordProcessor(_LogExporter(self._sink), schedule_delay_millis=1000))
         self._tracer = tracer
         self._shutdowns: list[Callable[[], object]] = [tracer.shutdown, logger.shutdown]
-        self._handler = LoggingHandler(logger_provider=logger, log_code_attributes=True)
+        self._handler = _Handler(logger_provider=logger, log_code_attributes=True)
         self._handler.addFilter(_not_storage)
         logging.getLogger("ares_otel").addHandler(self._handler)
 
@@ -70,6 +70,13 @@ class OwnTelemetry:
         while self._shutdowns:
             # The exporters wait for this event loop, so the shutdown must happen on another thread.
             await asyncio.to_thread(self._shutdowns.pop(0))
+
+
+class _Handler(LoggingHandler):
+    """Hands log records to the SDK, which keeps them; there is nothing here to flush. The inherited `flush` starts a
+    thread, which Python refuses when logging calls it at the interpreter's end."""
+
+    def flush(self) -> None: ...
 
 
 class _Switch(Sampler):

@@ -47,6 +47,8 @@ _ENDPOINT = re.compile(r"(?:(?P<scheme>https?)://)?(?P<target>(?:\[[0-9A-Fa-f:.]
 def _endpoint(value: str) -> str:
     if not _ENDPOINT.fullmatch(value):
         raise ValueError("The endpoint is host:port, for example tempo.example.com:4317, or http://host:port.")
+    if not 1 <= int(value.rstrip("/").rpartition(":")[2]) <= 65535:
+        raise ValueError("The port of the endpoint is not one of 1 to 65535.")
     return value
 
 

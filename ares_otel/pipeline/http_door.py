@@ -35,6 +35,7 @@ class HttpDoor:
         host: str,
         port: int,
         setting: str,
+        host_setting: str | None = None,
         allowed_hosts: Sequence[str] = (),
         origin_allowed: OriginAllowed = no_other_origin,
         error_bodies: ErrorBodies = plain_error,
@@ -47,6 +48,7 @@ class HttpDoor:
             host: address or name to listen on.
             port: 0 takes any free port.
             setting: name of the option that holds the port, for error messages.
+            host_setting: name of the option that holds the host, where it is another one.
             allowed_hosts: further names that the Host header may hold; others than addresses, localhost, the machine's
                 own names and `host` are answered 421.
             origin_allowed: whether pages of an origin may send requests (the app's CORS); others than the door's own
@@ -58,6 +60,7 @@ class HttpDoor:
         self._host = host
         self._wanted_port = port
         self._setting = setting
+        self._host_setting = host_setting
         self._limits = limits
         self._lifespan: Literal["on", "off"] = lifespan
         self._error_bodies = error_bodies
@@ -78,7 +81,7 @@ class HttpDoor:
         Raises:
             StartError: the port is taken or must not be used, the host is unknown, or the app's lifespan failed.
         """
-        sockets = bind(self._host, self._wanted_port, self._setting)
+        sockets = bind(self._host, self._wanted_port, self._setting, self._host_setting)
         config = uvicorn.Config(
             self._guard,
             http=protocol(self._limits, self._error_bodies),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
+import re
 import socket
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
@@ -15,6 +17,9 @@ from ares_otel.model.errors import AddressInUse, StartError
 
 BACKLOG = 1024
 _PORT_TRIES = 20
+_HOST_NAME = re.compile(r"[A-Za-z0-9._-]{1,255}")
+_settings_by_port: dict[int, str] = {}
+"""Which setting a port of this process came from, to name both when two doors are given the same one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +30,30 @@ class BindPolicy:
     """`--allow-unauthenticated`: doors may listen on addresses that other machines reach."""
     allowed_hosts: tuple[str, ...] = ()
     """`--allowed-hosts`: names in the Host header that are accepted besides addresses, localhost and this machine's."""
+
+
+def parse_allowed_hosts(text: str) -> tuple[str, ...]:
+    """The names of `--allowed-hosts`, which are separated by commas. They are compared with the Host header's name.
+
+    Raises:
+        StartError: one of them is no such name, so that it could never match.
+    """
+    names = tuple(name for part in text.split(",") if (name := part.strip()))
+    for name in names:
+        if not _HOST_NAME.fullmatch(name) and not _is_address(name.removeprefix("[").removesuffix("]")):
+            raise StartError(
+                f"--allowed-hosts: {name[:100]!r} is not a host name; write names without scheme, port, path or spaces,"
+                " separated by commas, for example ares.example.com,ares-otel."
+            )
+    return names
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def check_bind(host: str, policy: BindPolicy, setting: str) -> None:
@@ -47,20 +76,22 @@ def check_bind(host: str, policy: BindPolicy, setting: str) -> None:
         )
 
 
-def bind(host: str, port: int, setting: str) -> list[socket.socket]:
+def bind(host: str, port: int, setting: str, host_setting: str | None = None) -> list[socket.socket]:
     """Sockets bound to every address of `host`, all on the same port; not yet listening.
 
     `SO_REUSEPORT` is never set: a second server on the same port is an error, not a silent sharer of the requests.
 
     Args:
         port: 0 takes any free port.
-        setting: name of the option to change when this fails.
+        setting: name of the option to change when the port is what is wrong.
+        host_setting: name of the option to change when the host is; the same one when not given.
 
     Raises:
         AddressInUse: the port is taken.
         StartError: the port must not be used, or the host is unknown; one line that names the setting.
     """
-    addresses = _resolve(host, port, setting)
+    host_setting = host_setting or setting
+    addresses = _resolve(host, port, host_setting)
     for attempt in range(_PORT_TRIES):
         with ExitStack() as opened:
             sockets: list[socket.socket] = []
@@ -78,8 +109,10 @@ def bind(host: str, port: int, setting: str) -> list[socket.socket]:
                 kind = AddressInUse if error.errno == errno.EADDRINUSE else StartError
                 raise kind(_why(error, host, port, setting)) from error
             if not sockets:
-                raise StartError(f"No address of {host} belongs to this machine; change {setting}.")
+                raise StartError(f"No address of {host} belongs to this machine; change {host_setting}.")
             opened.pop_all()
+            if port:
+                _settings_by_port[port] = setting
             return sockets
     raise AssertionError("unreachable: the last attempt returns or raises")
 
@@ -128,14 +161,21 @@ def _bound(family: socket.AddressFamily, address: tuple[Any, ...], *, alone: boo
 def _why(error: OSError, host: str, port: int, setting: str) -> str:
     where = shown(host, port)
     if error.errno == errno.EADDRINUSE:
-        return f"{where} is in use by {_holder(port)}; stop it, or set {setting} to a free port."
+        holder = _holder(port)
+        if holder is not None and holder.pid == os.getpid():
+            other = f" ({_settings_by_port[port]})" if port in _settings_by_port else ""
+            return (
+                f"{where} is in use by another door of this Ares{other}; two doors cannot have the same port: "
+                f"set {setting} to another one."
+            )
+        return f"{where} is in use by {_named(holder)}; stop it, or set {setting} to a free port."
     if error.errno == errno.EACCES:
         return f"The system does not let this user listen on {where}; set {setting} to a port above 1023."
     return f"Ares cannot listen on {where} ({error.strerror}); change {setting}."
 
 
-def _holder(port: int) -> str:
-    """The program that listens on the port, as far as the system tells."""
+def _holder(port: int) -> psutil.Process | None:
+    """The process that listens on the port, as far as the system tells."""
     try:
         for connection in psutil.net_connections("tcp"):
             if (
@@ -144,7 +184,14 @@ def _holder(port: int) -> str:
                 and connection.laddr.port == port
                 and connection.pid
             ):
-                return f"{psutil.Process(connection.pid).name()} (process {connection.pid})"
+                return psutil.Process(connection.pid)
     except (psutil.Error, OSError):
         pass
+    return None
+
+
+def _named(process: psutil.Process | None) -> str:
+    if process is not None:
+        with suppress(psutil.Error):
+            return f"{process.name()} (process {process.pid})"
     return "another program"

@@ -62,7 +62,11 @@ class DataDir:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = Path(os.path.realpath(path.expanduser()))
+        """Raises StartError for `~NAME/…` of a user whom the system does not know."""
+        try:
+            self.path = Path(os.path.realpath(path.expanduser()))
+        except RuntimeError:
+            raise StartError(f"The home directory in {path} is not known; choose another --data-dir.") from None
         self._lock: int | None = None
         self._holder: dict[str, Any] = {}
 
@@ -78,9 +82,9 @@ class DataDir:
         """
         if self._lock is not None:
             return
-        if self.path.exists() and not self.path.is_dir():
-            raise StartError(f"{self.path} is a file, not a directory; choose another --data-dir.")
         try:
+            if self.path.exists() and not self.path.is_dir():
+                raise StartError(f"{self.path} is a file, not a directory; choose another --data-dir.")
             # Root's server runs as another user, who has to pass through (not: look into) this directory.
             self.path.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW

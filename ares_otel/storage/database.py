@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import ssl
@@ -19,6 +20,9 @@ from ares_otel.storage.embedded_settings import CLUSTER_NAME
 OLDEST_VERSION = 150_000
 """Oldest server that Ares runs on, as `server_version_num`: PostgreSQL 15."""
 OPTION = "--database-url (ARES_OTEL_DATABASE_URL)"
+_FILES = {"sslrootcert": "PGSSLROOTCERT", "sslcert": "PGSSLCERT", "sslkey": "PGSSLKEY", "sslcrl": "PGSSLCRL"}
+"""Parameters of a URL that name files, and the variables that stand in for them."""
+_MAX_PORT = 65_535
 _CONNECT = 10.0
 _COMMAND = 30.0
 
@@ -165,8 +169,12 @@ async def _connected(url: str, where: str) -> AsyncIterator[asyncpg.Connection]:
         yield connection
     except StartError:
         raise
+    except (FileNotFoundError, PermissionError) as error:
+        raise StartError(_explain_file(error, url, where)) from None
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as error:
         raise StartError(_explain(error, where)) from None
+    except OverflowError:  # from a port of the query or of PGPORT
+        raise StartError(_bad_port()) from None
     finally:
         if connection is not None:
             connection.terminate()
@@ -202,8 +210,6 @@ def _explain(error: Exception, where: str) -> str:
             return f"Nobody answers at {where} within {_CONNECT:g} s; check host, port and firewall in {OPTION}."
         case ConnectionRefusedError():
             return f"Nothing listens at {where}; start the server or check host and port in {OPTION}."
-        case FileNotFoundError() if error.filename is None:
-            return f"There is no socket at {where}; start the server or check the host in {OPTION}."
         case ConnectionError():
             return f"What listens at {where} is no PostgreSQL server or ends the connection; check {OPTION}."
         case OSError():
@@ -213,6 +219,26 @@ def _explain(error: Exception, where: str) -> str:
             return f"No connection to {where}: {error.strerror or error}; check {OPTION}."
         case _:
             return _bad_url()
+
+
+def _explain_file(error: OSError, url: str, where: str) -> str:
+    """One line for a file that cannot be opened: one with certificates, or the socket. The error itself names none."""
+    query = parse_qs(urlsplit(url).query)
+    for parameter, variable in _FILES.items():
+        name = query.get(parameter, [os.environ.get(variable, "")])[-1]
+        if name and not os.access(name, os.R_OK):
+            reason = "cannot be read" if os.path.exists(name) else "does not exist"
+            origin = OPTION if parameter in query else f"the variable {variable}"
+            return f"The file {name} ({parameter}) {reason}; check {parameter} in {origin}."
+    if isinstance(error, FileNotFoundError):
+        if where.startswith(("/", "the default host")):
+            return f"There is no socket at {where}; start the server or check the host in {OPTION}."
+        return f"No connection to {where}: a file that the connection needs does not exist; check {OPTION}."
+    return _explain(error, where)
+
+
+def _bad_port() -> str:
+    return f"The port in {OPTION} is not one of 1 to {_MAX_PORT}; the usual one is 5432."
 
 
 def _bad_url() -> str:
@@ -238,6 +264,8 @@ def _describe(url: str) -> str:
             raise ValueError
     except ValueError:
         raise StartError(_bad_url()) from None
+    if any(int(port) > _MAX_PORT for port in re.findall(r"(?m):(\d+)$", hosts.replace(",", "\n"))):
+        raise StartError(_bad_port())
     hosts = hosts or query.get("host", [""])[-1]
     database = unquote(parts.path.lstrip("/")) or query.get("dbname", query.get("database", [""]))[-1]
     return f"{hosts or 'the default host'}/{database}" if database else hosts or "the default host"

@@ -3,12 +3,14 @@ how they are written."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 import asyncpg
 
 from ares_otel.storage.rows.encoded import DEFINITIONS, RESOURCES, SCOPES, SERIES, EncodedBatch
+from ares_otel.storage.transaction import BEGIN
 
 # table → (id column, ((column, PostgreSQL type), …)); the tenant stands before the id, first_seen and last_seen after.
 # jsonb values are given as JSON text (str), bytea as bytes, absent values as None.
@@ -48,11 +50,13 @@ COLUMNS: dict[str, tuple[tuple[str, str], ...]] = {
 }
 
 _CHUNK = 2000
-"""Rows of one INSERT: bounds its size in memory and the time it holds row locks."""
+"""Rows of one INSERT: bounds the time it holds row locks."""
+_CHUNK_BYTES = 4 * 1024 * 1024
+"""Bytes of one INSERT, but for its last row: a description of megabytes may stand in every series."""
+_MANY = 500
+"""Definitions from which on they are prepared in a thread: the event loop has others to serve."""
 _LIMIT = 200_000
 """Ids remembered at most; beyond it all are forgotten, which costs repeated inserts and nothing else."""
-
-Definitions = Mapping[str, Mapping[UUID, tuple[object, ...]]]
 
 
 def _insert_sql(table: str) -> str:
@@ -67,42 +71,67 @@ def _insert_sql(table: str) -> str:
     )
 
 
+_INSERT = {table: _insert_sql(table) for table in DEFINITIONS}
+_Key = tuple[int, UUID]
+
+
 class DefinitionStore:
     """Writes definitions once per process and partition period, before the rows that refer to them."""
 
     def __init__(self) -> None:
-        self._known: set[tuple[int, UUID]] = set()
+        self._known: set[_Key] = set()
         self._period = -1
 
     async def store(self, connection: asyncpg.Connection, batches: Sequence[EncodedBatch], period: int) -> None:
-        """Inserts what this process has not inserted in this period, sorted, in transactions of their own.
+        """Inserts what this process has not inserted in this period, sorted, in small transactions of their own.
 
         Args:
             period: number of the current partition period; a new one makes everything be written again, which moves
                 `last_seen` forward.
 
-        Raises asyncpg.PostgresError; then nothing is remembered and the next call tries again.
+        Raises asyncpg.PostgresError; what was inserted before stays and is remembered.
         """
         if period != self._period or len(self._known) > _LIMIT:
             self._known.clear()
             self._period = period
         for table in DEFINITIONS:
-            missing: dict[tuple[int, UUID], tuple[object, ...]] = {}
+            missing: dict[_Key, tuple[object, ...]] = {}
             for batch in batches:
                 for id_, values in batch.definitions.get(table, {}).items():
                     key = (batch.tenant_id, id_)
                     if key not in self._known:
                         missing[key] = values
             if missing:
-                await self._insert(connection, table, missing)
+                many = len(missing) > _MANY
+                chunks = await asyncio.to_thread(_chunks, missing) if many else _chunks(missing)
+                for keys, columns in chunks:
+                    await self._insert(connection, table, columns)
+                    self._known.update(keys)
 
-    async def _insert(
-        self, connection: asyncpg.Connection, table: str, missing: Mapping[tuple[int, UUID], tuple[object, ...]]
-    ) -> None:
-        ordered = sorted(missing)  # everybody locks in the same order, so nobody deadlocks
-        sql = _insert_sql(table)
-        for start in range(0, len(ordered), _CHUNK):
-            part = ordered[start : start + _CHUNK]
-            rows = [(tenant, id_, *missing[tenant, id_]) for tenant, id_ in part]
-            await connection.execute(sql, *(list(column) for column in zip(*rows, strict=True)))
-            self._known.update(part)
+    async def _insert(self, connection: asyncpg.Connection, table: str, columns: Sequence[list[object]]) -> None:
+        await connection.execute(BEGIN)
+        await connection.execute(_INSERT[table], *columns)
+        await connection.execute("COMMIT")
+
+
+def _chunks(missing: Mapping[_Key, tuple[object, ...]]) -> list[tuple[list[_Key], list[list[object]]]]:
+    """The definitions as columns, sorted, in parts bounded by rows and bytes. Everybody locks in the same order, so
+    nobody deadlocks."""
+    chunks: list[tuple[list[_Key], list[list[object]]]] = []
+    keys: list[_Key] = []
+    size = 0
+    for key in sorted(missing):
+        keys.append(key)
+        size += sum(len(value) for value in missing[key] if isinstance(value, (str, bytes)))
+        if len(keys) >= _CHUNK or size > _CHUNK_BYTES:
+            chunks.append((keys, _columns(keys, missing)))
+            keys, size = [], 0
+    if keys:
+        chunks.append((keys, _columns(keys, missing)))
+    return chunks
+
+
+def _columns(keys: Sequence[_Key], missing: Mapping[_Key, tuple[object, ...]]) -> list[list[object]]:
+    return [
+        list(column) for column in zip(*((tenant, id_, *missing[tenant, id_]) for tenant, id_ in keys), strict=True)
+    ]

@@ -35,7 +35,7 @@ from ares_otel.storage.embedded_settings import (
     USER_CONFIG_FILE,
     render_config,
 )
-from ares_otel.storage.embedded_socket import make_socket_directory, socket_url
+from ares_otel.storage.embedded_socket import make_socket_directory, remove_socket_directory, socket_url
 from ares_otel.storage.embedded_user import ServerUser, open_the_way, server_user
 from ares_otel.storage.postmaster import Postmaster
 from ares_otel.storage.watchdog import Watchdog
@@ -69,6 +69,7 @@ class EmbeddedPostgres:
         self._watchdog: Watchdog | None = None
         self._supervisor: asyncio.Task[None] | None = None
         self._launch: Callable[[], Postmaster] | None = None
+        self._socket: Path | None = None
         self._pgdata = self._dir.path / "postgres" / "data"
 
     @property
@@ -107,6 +108,9 @@ class EmbeddedPostgres:
         if self._watchdog is not None:
             self._watchdog.dismiss()
             self._watchdog = None
+        if self._socket is not None:
+            remove_socket_directory(self._dir.path / "postgres", self._socket)
+            self._socket = None
         self._dir.release()
 
     def announce(self, doors: Mapping[str, str]) -> None:
@@ -129,7 +133,7 @@ class EmbeddedPostgres:
         await stop_leftovers(self._pgdata, self._progress)
         await ensure_cluster(home, binaries, user, self._progress)
         self._write_config(log)
-        socket = make_socket_directory(home, user)
+        socket = self._socket = make_socket_directory(home, user)
         self._prepare_launch(binaries, user, socket)
         # The watchdog first: from here on a kill of Ares leaves nothing behind.
         self._watchdog = Watchdog(self._pgdata, user)
@@ -173,6 +177,8 @@ class EmbeddedPostgres:
                 await self._run()
             except (StartError, OSError) as error:
                 self._progress(f"{error} Next attempt in {delay:g} s")
+            except Exception as error:  # whatever it is: nobody else starts the server again
+                self._progress(f"{type(error).__name__}: {error} Next attempt in {delay:g} s")
             else:
                 self._progress("PostgreSQL runs again")
 

@@ -6,7 +6,7 @@ from importlib import util
 from pathlib import Path
 
 from ares_otel.model.errors import StartError
-from ares_otel.storage.data_dir import explain_os_error
+from ares_otel.storage.data_dir import DataDir, explain_os_error
 from ares_otel.storage.embedded_socket import socket_url
 
 _SOCKET_LINE = 4  # of postmaster.pid (PostgreSQL source, miscadmin.h: LOCK_FILE_LINE_SOCKET_DIR), from 0
@@ -18,7 +18,7 @@ def running_url(data_dir: Path) -> str:
     Raises:
         StartError: none runs there, or this user may not look.
     """
-    path = data_dir.expanduser().resolve() / "postgres" / "data" / "postmaster.pid"
+    path = DataDir(data_dir).path / "postgres" / "data" / "postmaster.pid"
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
@@ -30,6 +30,19 @@ def running_url(data_dir: Path) -> str:
     if len(lines) <= _SOCKET_LINE:
         raise StartError(f"The server on {data_dir} is just starting; try again in a moment.")
     return socket_url(Path(lines[_SOCKET_LINE]), user="ares", database="ares")
+
+
+def has_database(data_dir: Path) -> bool:
+    """Whether the database's files have been made in a data directory. Makes nothing.
+
+    Raises:
+        StartError: this user may not look.
+    """
+    directory = DataDir(data_dir).path
+    try:
+        return (directory / "postgres" / "data").is_dir()
+    except OSError as error:
+        raise StartError(explain_os_error(error, directory)) from None
 
 
 def psql_program() -> Path:

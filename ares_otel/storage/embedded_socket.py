@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -48,6 +49,13 @@ def make_socket_directory(home: Path, user: ServerUser) -> Path:
     if stat.S_IMODE(found.st_mode) != 0o700:
         directory.chmod(0o700)
     return directory
+
+
+def remove_socket_directory(home: Path, directory: Path) -> None:
+    """Removes a short directory that `make_socket_directory` made outside of the data directory, if it is empty."""
+    if directory.parent != home:
+        with suppress(OSError):  # somebody else's, or not empty: what is in it is not ours
+            directory.rmdir()
 
 
 def _short_bases(user: ServerUser) -> list[Path]:

@@ -87,10 +87,12 @@ async def ensure_partitions(connection: asyncpg.Connection, clock: Clock = SYSTE
         name = f"{table}_{start:%Y%m%d}"
         async with connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
-            if await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", name):
+            if await connection.fetchval("SELECT relispartition FROM pg_class WHERE oid = to_regclass($1)", name):
                 continue  # another process was faster
+            # A table of that name that is no partition was detached by somebody; with its rows it goes back.
             await connection.execute(
-                f"CREATE TABLE {name} (LIKE {table} INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE)"
+                f"CREATE TABLE IF NOT EXISTS {name} "
+                f"(LIKE {table} INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE)"
             )
             await connection.execute(
                 f"ALTER TABLE {table} ATTACH PARTITION {name} "

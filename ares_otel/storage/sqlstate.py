@@ -35,3 +35,11 @@ def is_missing_partition(error: BaseException) -> bool:
 def is_contention(error: BaseException) -> bool:
     """Whether the same transaction may simply be tried again: serialization failure or deadlock."""
     return sqlstate(error)[:2] == "40"
+
+
+def is_about_the_statement(error: BaseException) -> bool:
+    """Whether the connection is as good as before: the error came from what was asked (its data, a lock, a time-out),
+    not from the server's state. A connection to a server that is read-only (25006), shuts down (57P01 to 57P03) or is
+    full (53) is given up: after a failover the next one leads elsewhere."""
+    state = sqlstate(error)
+    return state[:2] in ("22", "23", "40", "42", "54", "55") or state in ("57014",)

@@ -94,6 +94,8 @@ class Store:
             encoded = await loop.run_in_executor(self._encoders, encode_batch, batch, self.windows)
         if encoded.tables:
             await self.writer.write(encoded)
+        if encoded.replaced:
+            self._observer.replaced(encoded.replaced)
         self.on_stored(encoded)
         if self.on_committed is not None:
             self.on_committed(batch)

@@ -1,6 +1,7 @@
 """The group-commit writer: whoever has a free connection takes all that waits and commits it as one transaction.
 
 No timers: an idle server commits at once, a busy one commits in bulk. `write` returns after COMMIT, and not before.
+Each signal has a lane of its own, so that a lock on one table leaves the others alone.
 """
 
 from __future__ import annotations
@@ -15,24 +16,38 @@ import asyncpg
 
 from ares_otel.model.clock import SYSTEM_CLOCK, Clock
 from ares_otel.model.errors import Overloaded, Rejected, Retryable
+from ares_otel.model.signal import Signal
+from ares_otel.storage.complaints import Complaints
 from ares_otel.storage.definitions import DefinitionStore
 from ares_otel.storage.observer import SilentObserver, StorageObserver
 from ares_otel.storage.rows.columns import COPY_COLUMNS
 from ares_otel.storage.rows.copy_format import COPY_HEADER, COPY_TRAILER
 from ares_otel.storage.rows.encoded import PARTITIONED, EncodedBatch
-from ares_otel.storage.sqlstate import DATABASE_ERRORS, is_contention, is_missing_partition, is_poison, sqlstate
+from ares_otel.storage.sqlstate import (
+    DATABASE_ERRORS,
+    is_about_the_statement,
+    is_contention,
+    is_missing_partition,
+    is_poison,
+    sqlstate,
+)
+from ares_otel.storage.transaction import BEGIN
 
 CONNECTIONS = 4
+"""Connections that one signal may use at the same time."""
 GROUP_BYTES = 16 * 1024 * 1024
 QUEUE_BYTES = 64 * 1024 * 1024
 PATIENCE = 30.0
 """Seconds a transaction may take before its connection is given up."""
 DOWN_SECONDS = 0.5
 """After a failed connection attempt, batches are refused at once for so long: no storm of connection attempts."""
+FAILING_SECONDS = 10.0
+"""How long a failed transaction counts as the writer's state."""
 ATTEMPTS = 3
 """Times a transaction is tried when it collides with another one."""
+COPY_BYTES = 512 * 1024
+"""Bytes of one COPY message: between two of them others get their turn, and the server's pace is felt."""
 
-_BEGIN = "BEGIN; SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '25s'"
 _DAY_NS = 86_400_000_000_000
 
 Connect = Callable[[], Awaitable[asyncpg.Connection]]
@@ -43,6 +58,14 @@ log = logging.getLogger("ares_otel.storage.writer")
 class _Waiting(NamedTuple):
     batch: EncodedBatch
     done: asyncio.Future[None]
+
+
+class _Lane:
+    """What waits of one signal, and how many more connections it may use."""
+
+    def __init__(self, connections: int) -> None:
+        self.waiting: deque[_Waiting] = deque()
+        self.free = connections
 
 
 class Writer:
@@ -73,11 +96,14 @@ class Writer:
         self._on_missing_partition = on_missing_partition
         self._clock = clock
         self._definitions = DefinitionStore()
-        self._waiting: deque[_Waiting] = deque()
+        self._connections = connections
+        self._lanes: dict[Signal, _Lane] = {}
         self._waiting_bytes = 0
-        self._free = connections
         self._idle: list[asyncpg.Connection] = []
         self._running: set[asyncio.Task[None]] = set()
+        self._complaints = Complaints(log, clock)
+        self._failing = ""
+        self._failed_at = 0.0
         self._down_until = 0.0
         self._away_since: float | None = None
         self._closed = False
@@ -92,18 +118,28 @@ class Writer:
         """
         if self._closed:
             raise Retryable("Ares is stopping; send the data again later.")
-        if self._waiting and self._waiting_bytes + batch.size > self._queue_bytes:
+        if self._waiting_bytes and self._waiting_bytes + batch.size > self._queue_bytes:
             raise Overloaded("The database is slower than the senders; send the data again later.")
+        lane = self._lanes.setdefault(batch.signal, _Lane(self._connections))
         waiting = _Waiting(batch, asyncio.get_running_loop().create_future())
-        self._waiting.append(waiting)
+        lane.waiting.append(waiting)
         self._waiting_bytes += batch.size
-        self._observer.queued(len(self._waiting), self._waiting_bytes)
-        if self._free:
-            self._free -= 1
-            task = asyncio.create_task(self._drain(), name="writer")
+        self._tell_queue()
+        if lane.free:
+            lane.free -= 1
+            task = asyncio.create_task(self._drain(lane), name=f"writer {batch.signal}")
             self._running.add(task)
             task.add_done_callback(self._running.discard)
         await waiting.done
+
+    @property
+    def failing(self) -> str:
+        """Why the last transaction failed, a sentence; empty when it was committed, or failed a while ago: who asks may
+        be the one that keeps new requests away until the answer is good."""
+        return self._failing if self._clock.monotonic() - self._failed_at < FAILING_SECONDS else ""
+
+    def _fails(self, why: str) -> None:
+        self._failing, self._failed_at = why, self._clock.monotonic()
 
     async def stop(self) -> None:
         """Commits what waits, then closes the connections. Safe twice."""
@@ -113,29 +149,32 @@ class Writer:
         while self._idle:
             await _close(self._idle.pop())
 
-    async def _drain(self) -> None:
+    async def _drain(self, lane: _Lane) -> None:
         """Commits groups until nothing waits. Never raises: every failure goes to the batches it hit."""
         connection: asyncpg.Connection | None = None
         try:
-            while group := self._take():
+            while group := self._take(lane):
                 connection = await self._commit(group, connection)
         finally:
-            self._free += 1
+            lane.free += 1
             if connection is not None and not connection.is_closed():
                 self._idle.append(connection)
 
-    def _take(self) -> list[_Waiting]:
-        """All that waits, up to the byte limit, less what nobody waits for any more."""
+    def _take(self, lane: _Lane) -> list[_Waiting]:
+        """All that waits in the lane, up to the byte limit, less what nobody waits for any more."""
         group: list[_Waiting] = []
         size = 0
-        while self._waiting and (not group or size + self._waiting[0].batch.size <= self._group_bytes):
-            waiting = self._waiting.popleft()
+        while lane.waiting and (not group or size + lane.waiting[0].batch.size <= self._group_bytes):
+            waiting = lane.waiting.popleft()
             self._waiting_bytes -= waiting.batch.size
             if not waiting.done.done():
                 group.append(waiting)
                 size += waiting.batch.size
-        self._observer.queued(len(self._waiting), self._waiting_bytes)
+        self._tell_queue()
         return group
+
+    def _tell_queue(self) -> None:
+        self._observer.queued(sum(len(lane.waiting) for lane in self._lanes.values()), self._waiting_bytes)
 
     async def _commit(
         self, group: Sequence[_Waiting], connection: asyncpg.Connection | None
@@ -154,7 +193,7 @@ class Writer:
                 error = caught
                 known = isinstance(caught, DATABASE_ERRORS)
                 self._observer.failed(sqlstate(caught))
-                connection = await self._recover(connection, keep=known)
+                connection = await self._recover(connection, keep=known and is_about_the_statement(caught))
                 if not known:
                     log.exception("A transaction failed for a reason that is not the database's.")
                     break
@@ -162,6 +201,9 @@ class Writer:
                     continue
                 break
             else:
+                if self._failing:
+                    self._failing = ""
+                    log.warning("The database stores data again.")
                 _answer(group, None)
                 return connection
         assert error is not None
@@ -174,15 +216,17 @@ class Writer:
         return connection
 
     def _judge(self, error: BaseException) -> Retryable | Rejected:
+        state = sqlstate(error)
         if is_poison(error):
-            return Rejected(f"The database refuses the data: {error} (SQLSTATE {sqlstate(error)}).")
+            self._complaints.about(state, f"The database refuses data for what it holds: {error}")
+            return Rejected(f"The database refuses the data: {error} (SQLSTATE {state}).")
         if is_missing_partition(error):
             self._on_missing_partition()
+            self._complaints.about(state, "Rows found no partition for their time; looking after the partitions.")
             return Retryable("The partition for the data is just being made; send it again.")
-        log.warning("The database did not store a group of batches: %s: %s", type(error).__name__, error)
-        return Retryable(
-            f"The database cannot store the data just now (SQLSTATE {sqlstate(error)}); send it again later."
-        )
+        self._complaints.about(state, f"The database did not store a group of batches: {type(error).__name__}: {error}")
+        self._fails(f"The database does not store data (SQLSTATE {state}).")
+        return Retryable(f"The database cannot store the data now (SQLSTATE {state}); send it again later.")
 
     async def _open(self) -> asyncpg.Connection:
         while self._idle:
@@ -200,6 +244,7 @@ class Writer:
                 self._away_since = now
                 log.warning("The database cannot be reached: %s: %s", type(error).__name__, error)
             self._down_until = now + DOWN_SECONDS
+            self._fails("The database cannot be reached.")
             self._observer.failed(sqlstate(error))
             raise Retryable("The database is away; send the data again later.") from error
         if self._away_since is not None:
@@ -225,7 +270,7 @@ class Writer:
         """Definitions first, in transactions of their own; then all rows in one."""
         started = self._clock.monotonic()
         await self._definitions.store(connection, batches, self._clock.time_ns() // _DAY_NS)
-        await connection.execute(_BEGIN)
+        await connection.execute(BEGIN)
         rows: dict[str, int] = {}
         for table in PARTITIONED:
             parts = [batch.tables[table] for batch in batches if table in batch.tables]
@@ -241,10 +286,11 @@ class Writer:
         self._observer.committed(rows, self._clock.monotonic() - started)
 
 
-async def _stream(parts: Sequence[bytes | bytearray]) -> AsyncIterator[bytes | bytearray]:
+async def _stream(parts: Sequence[bytes | bytearray]) -> AsyncIterator[bytes]:
     yield COPY_HEADER
     for part in parts:
-        yield part
+        for start in range(0, len(part), COPY_BYTES):
+            yield bytes(memoryview(part)[start : start + COPY_BYTES])
     yield COPY_TRAILER
 
 

@@ -147,6 +147,25 @@ async def test_a_missing_socket_is_one_line() -> None:
     assert "There is no socket at /nowhere/at-all/ares" in await refusal("postgresql://ares@/ares?host=/nowhere/at-all")
 
 
+async def test_a_file_of_certificates_that_does_not_exist_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"postgresql://ares:{PASSWORD}@127.0.0.1/ares?sslmode=verify-full"
+    message = await refusal(f"{url}&sslrootcert=/nope/ca.pem")
+    assert "The file /nope/ca.pem (sslrootcert) does not exist" in message
+    assert "--database-url" in message
+    monkeypatch.setenv("PGSSLROOTCERT", "/nope/other.pem")
+    assert "The file /nope/other.pem (sslrootcert) does not exist; check sslrootcert in the variable" in await refusal(
+        url
+    )
+
+
+@pytest.mark.parametrize(
+    "end", ["127.0.0.1:99999/ares", "127.0.0.1,[::1]:99999/ares", "/ares?host=127.0.0.1&port=99999"]
+)
+async def test_a_port_that_there_cannot_be_is_one_line(end: str) -> None:
+    message = await refusal(f"postgresql://ares:{PASSWORD}@{end}")
+    assert "The port in --database-url" in message
+
+
 async def test_a_host_that_no_name_server_knows_is_one_line() -> None:
     message = await refusal(f"postgresql://ares:{PASSWORD}@no-such-host.invalid/ares")
     assert "no-such-host.invalid" in message

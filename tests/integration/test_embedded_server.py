@@ -10,6 +10,7 @@ import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import psutil
@@ -19,6 +20,7 @@ from ares_otel.model.errors import StartError
 from ares_otel.storage.database import check_database
 from ares_otel.storage.embedded import EmbeddedPostgres
 from ares_otel.storage.embedded_settings import LOG_FILES_KEPT, SETTINGS
+from tests.support.ares_process import run_ares
 from tests.support.debian_postgres import BINARIES as DEBIAN
 from tests.support.embedded_host import embedded_host, open_folder
 
@@ -228,6 +230,46 @@ async def test_the_data_directory_may_have_any_path(made: Path, tmp_path: Path, 
         assert await ask(url, "SELECT current_database()::text") == "ares"
         if (DEBIAN / "psql").exists():
             assert await asyncio.to_thread(psql, url, "SELECT 1") == "1\n"
+    finally:
+        await server.stop()
+    assert left_elsewhere(url, tmp_path) == []
+
+
+def left_elsewhere(url: str, folder: Path) -> list[Path]:
+    """The directory of the URL's socket, where it is outside of a folder and still there."""
+    socket = Path(parse_qs(urlsplit(url).query)["host"][0])
+    return [socket] if socket.exists() and not socket.is_relative_to(folder) else []
+
+
+def migrate(data_dir: Path, flag: str) -> list[str]:
+    done = run_ares(["migrate", "--data-dir", str(data_dir), flag])
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("flag", ["--status", "--dry-run"])
+def test_a_question_about_migrations_makes_no_database(tmp_path: Path, flag: str) -> None:
+    lines = migrate(tmp_path / "none", flag)
+    assert lines[0] == {"--status": "001_service_registry.sql\tpending"}.get(
+        flag, "would apply 001_service_registry.sql"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_question_about_migrations_is_answered_while_ares_runs_and_when_it_does_not(data_dir: Path) -> None:
+    with embedded_host(data_dir) as host:
+        assert all(line.endswith("\tpending") for line in migrate(data_dir, "--status"))
+        assert migrate(data_dir, "--dry-run")[0] == "would apply 001_service_registry.sql"
+        assert host.postmaster.is_running()
+    # Killed: the file that names the server is still there.
+    assert migrate(data_dir, "--dry-run")[0] == "would apply 001_service_registry.sql"
+    assert asyncio.run(_tables(data_dir)) == 0
+
+
+async def _tables(data_dir: Path) -> object:
+    server = EmbeddedPostgres(data_dir)
+    try:
+        return await ask(await server.start(), "SELECT count(*) FROM pg_class WHERE relname = 'schema_migrations'")
     finally:
         await server.stop()
 

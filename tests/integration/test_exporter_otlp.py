@@ -247,6 +247,8 @@ async def test_a_tls_file_that_is_not_there_is_one_clear_line() -> None:
         ({}, "endpoint"),
         ({"endpoint": "example.com"}, "host:port"),
         ({"endpoint": "http://user:pw@host:1"}, "host:port"),
+        ({"endpoint": "127.0.0.1:99999"}, "1 to 65535"),
+        ({"endpoint": "http://[::1]:0/"}, "1 to 65535"),
         ({"endpoint": "http://host:1/v1/traces"}, "host:port"),
         ({"endpoint": "a:1", "compression": "zstd"}, "gzip"),
         ({"endpoint": "a:1", "headers": {"grpc-timeout": "1"}}, "set by the exporter itself"),

@@ -167,7 +167,7 @@ async def test_a_bomb_over_grpc_is_refused_before_it_is_inflated() -> None:
 
 async def test_beyond_the_memory_budget_senders_are_asked_to_come_back() -> None:
     """Statement 22. What the first request holds is given back when it is answered."""
-    async with running(admission_bytes=4 * MIB) as ares:
+    async with running(admission_bytes=14 * MIB) as ares:
         ares.recording.gate = asyncio.Event()
         span: Any = TRACES.request()
         span.resource_spans.add().scope_spans.add().spans.add(name="x" * 3 * MIB)
@@ -195,7 +195,7 @@ async def test_beyond_the_memory_budget_senders_are_asked_to_come_back() -> None
 async def test_json_of_empty_objects_is_admitted_by_what_it_takes_in_memory() -> None:
     """Statement 22. Two megabytes of braces become a hundred in memory: only one of them gets in at a time."""
     hollow = b'{"resourceSpans":[' + b"{}," * 700_000 + b'{"scopeSpans":[{"spans":[{}]}]}]}'
-    async with running(admission_bytes=64 * MIB) as ares:
+    async with running(admission_bytes=300 * MIB) as ares:
         ares.recording.gate = asyncio.Event()
         tasks = [asyncio.create_task(ares.post(hollow, content_type=JSON)) for _ in range(3)]
         refused = [await next(asyncio.as_completed(tasks))]

@@ -10,9 +10,11 @@ import asyncpg
 import pytest
 
 from ares_otel.control.heartbeats import Heartbeats
+from ares_otel.exporters.postgres.observer import TelemetryObserver
 from ares_otel.model.batch import Accepted, Batch
-from ares_otel.model.errors import Rejected, Retryable
+from ares_otel.model.errors import Rejected, Retryable, TooLarge
 from ares_otel.model.signal import LOGS, METRICS, TRACES, Signal
+from ares_otel.pipeline.telemetry import Telemetry
 from ares_otel.storage.rows.encoded import ServiceSeen
 from ares_otel.storage.store import Store
 from tests.support.otlp_samples import logs_request, metrics_request, span, trace_request
@@ -162,3 +164,86 @@ class TestHeartbeats:
         await heartbeats.stop()
         row = await pool.fetchrow("SELECT count(*) AS rows, count(DISTINCT xmin::text) AS writes FROM service_registry")
         assert (row["rows"], row["writes"]) == (10_000, 1)
+
+
+class TestRequestsThatExpand:
+    """A small body can become large rows: it is refused for good, quickly, and hurts nobody else."""
+
+    async def test_a_long_description_over_many_series(self, store: Store) -> None:
+        request = metrics_request()
+        metric = request.resource_metrics[0].scope_metrics[0].metrics.add(name="wide", description="x" * 600_000)
+        for number in range(2000):
+            metric.gauge.data_points.add(as_int=number).attributes.add(key="n").value.int_value = number
+        with pytest.raises(TooLarge, match="MiB as rows"):
+            await store.consume(batch(METRICS, request.SerializeToString()))
+
+    async def test_a_long_service_name_over_many_records(self, store: Store) -> None:
+        request = logs_request(service="\N{GRINNING FACE}" * 255, records=1)
+        record = request.resource_logs[0].scope_logs[0].log_records
+        record.extend([record[0]] * 110_000)
+        with pytest.raises(TooLarge):
+            await store.consume(batch(LOGS, request.SerializeToString()))
+
+    async def test_many_series_are_stored_in_parts(self, store: Store, pool: asyncpg.Pool) -> None:
+        request = metrics_request()
+        metric = request.resource_metrics[0].scope_metrics[0].metrics.add(name="many", description="x" * 10_000)
+        for number in range(3000):
+            metric.gauge.data_points.add(as_int=number).attributes.add(key="n").value.int_value = number
+        await store.consume(batch(METRICS, request.SerializeToString()))
+        assert await pool.fetchval("SELECT count(*) FROM metric_series WHERE metric_name = 'many'") == 3000
+
+
+async def test_a_lock_on_one_table_leaves_the_other_signals_alone(store: Store, pool: asyncpg.Pool) -> None:
+    async with pool.acquire() as holder:
+        async with holder.transaction():
+            await holder.execute("LOCK TABLE service_spans IN ACCESS EXCLUSIVE MODE")
+            spans = [
+                asyncio.create_task(store.consume(batch(TRACES, trace_request(spans=1).SerializeToString())))
+                for _ in range(12)
+            ]
+            await asyncio.sleep(0)
+            await store.consume(batch(LOGS, logs_request(records=1).SerializeToString()))
+            assert not any(task.done() for task in spans)
+        await asyncio.gather(*spans)
+
+
+async def test_after_a_read_only_spell_the_store_goes_on_by_itself(
+    store: Store, pool: asyncpg.Pool, database_url: str
+) -> None:
+    """As after a failover that leaves the old primary reachable: the connection has to be given up."""
+    name = await pool.fetchval("SELECT current_database()")
+    await pool.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    with pytest.raises(Retryable, match="25006"):
+        await store.consume(batch(TRACES, trace_request(spans=1).SerializeToString()))
+    assert "25006" in store.writer.failing
+    connection = await asyncpg.connect(database_url)
+    await connection.execute("SET default_transaction_read_only = off")
+    await connection.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+    await connection.close()
+    await store.consume(batch(TRACES, trace_request(spans=1).SerializeToString()))
+    assert store.writer.failing == ""
+
+
+async def test_a_partition_that_was_detached_by_hand_goes_back(store: Store, pool: asyncpg.Pool) -> None:
+    day = await pool.fetchval("SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYYMMDD')")
+    await store.consume(batch(LOGS, logs_request(records=1).SerializeToString()))
+    await pool.execute(f"ALTER TABLE service_logs DETACH PARTITION service_logs_{day}")
+    body = logs_request(records=1).SerializeToString()
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                await store.consume(batch(LOGS, body))
+                break
+            except Retryable:
+                await asyncio.sleep(0.01)
+    assert await pool.fetchval("SELECT count(*) FROM service_logs") == 2
+
+
+async def test_characters_that_cannot_be_stored_are_counted(database_url: str) -> None:
+    telemetry = Telemetry()
+    store = Store(database_url, observer=TelemetryObserver(telemetry))
+    await store.start()
+    await store.consume(batch(TRACES, trace_request(spans=[span(name="a\0b")]).SerializeToString()))
+    await store.stop()
+    labels = {"field": "operation_name"}
+    assert telemetry.registry.get_sample_value("ares_otel_replaced_characters_total", labels) == 1

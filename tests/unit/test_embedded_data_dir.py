@@ -10,7 +10,7 @@ import pytest
 
 from ares_otel.model.errors import StartError
 from ares_otel.storage.data_dir import DataDir, default_data_dir, hide_credentials
-from ares_otel.storage.embedded_socket import make_socket_directory, socket_url
+from ares_otel.storage.embedded_socket import make_socket_directory, remove_socket_directory, socket_url
 from ares_otel.storage.embedded_user import ServerUser
 
 ME = ServerUser("me", os.geteuid(), os.getegid(), switch=False)
@@ -71,6 +71,31 @@ def test_the_directory_is_closed_to_others(tmp_path: Path) -> None:
     held.release()
 
 
+def test_a_directory_below_one_that_is_closed_to_this_user_is_one_clear_line(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    root = os.geteuid() == 0
+    if root:  # root gets everywhere: look as somebody else
+        tmp_path.parent.parent.chmod(0o711)
+        os.seteuid(65534)
+    else:
+        closed.chmod(0)
+    try:
+        with pytest.raises(StartError, match=r"No permission to write .*closed/x") as caught:
+            DataDir(closed / "x").acquire()
+    finally:
+        if root:
+            os.seteuid(0)
+        else:
+            closed.chmod(0o700)
+    assert "\n" not in caught.value.message
+
+
+def test_the_home_of_a_user_whom_nobody_knows_is_one_clear_line() -> None:
+    with pytest.raises(StartError, match=r"home directory in ~nobody-knows/x is not known.*--data-dir"):
+        DataDir(Path("~nobody-knows/x"))
+
+
 def test_a_link_planted_as_the_lock_file_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "ares-otel.lock").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(StartError, match="in the way"):
@@ -110,6 +135,25 @@ def test_the_socket_of_a_path_that_clients_cannot_name_is_in_the_runtime_directo
     other = tmp_path / (name + "2")
     other.mkdir()
     assert make_socket_directory(other, ME) != directory
+
+
+def test_a_socket_directory_elsewhere_is_removed_when_it_is_empty_and_the_one_at_home_stays(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("r")))
+    long = tmp_path / ("x" * 120)
+    long.mkdir()
+    directory = make_socket_directory(long, ME)
+    (directory / "mine").touch()
+    remove_socket_directory(long, directory)
+    assert directory.exists()
+    (directory / "mine").unlink()
+    remove_socket_directory(long, directory)
+    remove_socket_directory(long, directory)
+    assert not directory.exists()
+    at_home = make_socket_directory(tmp_path, ME)
+    remove_socket_directory(tmp_path, at_home)
+    assert at_home.exists()
 
 
 def test_a_link_in_the_place_of_the_socket_directory_is_refused(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ares_otel.model.errors import StartError
-from ares_otel.pipeline.listen import BindPolicy, bind, check_bind, shown
+from ares_otel.pipeline.listen import BindPolicy, bind, check_bind, parse_allowed_hosts, shown
 from tests.support.otlp_receiver import running
 
 SETTING = "receivers.otlp.protocols.http.endpoint"
@@ -58,6 +58,47 @@ async def test_an_occupied_otlp_port_is_one_clear_line(protocol: str) -> None:
             async with running({protocol: {"endpoint": endpoint}}):
                 pass
         assert "\n" not in caught.value.message
+        assert f"(with the packaged configuration: --otlp-{protocol}-port)" in caught.value.message
+
+
+def test_two_doors_with_one_port_are_told_so_with_both_settings() -> None:
+    (free,) = bind("127.0.0.1", 0, SETTING)
+    port = free.getsockname()[1]
+    free.close()
+    (held,) = bind("127.0.0.1", port, "--http-port")
+    with held:
+        held.listen()
+        with pytest.raises(StartError) as caught:
+            bind("127.0.0.1", port, SETTING)
+    assert caught.value.message == (
+        f"127.0.0.1:{port} is in use by another door of this Ares (--http-port); two doors cannot have the same port: "
+        f"set {SETTING} to another one."
+    )
+
+
+def test_an_address_of_another_machine_names_the_option_that_holds_the_host() -> None:
+    with pytest.raises(StartError, match=r"No address of 192\.0\.2\.1 belongs to this machine; change --host\."):
+        bind("192.0.2.1", 0, "--http-port", "--host")
+    with pytest.raises(StartError, match=r"not a known host name or address; change --host\."):
+        bind("no.such.name.invalid", 0, "--http-port", "--host")
+
+
+def test_allowed_hosts_are_names_separated_by_commas() -> None:
+    assert parse_allowed_hosts("") == ()
+    assert parse_allowed_hosts(" ares.example.com, ares-otel ,,my_box,[::1],10.0.0.1") == (
+        "ares.example.com",
+        "ares-otel",
+        "my_box",
+        "[::1]",
+        "10.0.0.1",
+    )
+
+
+@pytest.mark.parametrize("wrong", ["http://x/", "x/", "x:8080", "x y", "*.example.com", "bücher.example", "[x]"])
+def test_an_allowed_host_that_could_never_match_is_one_clear_line(wrong: str) -> None:
+    with pytest.raises(StartError, match="--allowed-hosts: ") as caught:
+        parse_allowed_hosts(f"good,{wrong}")
+    assert repr(wrong) in caught.value.message
 
 
 async def test_when_one_listener_cannot_start_the_other_does_not_stay() -> None:

@@ -17,6 +17,7 @@ class TelemetryObserver:
         self._failures = telemetry.counter("ares_otel_writer_failures")
         self._rows = telemetry.counter("ares_otel_writer_rows")
         self._seconds = telemetry.histogram("ares_otel_writer_commit_seconds")
+        self._replaced = telemetry.counter("ares_otel_replaced_characters")
         self._partition_errors = telemetry.counter("ares_otel_partition_errors")
 
     def queued(self, batches: int, size: int) -> None:
@@ -31,6 +32,10 @@ class TelemetryObserver:
 
     def failed(self, sqlstate: str) -> None:
         self._failures.labels(sqlstate_class=sqlstate[:2]).inc()
+
+    def replaced(self, characters: Mapping[str, int]) -> None:
+        for column, count in characters.items():
+            self._replaced.labels(field=column).inc(count)
 
     def partitions_failed(self) -> None:
         self._partition_errors.inc()

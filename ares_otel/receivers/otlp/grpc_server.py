@@ -25,7 +25,10 @@ TRANSPORT = "grpc"
 GRACE_SECONDS = 10.0
 """How long calls in flight may take when the server stops."""
 
-_MAX_STREAMS = 100
+_MAX_STREAMS = 16
+"""Calls in flight on one connection. gRPC reads whole messages before a handler may refuse them, so this times the
+largest message is what one connection can have in memory beside the budget. SDKs have one call in flight, Collectors
+ten."""
 _MIB = 1024 * 1024
 _NEVER_MS = 2**31 - 1
 _GZIP = b"\x1f\x8b"
@@ -67,14 +70,16 @@ def _milliseconds(seconds: float) -> int:
 class OtlpGrpcServer:
     """Serves `Export` of every signal that has a consumer; of the others it says UNIMPLEMENTED, as gRPC does."""
 
-    def __init__(self, config: GrpcConfig, intake: Intake, setting: str) -> None:
+    def __init__(self, config: GrpcConfig, intake: Intake, setting: str, host_setting: str) -> None:
         """
         Args:
-            setting: name of the option that holds the endpoint, for error messages.
+            setting: name of the option that holds the port, for error messages.
+            host_setting: name of the option that holds the host, for error messages.
         """
         self._config = config
         self._intake = intake
         self._setting = setting
+        self._host_setting = host_setting
         self._limit = config.max_recv_msg_size_mib * _MIB
         self._server: grpc.aio.Server | None = None
         self.address = ""
@@ -88,7 +93,7 @@ class OtlpGrpcServer:
         """
         host, port = split_endpoint(self._config.endpoint)
         # gRPC core only says that binding failed, with a page of log lines; a plain socket says why.
-        for probe in bind(host, port, self._setting):
+        for probe in bind(host, port, self._setting, self._host_setting):
             probe.close()
         server = grpc.aio.server(options=server_options(self._config))
         for signal in self._intake.signals:

@@ -9,12 +9,17 @@ from ares_otel.model.batch import DEFAULT_TENANT, Accepted, Batch, Consumer, bat
 from ares_otel.model.signal import Signal
 from ares_otel.pipeline.admission import Reservation
 from ares_otel.pipeline.component import BuildContext
-from ares_otel.receivers.otlp import json_decode
+from ares_otel.receivers.otlp import json_decode, wire
 from ares_otel.receivers.otlp.error_log import ErrorLog
 from ares_otel.receivers.otlp.status import Failure, failure_of
 from ares_otel.receivers.otlp.workers import Workers
 
 NO_SIGNAL = "unknown"
+MAX_ITEMS = 200_000
+"""Spans, log records or data points in one request. An SDK sends 512 at a time; a megabyte can hold half a million
+empty ones, each of which becomes an object and a row of hundreds of bytes."""
+ROW_BYTES = 400
+"""What a row and its bookkeeping take beside the text that came in, about."""
 
 
 class SenderGone(Exception):
@@ -60,12 +65,13 @@ class Intake:
         try:
             with context.admission.reservation() as reservation:
                 body = await read(reservation)
-                if json:
-                    self._reserve_for_parsing(body, reservation)
+                estimate = json_decode.memory_estimate if json else wire.memory_estimate
+                reservation.grow(await self.workers.run(len(body), lambda: estimate(body)))
                 batch = await self.workers.run(
                     len(body), lambda: _decoded(signal, body, json, received_ns, context.id, transport, deadline)
                 )
                 items = batch.items
+                reservation.grow(items * ROW_BYTES)
                 accepted = await self._consumers[signal].consume(batch) if items else Accepted()
         except (asyncio.CancelledError, SenderGone):
             self._count_failure(signal, transport, items, "cancelled", retryable=True)
@@ -89,12 +95,6 @@ class Intake:
             reason=reason,
         ).inc()
 
-    def _reserve_for_parsing(self, body: bytes, reservation: Reservation) -> None:
-        """Parsed JSON is much larger than its text. A body within the limits must be able to get in while nothing else
-        is there, so the estimate never takes more than half of the budget."""
-        room = self._context.admission.limit_bytes // 2 - reservation.held_bytes
-        reservation.grow(max(0, min(json_decode.memory_estimate(body), room)))
-
     def _count_failure(
         self, signal: Signal, transport: str, items: int | None, reason: str, *, retryable: bool
     ) -> None:
@@ -115,6 +115,7 @@ def _decoded(
 
     Raises:
         Rejected: the body is not a valid request.
+        TooLarge: it holds too many items.
     """
     key, message, payload = None, None, body
     if json:
@@ -131,5 +132,8 @@ def _decoded(
         deadline=deadline,
         message=message,
     )
-    _ = batch.items  # decodes, here, where it may take its time
+    if not json:
+        wire.check_items(body, signal, MAX_ITEMS)
+    if batch.items > MAX_ITEMS:  # decodes, here, where it may take its time
+        raise wire.too_many(signal, MAX_ITEMS)
     return batch

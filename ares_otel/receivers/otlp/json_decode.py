@@ -8,6 +8,7 @@ not say, the proto3 JSON mapping.
 from __future__ import annotations
 
 import binascii
+import gc
 import math
 import re
 from collections.abc import Callable
@@ -26,6 +27,8 @@ INVALID_ID = b"\xff"
 """Stands for an id that is not hexadecimal. No id has this length, so the row encoder rejects the item it is in, and
 only this item."""
 
+_ITEMS = {"opentelemetry.proto.trace.v1.Span", "opentelemetry.proto.logs.v1.LogRecord"}
+"""The messages whose ids the row encoder checks; a wrong id of a link or an exemplar is an error of the whole body."""
 _ID_LENGTHS = {"trace_id": 16, "span_id": 8, "parent_span_id": 8}
 _INTEGER = re.compile(r"-?[0-9]{1,20}")
 _NUMBER = re.compile(r"-?[0-9]{1,400}(\.[0-9]{1,400})?([eE][+-]?[0-9]{1,4})?")
@@ -35,6 +38,8 @@ _ESCAPE = re.compile(
     rb"|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"  # half of one: replaced
     rb"|\\."  # any other escape, an escaped backslash above all: stays
 )
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_COLLECTED_BYTES = 64 * 1024
 _BASE64_URL = bytes.maketrans(b"-_", b"+/")
 
 M = TypeVar("M", bound=Message)
@@ -53,8 +58,9 @@ def decode(body: bytes, kind: type[M]) -> M:
 
     * Names are lowerCamelCase; any other name is unknown and ignored. `null` means not given. Of a name that comes
       twice the last one counts.
-    * `traceId`, `spanId`, `parentSpanId` are hexadecimal, in either case. One that is not, or of a wrong length, is
-      handed on so that the item it is in is rejected by itself; base64 of an id is an error of the whole body.
+    * `traceId`, `spanId`, `parentSpanId` are hexadecimal, in either case. One of a span or log record that is not, or
+      is of a wrong length, is handed on so that the item is rejected by itself; one of a link or exemplar that is not,
+      and base64 of an id, is an error of the whole body.
     * Enums are integers, also unknown ones. 64-bit integers are numbers or strings, exactly. Bytes are base64.
     * Half a surrogate pair (`\\ud800`) becomes U+FFFD.
 
@@ -81,14 +87,26 @@ def memory_estimate(body: bytes) -> int:
 
 def _parse(body: bytes) -> Any:
     try:
-        return orjson.loads(body)
+        return _loads(body)
     except orjson.JSONDecodeError as error:
-        if b"\\u" in body:
+        if _SURROGATE.search(body):
             try:
-                return orjson.loads(_ESCAPE.sub(_whole_surrogates, body))
+                return _loads(_ESCAPE.sub(_whole_surrogates, body))
             except orjson.JSONDecodeError:
                 pass
         raise Rejected(f"The body is not valid JSON: {error.msg} at character {error.pos}.") from error
+
+
+def _loads(body: bytes) -> Any:
+    """orjson makes millions of lists and objects without a pause, all of them alive: the garbage collector, which runs
+    meanwhile, finds nothing and takes most of the time."""
+    if len(body) < _COLLECTED_BYTES or not gc.isenabled():
+        return orjson.loads(body)
+    gc.disable()
+    try:
+        return orjson.loads(body)
+    finally:
+        gc.enable()
 
 
 def _whole_surrogates(found: re.Match[bytes]) -> bytes:
@@ -194,7 +212,10 @@ def _reader(field: FieldDescriptor) -> Callable[[Any], Any]:
     if field.type == FieldDescriptor.TYPE_STRING:
         return _text
     if field.type == FieldDescriptor.TYPE_BYTES:
-        return _id_reader(_ID_LENGTHS[field.name]) if field.name in _ID_LENGTHS else _bytes
+        if field.name not in _ID_LENGTHS:
+            return _bytes
+        assert field.containing_type is not None
+        return _id_reader(_ID_LENGTHS[field.name], lenient=field.containing_type.full_name in _ITEMS)
     if field.type == FieldDescriptor.TYPE_BOOL:
         return _bool
     if field.type == FieldDescriptor.TYPE_ENUM:
@@ -226,12 +247,19 @@ def _bool(value: Any) -> bool:
 
 def _integer_reader(low: int, high: int) -> Callable[[Any], int]:
     def integer(value: Any) -> int:
-        if (isinstance(value, str) and _INTEGER.fullmatch(value)) or (isinstance(value, float) and value.is_integer()):
+        exact = True
+        if isinstance(value, float):
+            if not value.is_integer():
+                raise _Wrong("must be an integer")
+            value, exact = int(value), abs(value) <= 2**53
+        elif isinstance(value, str) and _INTEGER.fullmatch(value):
             value = int(value)
         elif not isinstance(value, int) or isinstance(value, bool):
             raise _Wrong("must be an integer")
         if not low <= value <= high:
             raise _Wrong(f"must be between {low} and {high}")
+        if not exact:
+            raise _Wrong("must be written in digits, or as a string: it is too large for a number with a fraction")
         return int(value)
 
     return integer
@@ -272,7 +300,9 @@ def _bytes(value: Any) -> bytes:
         raise _Wrong("must be a base64 string") from None
 
 
-def _id_reader(size: int) -> Callable[[Any], bytes]:
+def _id_reader(size: int, *, lenient: bool) -> Callable[[Any], bytes]:
+    """`lenient`: what is not hexadecimal is handed on for the row encoder to reject, as only that item's own id may."""
+
     def read_id(value: Any) -> bytes:
         if not isinstance(value, str):
             raise _Wrong(f"must be a string of {2 * size} hexadecimal digits")
@@ -281,6 +311,8 @@ def _id_reader(size: int) -> Callable[[Any], bytes]:
         except ValueError:
             if _is_base64_of(value, size):
                 raise _Wrong(f"must be {2 * size} hexadecimal digits, not base64") from None
+            if not lenient:
+                raise _Wrong(f"must be {2 * size} hexadecimal digits") from None
             return INVALID_ID
 
     return read_id

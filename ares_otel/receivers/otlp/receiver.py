@@ -29,16 +29,18 @@ class OtlpReceiver:
         self._grpc: OtlpGrpcServer | None = None
         self._http: HttpDoor | None = None
         if (grpc := config.protocols.grpc) is not None:
-            self._grpc = OtlpGrpcServer(grpc, intake, f"{self._setting}.grpc.endpoint")
+            self._grpc = OtlpGrpcServer(grpc, intake, *_settings(context.id, "grpc"))
         if (http := config.protocols.http) is not None:
             app = OtlpHttpApp(http, intake)
             host, port = split_endpoint(http.endpoint)
+            setting, host_setting = _settings(context.id, "http")
             self._http = HttpDoor(
                 "otlp-http",
                 app,
                 host=host,
                 port=port,
-                setting=f"{self._setting}.http.endpoint",
+                setting=setting,
+                host_setting=host_setting,
                 allowed_hosts=self._policy.allowed_hosts,
                 origin_allowed=app.cors.allows,
                 error_bodies=app.error_body,
@@ -74,3 +76,12 @@ class OtlpReceiver:
         await asyncio.gather(*(listener.stop() for listener in (self._http, self._grpc) if listener is not None))
         self._workers.close()
         self.doors = {}
+
+
+def _settings(id: str, protocol: str) -> tuple[str, str]:
+    """What to change when a port, or a host, is wrong: in the packaged configuration both come from options."""
+    setting = f"receivers.{id}.protocols.{protocol}.endpoint"
+    if id != "otlp":  # not the packaged configuration's receiver
+        return setting, setting
+    packaged = f"{setting} (with the packaged configuration: "
+    return f"{packaged}--otlp-{protocol}-port)", f"{packaged}--host)"

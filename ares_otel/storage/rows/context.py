@@ -9,11 +9,15 @@ from uuid import UUID
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
 from ares_otel.model.batch import Batch
+from ares_otel.model.errors import TooLarge
 from ares_otel.storage.rows import copy_format
-from ares_otel.storage.rows.encoded import EncodedBatch, TableRows, Windows
+from ares_otel.storage.rows.encoded import MAX_BYTES, EncodedBatch, TableRows, Windows
 from ares_otel.storage.rows.values import InvalidItem, clean_text, json_object, json_text, raw_pairs
 
 Item = TypeVar("Item")
+_EXPANDS = (
+    f"The request takes more than {MAX_BYTES // 2**20} MiB as rows; send fewer items at once, with shorter texts."
+)
 _length = copy_format.length
 _jsonb_head = copy_format.jsonb_head
 
@@ -33,7 +37,11 @@ class Encoding:
         """The fields tenant_id and received_at, with which every tuple begins."""
 
     def append(self, table: str, items: Iterable[Item], encode: Callable[[Item], bytes]) -> None:
-        """Adds a tuple for each item to the table; an item for which `encode` raises InvalidItem is rejected."""
+        """Adds a tuple for each item to the table; an item for which `encode` raises InvalidItem is rejected.
+
+        Raises:
+            TooLarge: the rows take more than `MAX_BYTES`.
+        """
         rows = self.out.tables.get(table) or TableRows()
         data, offsets = rows.data, rows.offsets
         before = len(offsets)
@@ -45,12 +53,18 @@ class Encoding:
             else:
                 offsets.append(len(data))
                 data += row
+                if len(data) > MAX_BYTES:
+                    raise TooLarge(_EXPANDS)
         self.out.items += len(offsets) - before
         if offsets:
             self.out.tables[table] = rows
 
     def define(self, table: str, id_: bytes, values: tuple[object, ...]) -> None:
+        """Adds a definition. Raises TooLarge when the request's definitions take more than `MAX_BYTES`."""
         self.out.definitions.setdefault(table, {})[UUID(bytes=id_)] = values
+        self.out.definition_bytes += sum(len(value) for value in values if isinstance(value, (str, bytes)))
+        if self.out.definition_bytes > MAX_BYTES:
+            raise TooLarge(_EXPANDS)
 
     def reject(self, reason: str, count: int = 1) -> None:
         """Counts items that cannot be stored."""

@@ -31,6 +31,7 @@ def encode_batch(batch: Batch, windows: Windows) -> EncodedBatch:
 
     Raises:
         Rejected: the payload is not a valid message.
+        TooLarge: it takes more than `MAX_BYTES` as rows and definitions.
     """
     encoding = Encoding(batch, windows)
     ENCODERS[batch.signal](encoding, batch.message())

@@ -66,6 +66,8 @@ class EncodedBatch:
     """By table name, only tables that have rows."""
     definitions: dict[str, dict[UUID, tuple[object, ...]]] = field(default_factory=dict)
     """By table name: id → column values after (tenant_id, id), in the order of `definitions.COLUMNS`."""
+    definition_bytes: int = 0
+    """Bytes of the definitions' values."""
     items: int = 0
     """Items in the request: stored plus rejected."""
     rejected: int = 0
@@ -81,8 +83,8 @@ class EncodedBatch:
 
     @property
     def size(self) -> int:
-        """Bytes of rows."""
-        return sum(len(rows.data) for rows in self.tables.values())
+        """Bytes of rows and definitions."""
+        return self.definition_bytes + sum(len(rows.data) for rows in self.tables.values())
 
     @property
     def reason(self) -> str:
@@ -94,6 +96,10 @@ class EncodedBatch:
         text = "; ".join(parts) + (f"; and {more} more kinds" if more > 0 else "")
         return text if len(text) <= 1000 else text[:997] + "..."
 
+
+MAX_BYTES = 128 * 1024 * 1024
+"""Bytes of rows and definitions that one request may become. A body within the receivers' limits can expand: a long
+service name stands in every row, a long description in every series."""
 
 Windows = Mapping[str, Window]
 """Table name → its window. A row whose event time lies outside is filed under the receive time."""

@@ -131,7 +131,8 @@ def json_text(value: Any, column: str, replaced: Counter[str]) -> tuple[bytes, b
     before = replaced[column]
     clean = _without_nul(value, column, replaced)
     if replaced[column] == before:  # a backslash followed by the letters u0000
-        del replaced[column]
+        if not before:
+            del replaced[column]
         return text, True
     return orjson.dumps(clean), False
 
