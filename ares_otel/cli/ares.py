@@ -19,8 +19,9 @@ from ares_otel.cli import console
 from ares_otel.cli.components import COMPONENTS
 from ares_otel.cli.event_bus import Events
 from ares_otel.cli.options import UpOptions
+from ares_otel.cli.own_registration import OwnRegistration
 from ares_otel.cli.own_settings import FileSettings, OwnSettings
-from ares_otel.cli.own_telemetry import OwnTelemetry
+from ares_otel.cli.own_telemetry import SERVICE, OwnTelemetry
 from ares_otel.control.config import ConfigService
 from ares_otel.control.config.changes import ChangeFeed
 from ares_otel.control.config.schema import problem_of
@@ -29,7 +30,7 @@ from ares_otel.control.crypto import Keyring
 from ares_otel.control.heartbeats import Heartbeats
 from ares_otel.control.probe_targets import ProbeTargets
 from ares_otel.control.prober import Prober
-from ares_otel.control.registry import Registry
+from ares_otel.control.registry import Registration, Registry
 from ares_otel.demo.shop import DemoShop, ShopError
 from ares_otel.exporters.postgres.observer import TelemetryObserver
 from ares_otel.model.errors import StartError
@@ -149,6 +150,14 @@ class Ares:
         self._host = PipelineHost(Parts(telemetry, admission, services=services))
         stack.push_async_callback(self._host.stop)
         await self._host.replace(config)
+
+        beats = OwnRegistration(
+            registry,
+            Registration(SERVICE, version=__version__, instance_id=self._instance_id(), port=api.port),
+            registry.interval,
+        )
+        stack.push_async_callback(beats.stop)
+        await beats.start()
 
         self.doors["http"] = api.url
         self._find_receivers()
