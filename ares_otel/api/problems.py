@@ -12,9 +12,11 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
+from ares_otel.model.signal import SIGNALS
 from ares_otel.pipeline.http_protocol import ErrorBody
 from ares_otel.query.reader import DatabaseUnavailable, QueryTooSlow
 
+_OTLP_PATHS = frozenset(signal.http_path for signal in SIGNALS.values())
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 1
 _MAX_ERRORS = 20
@@ -142,6 +144,8 @@ def install(app: FastAPI) -> None:
     async def _http(request: Request, error: HTTPException) -> Response:
         headers = dict(error.headers or {})
         if error.status_code == HTTPStatus.NOT_FOUND:
+            if request.url.path in _OTLP_PATHS:
+                return problem(PATH_NOT_FOUND, "This is the API; OTLP/HTTP is on another port, 4318 by default.")
             return problem(PATH_NOT_FOUND, "Look at /swagger/index.html for the paths there are.")
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             allow = sorted({*headers.pop("Allow", "").replace(" ", "").split(",")} - {"", "HEAD"})

@@ -13,6 +13,34 @@ from ares_otel.pipeline.component import ComponentConfig
 from ares_otel.pipeline.problem import Path, Problem, dotted, suggestion
 from ares_otel.pipeline.yaml_source import Source
 
+_WORDS = {
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "finite_number": "must be a finite number",
+    "string_type": "must be a string",
+    "list_type": "must be a list, for example [a, b]",
+    "tuple_type": "must be a list, for example [a, b]",
+    "dict_type": "must be a mapping, `name: value` lines below it",
+    "model_type": "must be a mapping, `name: value` lines below it",
+    "model_attributes_type": "must be a mapping, `name: value` lines below it",
+    "literal_error": "must be {expected}",
+    "enum": "must be {expected}",
+    "greater_than": "must be above {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be below {lt}",
+    "less_than_equal": "must be at most {le}",
+    "string_too_short": "must have at least {min_length} characters",
+    "string_too_long": "must have at most {max_length} characters",
+    "too_short": "must have at least {min_length} entries",
+    "too_long": "must have at most {max_length} entries",
+}
+"""What is said about pydantic's types of errors (pydantic, "Validation Errors"); others keep pydantic's text."""
+
 ConfigT = TypeVar("ConfigT", bound=ComponentConfig)
 
 
@@ -108,11 +136,16 @@ def _problem(model: type[BaseModel], source: Source, path: Path, details: ErrorD
     if details["type"] == "missing":
         missing = (*where, loc[-1])
         return Problem(source.place(where, key=True), f"{dotted(missing)}: this option is required.")
-    message = details["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ").rstrip(".")
+    words = _WORDS.get(details["type"])
+    message = words.format_map(details.get("ctx", {})) if words else details["msg"]
+    message = message.removeprefix("Value error, ").removeprefix("Assertion failed, ").rstrip(".")
     given = details["input"]
     secret = model.model_config.get("hide_input_in_errors") or source.is_expanded(where)
     if isinstance(given, str | int | float) and not secret and details["type"] != "value_error":
-        message += f", not {str(given)[:60]!r}"
+        shown = str(given).lower() if isinstance(given, bool) else str(given)  # true and false as YAML has them
+        message += f", not {shown[:60]!r}"
+    if details["type"] == "string_type" and isinstance(given, int | float):
+        message += "; write it in quotes"
     return Problem(source.place(where), f"{dotted(where)}: {message[:1].lower()}{message[1:]}.")
 
 

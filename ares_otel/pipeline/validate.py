@@ -41,7 +41,8 @@ class _Check:
         self.used: dict[str, set[str]] = {section: set() for section in _SECTIONS}
 
     def run(self) -> PipelineConfig:
-        root = self.source.data
+        source = self.source
+        root = source.data
         pipelines: dict[str, PipelineSpec] = {}
         telemetry: ServiceTelemetry | None = None
         if isinstance(root, dict):
@@ -51,9 +52,15 @@ class _Check:
             service = self._mapping(("service",), root.get("service"))
             self._unknown_keys(("service",), service, ("pipelines", "extensions", "telemetry"), "unknown key", "keys")
             telemetry = parse_options(ServiceTelemetry, self.source, ("service", "telemetry"), service.get("telemetry"))
+            before = len(self.source.problems)
             self._references(("service", "extensions"), service.get("extensions"), Kind.EXTENSION.value, None)
             pipelines = self._pipelines(service.get("pipelines"))
-            self._warn_unused()
+            read = isinstance(root.get("service"), dict) and not any(path[:1] == ("service",) for path in source.failed)
+            # Whoever is not named where a name could not be read may well be the one that was meant.
+            if read and len(self.source.problems) == before:
+                self._warn_unused()
+        elif root is not None and not self.source.problems:
+            self._problem((), "the file must be a mapping with the sections receivers, exporters and service.")
         elif not self.source.problems:
             self._problem((), "the file is empty; it needs receivers, exporters and service.pipelines.")
         problems = self.source.problems

@@ -123,6 +123,12 @@ async def test_an_unknown_path_is_not_found(detached: Api, path: str) -> None:
     check_problem(await detached.client.get(path), 404)
 
 
+@pytest.mark.parametrize("path", ["/v1/traces", "/v1/logs", "/v1/metrics"])
+async def test_a_sender_that_mistook_the_port_is_told_where_otlp_is(detached: Api, path: str) -> None:
+    body = check_problem(await detached.client.post(path, content=b""), 404)
+    assert "OTLP/HTTP is on another port, 4318 by default" in body["detail"]
+
+
 @pytest.mark.parametrize(
     "path",
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -301,10 +302,26 @@ async def test_an_app_that_fails_is_answered_503_and_logged(caplog: pytest.LogCa
 
 
 async def test_an_occupied_port_is_one_clear_line() -> None:
+    other = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        "import socket; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True); input()",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert other.stdout is not None
+    port = int(await other.stdout.readline())
+    with pytest.raises(
+        StartError, match=rf"127.0.0.1:{port} is in use by .*process {other.pid}\); stop it, or set --http-port"
+    ):
+        async with opened(port=port):
+            pass
+    await other.communicate(b"\n")
+
+
+async def test_a_port_of_another_door_of_the_same_ares_is_one_clear_line() -> None:
     async with opened() as door:
-        with pytest.raises(
-            StartError, match=rf"127.0.0.1:{door.port} is in use by .*process.*; stop it, or set --http-"
-        ):
+        with pytest.raises(StartError, match=rf"127.0.0.1:{door.port} is in use by another door of this Ares"):
             async with opened(port=door.port):
                 pass
 

@@ -65,7 +65,8 @@ def command_line_page() -> str:
         "`database` (a URL that psql takes), and `ready` last; everything else goes to standard error. SIGINT and",
         "SIGTERM stop it: what was accepted is stored first, the exit status is 0. SIGHUP reads the configuration file",
         "again; a mistake in it leaves the old one running.",
-        "When it cannot start it says why in one line and exits with 1.",
+        "When it cannot start it says why in one line (a wrong configuration file: one line for each problem) and",
+        "exits with 1; a wrong option exits with 2.",
         "",
     ]
     return "\n".join(lines)

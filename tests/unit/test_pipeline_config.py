@@ -205,10 +205,53 @@ def test_an_unknown_option_names_the_nearest_one_of_its_own_block() -> None:
 
 def test_a_wrong_type_names_the_option_and_the_value() -> None:
     message = exporter_problem("sending_queue:\n  queue_size: many")
-    assert message.startswith("ares.yaml:5:19: exporters.send.sending_queue.queue_size: input should be a valid int")
-    assert message.endswith("not 'many'.")
-    assert "'ignore' or 'propagate'" in exporter_problem("mode: ignored")
+    assert message == "ares.yaml:5:19: exporters.send.sending_queue.queue_size: must be a whole number, not 'many'."
     assert "options are written as `name: value`" in problems(MINIMAL.replace("send: }", "send: [1]}"))[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("tls: {insecure: ture}", "tls.insecure: must be true or false, not 'ture'."),
+        ("tls: {insecure: 5}", "tls.insecure: must be true or false, not '5'."),
+        ("tls: {insecure: [a]}", "tls.insecure: must be true or false."),
+        ("tls: [a]", "tls: must be a mapping, `name: value` lines below it."),
+        ("headers: x", "headers: must be a mapping, `name: value` lines below it, not 'x'."),
+        ("label: 5", "label: must be a string, not '5'; write it in quotes."),
+        ("label: true", "label: must be a string, not 'true'; write it in quotes."),
+        ("label: [a]", "label: must be a string."),
+        ("mode: ignored", "mode: must be 'ignore' or 'propagate', not 'ignored'."),
+        ("rules: [{port: 1.5}]", "rules[0].port: must be a whole number, not '1.5'."),
+        ("rules: [{port: -1}]", "rules[0].port: must be at least 0, not '-1'."),
+        ("rules: [{port: 70000}]", "rules[0].port: must be at most 65535, not '70000'."),
+    ],
+)
+def test_a_wrong_value_is_told_what_it_must_be(options: str, expected: str) -> None:
+    assert exporter_problem(options).endswith(f": exporters.send.{expected}")
+
+
+@pytest.mark.parametrize(
+    "service",
+    [
+        "servce: {pipelines: {traces: {receivers: [toy], exporters: [send]}}}",
+        "service: [traces]",
+        "service: {pipelnes: {}}",
+        "service: {pipelines: {trace: {receivers: [toy], exporters: [send]}}}",
+        "service: {pipelines: '${env:NOT_SET}'}",
+        "service: {pipelines: {traces: {receivers: [toi], exporters: [send]}}}",
+    ],
+)
+def test_pipelines_that_cannot_be_read_do_not_make_everything_else_unused(service: str) -> None:
+    found = problems(f"receivers: {{toy: , toy/b: }}\nexporters: {{send: , store: }}\n{service}\n")
+    assert found
+    assert not any("no pipeline uses it" in line for line in found), found
+
+
+@pytest.mark.parametrize("text", ["[]", "x", "5", "[receivers]"])
+def test_a_file_that_is_no_mapping_is_told_what_it_must_be(text: str) -> None:
+    assert problems(text) == [
+        "ares.yaml:1:1: the file must be a mapping with the sections receivers, exporters and service."
+    ]
 
 
 def test_a_missing_reference_names_the_nearest_defined_component() -> None:
@@ -308,7 +351,7 @@ def test_invalid_yaml_is_reported_with_its_line(text: str, line: int) -> None:
         ("a: !!python/object/apply:os.system ['true']", "tags"),
         ("? [a]\n: b", "key must be a plain name"),
         ("", "empty"),
-        ("just text", "empty"),
+        ("# nothing", "empty"),
     ],
 )
 def test_hostile_and_odd_files_are_refused_with_bounded_work(text: str, expected: str) -> None:
