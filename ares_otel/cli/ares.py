@@ -84,7 +84,7 @@ class Ares:
         console.log_to_stderr(config.telemetry.logs.level)
         policy = BindPolicy(options.allow_unauthenticated, options.allowed_hosts)
         check_bind(options.host, policy, "--host")
-        for probe in bind(options.host, options.http_port, "--http-port"):
+        for probe in bind(options.host, options.http_port, "--http-port", "--host"):
             probe.close()  # a port that is taken is said before a database is made
         self._keyring.take_from(Keyring.from_environ())
         telemetry = Telemetry()
@@ -137,6 +137,7 @@ class Ares:
             host=options.host,
             port=options.http_port,
             setting="--http-port",
+            host_setting="--host",
             allowed_hosts=options.allowed_hosts,
             error_bodies=problem_body,
             lifespan="on",

@@ -17,6 +17,7 @@ from ares_otel.cli.bench.command import bench
 from ares_otel.cli.config import config as config_commands
 from ares_otel.cli.options import UpOptions
 from ares_otel.model.errors import StartError
+from ares_otel.pipeline.listen import parse_allowed_hosts
 from ares_otel.storage.assets import asset
 
 # gRPC reads these when it is first imported, which the commands do later. Ares starts PostgreSQL from a process in
@@ -127,7 +128,7 @@ def up(
         otlp_grpc_port=otlp_grpc_port,
         otlp_http_port=otlp_http_port,
         allow_unauthenticated=allow_unauthenticated,
-        allowed_hosts=tuple(name.strip() for name in allowed_hosts.split(",") if name.strip()),
+        allowed_hosts=parse_allowed_hosts(allowed_hosts),
         admission_limit_mib=admission_limit_mib,
         probe_allow_local=probe_allow_local,
         demo=demo,
@@ -197,11 +198,16 @@ def psql(context: typer.Context, data_dir: DataDir, database_url: DatabaseUrl = 
 
 
 @app.command()
-def validate(config: Config) -> None:
+def validate(
+    config: Config,
+    file: Annotated[
+        Path | None, typer.Argument(help="The file; the same as --config FILE.", show_default=False)
+    ] = None,
+) -> None:
     """Check a pipeline configuration without starting anything."""
     from ares_otel.cli.validate import validate as check
 
-    raise typer.Exit(check(config))
+    raise typer.Exit(check(file or config))
 
 
 def _given(context: typer.Context) -> frozenset[str]:

@@ -169,7 +169,7 @@ async def test_one_trace_shows_its_spans_logs_and_figures(ares: AresProcess, cli
     assert [found["operation_name"] for found in trace["spans"]] == ["POST /trades", "INSERT trades"]
     assert [found["depth"] for found in trace["spans"]] == [0, 1]
     assert len(trace["logs"]) == 1
-    by_trace = {"trace_id": root.trace_id.hex(), "service": "trade-desk", "limit": 10}
+    by_trace = {"trace_id": root.trace_id.hex(), "service": "trade-desk", "limit": "10"}
     assert len((await client.get(f"{api}/logs", params=by_trace)).raise_for_status().json()["logs"]) == 1
     metrics = (await client.get(f"{api}/metrics", params={"service": "trade-desk", "hours": 1})).raise_for_status()
     assert metrics.json()["metrics"]

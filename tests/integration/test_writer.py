@@ -37,6 +37,8 @@ class Counting:
     def failed(self, sqlstate: str) -> None:
         self.failures.append(sqlstate)
 
+    def replaced(self, characters: Mapping[str, int]) -> None: ...
+
     def partitions_failed(self) -> None: ...
 
 
