@@ -204,6 +204,8 @@ class Ares:
         options.check_used(config)
         for warning in config.warnings:
             console.progress(warning.show(config.file))
+        for sentence in options.unknown_variables(os.environ, config):
+            console.progress(f"WARNING: {sentence}")
         return config
 
     def _find_receivers(self) -> None:

@@ -133,6 +133,7 @@ def up(
         probe_allow_local=probe_allow_local,
         demo=demo,
         given=_given(context),
+        variables=frozenset(str(option.envvar) for option in context.command.params if getattr(option, "envvar", None)),
     )
     from ares_otel.cli.up import run_up  # imports the whole house: only this command needs it
 

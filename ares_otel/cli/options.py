@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ares_otel.model.errors import StartError
 from ares_otel.pipeline.config import PipelineConfig
+from ares_otel.pipeline.problem import suggestion
 
 # Options that the pipeline configuration reads, as `${env:NAME}`.
 PIPELINE_VARIABLES = {
@@ -15,6 +16,12 @@ PIPELINE_VARIABLES = {
     "otlp_grpc_port": "ARES_OTEL_OTLP_GRPC_PORT",
     "otlp_http_port": "ARES_OTEL_OTLP_HTTP_PORT",
 }
+
+
+OTHER_VARIABLES = frozenset(
+    {"ARES_OTEL_CONFIG_KEY", "ARES_OTEL_CONFIG_KEY_FILE", "ARES_OTEL_CONFIG_OLD_KEYS", "ARES_OTEL_URL"}
+)
+"""Variables that are no options of `up`: a key does not belong on a command line; `tail` reads the URL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +42,8 @@ class UpOptions:
     demo: bool = False
     given: frozenset[str] = field(default_factory=frozenset)
     """Names of the options that somebody set, by flag or by variable."""
+    variables: frozenset[str] = field(default_factory=frozenset)
+    """Names of the variables that the options read."""
 
     def environ(self, base: Mapping[str, str]) -> dict[str, str]:
         """The variables for `${env:…}`: the process's, with the options on top."""
@@ -42,6 +51,15 @@ class UpOptions:
         if ":" in self.host and not self.host.startswith("["):  # an endpoint is `[::1]:4317`
             values[PIPELINE_VARIABLES["host"]] = f"[{self.host}]"
         return {**base, **values}
+
+    def unknown_variables(self, environ: Mapping[str, str], config: PipelineConfig) -> list[str]:
+        """A sentence for each variable that looks like a setting of Ares and is none."""
+        known = self.variables | OTHER_VARIABLES
+        return [
+            f"{name} is set, but nothing reads it; {suggestion(name, known, 'variables')}"
+            for name in sorted(environ)
+            if name.startswith("ARES_OTEL_") and name not in known | config.used_variables
+        ]
 
     def check_used(self, config: PipelineConfig) -> None:
         """An option that the configuration file does not read would do nothing: that is an error.

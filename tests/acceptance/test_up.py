@@ -112,6 +112,12 @@ class TestMistakes:
         assert done.returncode == 1
         assert "--otlp-grpc-port has no effect" in done.stderr
 
+    def test_a_mistyped_variable_is_said(self, database_url: str, tmp_path: Path) -> None:
+        variables = {"ARES_OTEL_HTP_PORT": "1", "ARES_OTEL_CONFIG_KEY": "00" * 32}
+        with running_ares(tmp_path, "--database-url", database_url, env=variables) as ares:
+            assert "ARES_OTEL_HTP_PORT is set, but nothing reads it; did you mean 'ARES_OTEL_HTTP_PORT'?" in ares.stderr
+            assert "ARES_OTEL_CONFIG_KEY" not in ares.stderr
+
     def test_a_second_start_says_who_holds_the_directory(self, data_dir: Path) -> None:
         with running_ares(data_dir) as ares:
             done = run_ares(["up", "--data-dir", str(data_dir)])
