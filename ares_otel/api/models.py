@@ -159,7 +159,7 @@ class RegistrationBody(BaseModel):
         str | None,
         Field(max_length=255, description="As service.instance.id in its telemetry; not needed for an only instance"),
     ] = None
-    port: Annotated[int | None, Field(ge=0, le=65535, description="TCP port that it listens on")] = None
+    port: Annotated[int | None, Field(ge=1, le=65535, description="TCP port that it listens on")] = None
     health_url: Annotated[
         str | None, Field(max_length=2000, description="http or https URL that answers 2xx while it is well")
     ] = None

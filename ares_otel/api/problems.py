@@ -79,6 +79,10 @@ KINDS = (
 )
 
 
+KINDS_BY_STATUS = {CONTENT_TOO_LARGE.status: CONTENT_TOO_LARGE}
+"""Kinds that an HTTPException of that status stands for."""
+
+
 def http_error(status: int) -> Kind:
     """The kind of a status that says by itself what is wrong."""
     return Kind("http-error", status, HTTPStatus(status).phrase)
@@ -152,7 +156,8 @@ def install(app: FastAPI) -> None:
             if "GET" in allow:
                 allow.append("HEAD")  # answered like GET, without the body
             return problem(METHOD_NOT_ALLOWED, f"Use {' or '.join(allow)}.", headers={"Allow": ", ".join(allow)})
-        return problem(http_error(error.status_code), str(error.detail), headers=headers)
+        kind = KINDS_BY_STATUS.get(error.status_code) or http_error(error.status_code)
+        return problem(kind, str(error.detail), headers=headers)
 
     @app.exception_handler(DatabaseUnavailable)
     async def _away(_: Request, error: DatabaseUnavailable) -> Response:

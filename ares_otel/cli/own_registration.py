@@ -7,15 +7,18 @@ import contextlib
 import logging
 from collections.abc import Callable
 
-from ares_otel.control.registry import Registration, Registry
+from ares_otel.control.registry import Registration, Registry, ServiceId, ServiceNotFound
 from ares_otel.query.reader import DatabaseUnavailable, QueryTooSlow
+
+SLICE = 0.5
+"""Seconds after which the interval is looked at again."""
 
 log = logging.getLogger("ares_otel.control.own")
 
 
 class OwnRegistration:
-    """Renews Ares's registration in every heartbeat interval, from `start` to `stop`. A database that is away costs a
-    beat, not the task."""
+    """Registers Ares and sends its heartbeats, one in every interval, from `start` to `stop`. A database that is away
+    costs a beat, not the task."""
 
     def __init__(self, registry: Registry, service: Registration, interval: Callable[[], float]) -> None:
         self._registry = registry
@@ -35,9 +38,19 @@ class OwnRegistration:
             self._task = None
 
     async def _beat(self) -> None:
+        id: ServiceId | None = None
         while True:
             try:
-                await self._registry.register(self._service)
+                if id is None:
+                    row, _ = await self._registry.register(self._service)
+                    id = ServiceId(row.id)
+                await self._registry.heartbeat(id)
+            except ServiceNotFound:
+                id = None  # somebody took it off the registry; Ares is still here
+                continue
             except (DatabaseUnavailable, QueryTooSlow) as error:
                 log.debug("Ares's own heartbeat was not written: %s", error)
-            await asyncio.sleep(max(1.0, self._interval()))
+            waited = 0.0
+            while waited < max(1.0, self._interval()):  # which may be made shorter meanwhile
+                await asyncio.sleep(SLICE)
+                waited += SLICE

@@ -61,8 +61,11 @@ class OwnTelemetry:
         self._switch.on = wanted
 
     def instrument(self, app: FastAPI) -> None:
-        """Makes spans of the API's requests, while spans are wanted."""
-        FastAPIInstrumentor.instrument_app(app, tracer_provider=self._tracer, excluded_urls=QUIET_PATHS)
+        """Makes spans of the API's requests, while spans are wanted: one each, not one for each piece of a stream,
+        which the live tail would show in a piece of a stream."""
+        FastAPIInstrumentor.instrument_app(
+            app, tracer_provider=self._tracer, excluded_urls=QUIET_PATHS, exclude_spans=["receive", "send"]
+        )
 
     async def stop(self) -> None:
         """Stores what is left, then ends. Call it while the store still runs. Safe twice."""

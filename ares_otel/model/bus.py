@@ -9,6 +9,8 @@ from typing import Any, Literal, Protocol
 
 TOPIC_LIMIT = 200
 """Characters of a topic at most. A topic is words of letters, digits, `_` and `-`, joined by dots: `trade.executed`."""
+OWN_TOPICS = frozenset({"service", "config", "spans", "tail"})
+"""First words of the topics that Ares itself publishes. Over REST nobody else may: listeners believe them."""
 DATA_LIMIT = 1024 * 1024
 """Bytes of an event's data as JSON at most."""
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 
@@ -137,6 +138,33 @@ async def test_a_service_registers_beats_and_shows_in_system_health(client: http
     assert mine["status"] == "online"
     assert mine["seconds_since_heartbeat"] < 60
     assert any(service["service_name"] == "ares-api" and service["status"] == "online" for service in health)
+
+
+async def test_a_shorter_heartbeat_interval_does_not_make_ares_miss_its_own_beats(
+    ares: AresProcess, client: httpx.AsyncClient
+) -> None:
+    key = "/api/v1/config/ares-api/service.heartbeat_interval"
+    connection = await asyncpg.connect(ares.database)
+
+    async def beat() -> datetime:
+        query = "SELECT last_registration_heartbeat FROM service_registry WHERE name = 'ares-api'"
+        found = await connection.fetchval(query)
+        assert isinstance(found, datetime)
+        return found
+
+    for seconds in (3600, 1):
+        (await client.put(key, json={"value": seconds, "updated_by": "admin"})).raise_for_status()
+    for _ in range(4):
+        last = await beat()
+
+        async def again(last: datetime = last) -> bool:
+            return await beat() > last
+
+        await eventually(again)
+    (await client.put(key, json={"value": 30, "updated_by": "admin"})).raise_for_status()
+    query = "SELECT DISTINCT new_status FROM service_status_history WHERE service_name = 'ares-api'"
+    assert [row[0] for row in await connection.fetch(query)] == ["online"]
+    await connection.close()
 
 
 async def test_an_event_reaches_a_listener_and_a_trade_is_kept_in_the_audit(client: httpx.AsyncClient) -> None:

@@ -110,14 +110,20 @@ async def test_any_json_up_to_a_mebibyte_is_an_event(api: EventsApi, body: bytes
     assert (await api.client.post(f"{ROOT}/a", content=body)).status_code == 202
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"NaN", b"\xff", b"[" * 5000, b'"\\ud800"'])
+@pytest.mark.parametrize("body", [b"", b"{", b"NaN", b"\xff", b"[" * 5000, b'"\\ud800"', b"1" * 30, b'{"a":1,"a":2}'])
 async def test_anything_else_is_refused(api: EventsApi, body: bytes) -> None:
     check_problem(await api.client.post(f"{ROOT}/a", content=body), 422, "body")
 
 
 async def test_a_larger_body_is_refused(api: EventsApi) -> None:
     answer = await api.client.post(f"{ROOT}/a", content=b'"' + b"x" * (DATA_LIMIT + 1) + b'"')
-    assert answer.status_code == 413
+    assert check_problem(answer, 413)["type"] == "urn:ares-otel:problem:content-too-large"
+
+
+@pytest.mark.parametrize("topic", ["service.online", "config.changed", "spans.error", "tail.spans", "tail"])
+async def test_topics_of_ares_itself_are_not_for_others(api: EventsApi, topic: str) -> None:
+    problem = check_problem(await api.client.post(f"{ROOT}/{topic}", content=b"1"), 422, "topic")
+    assert "service.*" in problem["detail"] or "service.*" in str(problem["errors"])
 
 
 @pytest.mark.parametrize("topic", ["a.*", "**", "a..b", "a%20b", "x" * 201, "%C3%A4", "a%00"])

@@ -179,7 +179,7 @@ class TestProber:
             False,
             "The answer was 500; 2xx is expected.",
         )
-        assert ill.status_reason == "Its health check fails although it sends heartbeats."
+        assert ill.status_reason == "Its health check fails although it was heard of."
         again, _ = await ares.registry.register(Registration("ill", health_url=server.url("/ok")))
         assert (again.status, again.last_probe) == ("online", None)
         assert again.next_probe_at == ill.next_probe_at, "another address is no way to be asked more often"

@@ -28,7 +28,8 @@ from ares_otel.api.problems import (
     problem,
 )
 from ares_otel.api.rendering import json_response
-from ares_otel.model.bus import DATA_LIMIT, Event, TopicCount
+from ares_otel.control.config.values import BadJson, parse_json
+from ares_otel.model.bus import DATA_LIMIT, OWN_TOPICS, Event, TopicCount
 
 _EVENT_ID = re.compile(r"[!-~]{1,200}")
 
@@ -103,10 +104,13 @@ def events_router(streams: EventStreams, topics: Callable[[], Sequence[TopicCoun
     async def publish(topic: Topic, request: Request, _: Annotated[NoParameters, Query()]) -> Response:
         """The body is the event's data: any JSON of at most 1 MiB. The answer comes when the event is on its way."""
         body = await read_body(request, DATA_LIMIT)
+        if topic.partition(".")[0] in OWN_TOPICS:
+            reserved = ", ".join(f"{word}.*" for word in sorted(OWN_TOPICS))
+            raise InvalidParameters(FieldError("topic", f"Ares alone publishes {reserved}; take another first word."))
         try:
-            data = orjson.loads(body)
-        except (orjson.JSONDecodeError, RecursionError):
-            raise InvalidParameters(FieldError("body", "The body is not JSON.")) from None
+            data = parse_json(body)
+        except BadJson as error:
+            raise InvalidParameters(FieldError("body", str(error))) from None
         try:
             event = await bus.publish(topic, data)
         except ValueError as error:

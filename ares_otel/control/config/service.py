@@ -134,7 +134,9 @@ class ConfigService:
 
         Raises:
             PreconditionFailed
-            KeyMissing: the value is to be encrypted and there is no key.
+            KeyMissing: the value is to be encrypted and there is no key; or no condition is given and the present
+                value was encrypted with a key that is not here.
+            KeyWrong: no condition is given and the present value does not open.
         """
         check_names(service, key)
         check_text("description", description)
@@ -142,6 +144,10 @@ class ConfigService:
         async with self._database.editing(author.updated_by, author.reason) as transaction:
             present = await _setting(transaction, service, key)
             condition.check(_version(present))
+            if present is not None and present.is_encrypted and is_encrypted is not False and condition == ALWAYS:
+                # A process with the wrong key must not take a secret away from those with the right one. Whoever means
+                # it names the version, or deletes the setting first.
+                self._secrets.opened(present)
             return await self.edit(transaction, service, key, value, author, description, is_encrypted, present)
 
     async def edit(

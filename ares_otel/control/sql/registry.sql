@@ -93,7 +93,7 @@ WITH turn AS MATERIALIZED (
     END AS status, CASE
         WHEN NOT f.alive AND r.registered THEN 'Nothing was heard of it for three heartbeat intervals.'
         WHEN NOT f.alive THEN 'It sends no telemetry any more.'
-        WHEN f.probed AND NOT r.last_probe_ok AND f.beats THEN 'Its health check fails although it sends heartbeats.'
+        WHEN f.probed AND NOT r.last_probe_ok AND f.beats AND r.last_registration_heartbeat IS NOT NULL THEN 'Its health check fails although it sends heartbeats.'
         WHEN f.probed AND NOT r.last_probe_ok THEN 'Its health check fails although it was heard of.'
         WHEN r.reported_status = 'degraded' THEN 'It says so itself.'
         WHEN r.registered AND NOT f.beats AND NOT (r.last_registration_heartbeat IS NULL AND f.probed) THEN
