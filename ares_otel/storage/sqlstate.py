@@ -42,4 +42,4 @@ def is_about_the_statement(error: BaseException) -> bool:
     not from the server's state. A connection to a server that is read-only (25006), shuts down (57P01 to 57P03) or is
     full (53) is given up: after a failover the next one leads elsewhere."""
     state = sqlstate(error)
-    return state[:2] in ("22", "23", "40", "42", "54", "55") or state in ("57014",)
+    return state[:2] in ("22", "23", "40", "42", "54", "55") or state == "57014"

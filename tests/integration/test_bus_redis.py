@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -14,28 +13,10 @@ from redis.asyncio import Redis
 from ares_otel.eventbus import create_event_bus
 from ares_otel.eventbus.redis import STREAM
 from ares_otel.model.bus import Event
-from tests.support.bus import Buses, Listener, buses, until
+from tests.support.bus import Buses, Listener, until
 from tests.support.redis import RedisServer, needs_redis, redis_server
 
 pytestmark = needs_redis
-
-
-@pytest.fixture
-def server() -> Iterator[RedisServer]:
-    with redis_server() as made:
-        yield made
-
-
-@pytest.fixture
-async def network(server: RedisServer) -> AsyncIterator[Buses]:
-    async with buses(server) as made:
-        yield made
-
-
-@pytest.fixture
-async def redis(server: RedisServer) -> AsyncIterator[Redis]:
-    async with Redis.from_url(server.url) as client:
-        yield client
 
 
 async def test_every_process_gets_every_event_once(network: Buses) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterator
 
-import pytest
 from redis.asyncio import Redis
 
 from ares_otel.eventbus.redis import STREAM
@@ -13,24 +11,6 @@ from tests.support.bus import Buses, Listener, buses, until
 from tests.support.redis import RedisServer, needs_redis, redis_server
 
 pytestmark = needs_redis
-
-
-@pytest.fixture
-def server() -> Iterator[RedisServer]:
-    with redis_server() as made:
-        yield made
-
-
-@pytest.fixture
-async def network(server: RedisServer) -> AsyncIterator[Buses]:
-    async with buses(server) as made:
-        yield made
-
-
-@pytest.fixture
-async def redis(server: RedisServer) -> AsyncIterator[Redis]:
-    async with Redis.from_url(server.url) as client:
-        yield client
 
 
 async def test_without_redis_at_the_start_it_works_here_and_moves_over_later() -> None:

@@ -7,7 +7,6 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import httpx
 import pytest
@@ -16,39 +15,8 @@ from starlette.types import Receive, Scope, Send
 
 from ares_otel.model.errors import StartError
 from ares_otel.pipeline.http_door import HttpDoor, Limits
+from tests.support.door import echo, get, opened, status_of
 from tests.support.otlp_receiver import talk
-
-
-async def echo(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers with the body of the request."""
-    body, more = b"", True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return
-        body, more = body + message.get("body", b""), message.get("more_body", False)
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
-    await send({"type": "http.response.body", "body": body})
-
-
-@asynccontextmanager
-async def opened(app: Any = echo, **options: Any) -> AsyncIterator[HttpDoor]:
-    given = {"host": "127.0.0.1", "port": 0, "setting": "--http-port", **options}
-    door = HttpDoor("test", app, **given)
-    await door.start()
-    try:
-        yield door
-    finally:
-        await door.stop()
-
-
-def get(host: str, *headers: str, path: str = "/") -> bytes:
-    lines = [f"GET {path} HTTP/1.1", f"Host: {host}", *headers, "Connection: close", "", ""]
-    return "\r\n".join(lines).encode()
-
-
-def status_of(answer: bytes) -> int:
-    return int(answer.split(b" ", 2)[1])
 
 
 async def test_an_occupied_port_is_one_clear_line() -> None:
