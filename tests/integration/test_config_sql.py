@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
@@ -16,13 +15,6 @@ from ares_otel.control.config.errors import ConfigBusy, PreconditionFailed
 from tests.support.eventually import eventually
 
 pytestmark = pytest.mark.every_server
-
-
-@pytest.fixture
-async def sql(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(database_url)
-    yield connection
-    await connection.close()
 
 
 async def history(sql: asyncpg.Connection, key: str) -> list[tuple[Any, ...]]:
