@@ -143,17 +143,27 @@ class Batch:
 class Accepted:
     """The answer to a batch: what became of each of its items.
 
-    `stored + deduplicated + rejected + dropped` is the number of items of the batch. `stored` also counts what an
-    exporter without a store (otlp, debug) took over.
+    `stored + deduplicated + spooled + rejected + dropped` is the number of items of the batch. `stored` also counts what
+    an exporter without a store (otlp, debug) took over.
     """
 
-    __slots__ = ("deduplicated", "dropped", "reason", "rejected", "stored")
+    __slots__ = ("deduplicated", "dropped", "reason", "rejected", "spooled", "stored")
 
     def __init__(
-        self, stored: int = 0, *, deduplicated: int = 0, rejected: int = 0, dropped: int = 0, reason: str = ""
+        self,
+        stored: int = 0,
+        *,
+        deduplicated: int = 0,
+        spooled: int = 0,
+        rejected: int = 0,
+        dropped: int = 0,
+        reason: str = "",
     ) -> None:
         self.stored = stored
         self.deduplicated = deduplicated
+        """Items of a request that was stored before: a retry, answered as the first time."""
+        self.spooled = spooled
+        """Items that are safe on disk and wait there for the database."""
         self.rejected = rejected
         """Items that are invalid: the sender is told by partial success."""
         self.dropped = dropped
@@ -175,6 +185,7 @@ class Accepted:
         return Accepted(
             self.stored,
             deduplicated=self.deduplicated,
+            spooled=self.spooled,
             rejected=self.rejected,
             dropped=self.dropped + dropped,
             reason=self.reason,

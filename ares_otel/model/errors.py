@@ -32,6 +32,10 @@ class Overloaded(Retryable):
     """Ares is at its limit; send the data again later."""
 
 
+class Unavailable(Retryable):
+    """The database cannot store the data now; send it again later."""
+
+
 @dataclass(frozen=True, slots=True)
 class FieldViolation:
     """One wrong field of a request, as `google.rpc.BadRequest.FieldViolation` has it."""
