@@ -112,6 +112,7 @@ class Ares:
 
         own = OwnTelemetry(
             store,
+            telemetry,
             version=__version__,
             instance_id=self._instance_id(),
             spans=settings.spans,

@@ -28,12 +28,15 @@ from ares_otel.model.batch import Batch
 from ares_otel.model.clock import SYSTEM_CLOCK
 from ares_otel.model.errors import AresError
 from ares_otel.model.signal import LOGS, TRACES, Signal
+from ares_otel.pipeline.telemetry import Telemetry
 from ares_otel.storage.store import Store
 
 SERVICE = "ares-api"
 """Ares's own service name, the same as in `service_config`."""
 QUIET_PATHS = r"//[^/]+/(healthz|readyz|metrics|swagger|openapi\.json)"
 """Requests of probes, scrapers and browsers' assets are not worth a span."""
+RECEIVER, TRANSPORT = "self", "internal"
+"""Who received it, in Ares's own account."""
 PATIENCE = 10.0
 """Seconds an export may take before its records are given up."""
 
@@ -41,9 +44,9 @@ PATIENCE = 10.0
 class OwnTelemetry:
     """Records spans of the API and log lines of the logger `ares_otel`, and stores them."""
 
-    def __init__(self, store: Store, *, version: str, instance_id: str, spans: bool) -> None:
+    def __init__(self, store: Store, telemetry: Telemetry, *, version: str, instance_id: str, spans: bool) -> None:
         """Must be made on the event loop that the store runs on. `spans`: whether to record spans from the start."""
-        self._sink = _Sink(store, asyncio.get_running_loop())
+        self._sink = _Sink(store, telemetry, asyncio.get_running_loop())
         resource = Resource({"service.name": SERVICE, "service.version": version, "service.instance.id": instance_id})
         self._switch = _Switch(spans)
         tracer = TracerProvider(resource=resource, sampler=self._switch, shutdown_on_exit=False)
@@ -103,8 +106,9 @@ def _not_storage(record: logging.LogRecord) -> bool:
 class _Sink:
     """From the SDK's export threads to the store's event loop."""
 
-    def __init__(self, store: Store, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, store: Store, telemetry: Telemetry, loop: asyncio.AbstractEventLoop) -> None:
         self._store = store
+        self._telemetry = telemetry
         self._loop = loop
 
     def put(self, signal: Signal, message: Message) -> bool:
@@ -112,17 +116,27 @@ class _Sink:
             signal,
             message.SerializeToString(),
             received_ns=SYSTEM_CLOCK.time_ns(),
-            receiver="self",
-            transport="internal",
+            receiver=RECEIVER,
+            transport=TRANSPORT,
             message=message,
         )
-        future = asyncio.run_coroutine_threadsafe(self._store.consume(batch), self._loop)
+        future = asyncio.run_coroutine_threadsafe(self._store_it(batch), self._loop)
         try:
             future.result(PATIENCE)
         except (AresError, TimeoutError, asyncio.CancelledError):
             future.cancel()
             return False  # the SDK drops the records; a dead database has more pressing lines on standard error
         return True
+
+    async def _store_it(self, batch: Batch) -> None:
+        account = self._telemetry.account
+        account(batch.signal, RECEIVER, TRANSPORT, received=batch.items)
+        try:
+            answer = await self._store.consume(batch)
+        except BaseException:
+            account(batch.signal, RECEIVER, TRANSPORT, refused=batch.items)
+            raise
+        self._telemetry.account_answer(batch.signal, RECEIVER, TRANSPORT, answer)
 
 
 class _SpanExporter(SpanExporter):

@@ -143,8 +143,8 @@ class Batch:
 class Accepted:
     """The answer to a batch: what became of each of its items.
 
-    `stored + deduplicated + spooled + rejected + dropped` is the number of items of the batch. `stored` also counts what
-    an exporter without a store (otlp, debug) took over.
+    `stored + deduplicated + spooled + rejected + dropped` is the number of items of the batch. `stored` also counts
+    what an exporter without a store (otlp, debug) took over.
     """
 
     __slots__ = ("deduplicated", "dropped", "reason", "rejected", "spooled", "stored")

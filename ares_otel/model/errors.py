@@ -36,6 +36,10 @@ class Unavailable(Retryable):
     """The database cannot store the data now; send it again later."""
 
 
+class InFlight(Retryable):
+    """The same request is just being stored; send it again later to hear how it ended."""
+
+
 @dataclass(frozen=True, slots=True)
 class FieldViolation:
     """One wrong field of a request, as `google.rpc.BadRequest.FieldViolation` has it."""

@@ -48,8 +48,8 @@ def _rank(error: BaseException) -> tuple[int, float]:
 
 def merge(answers: Sequence[Accepted]) -> Accepted:
     """One answer from several about the same items: an item counts as rejected when one consumer rejected it, else as
-    stored when one stored it, else as spooled, else as deduplicated, else as dropped. Which items they were is not known, only how
-    many, so each number is the largest that was given, as far as the numbers before it leave room."""
+    stored when one stored it, else as spooled, else as deduplicated, else as dropped. Which items they were is not
+    known, only how many, so each number is the largest that was given, as far as the numbers before it leave room."""
     room = max(one.stored + one.spooled + one.deduplicated + one.rejected + one.dropped for one in answers)
     counts: dict[str, int] = {}
     for name in ("rejected", "stored", "spooled", "deduplicated"):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from ares_otel.model.batch import Accepted
 from ares_otel.model.signal import SIGNALS, Signal
 
 
@@ -100,6 +101,18 @@ INSTRUMENTS: dict[str, Instrument] = {
         Instrument("ares_otel_writer_failures", Counter, "Failed transactions of the writer", ("sqlstate_class",)),
         Instrument("ares_otel_writer_rows", Counter, "Committed rows", ("table",)),
         Instrument("ares_otel_writer_commit_seconds", Histogram, "Time of a transaction", (), _SECONDS),
+        Instrument(
+            "ares_otel_ingest_rejected_items",
+            Counter,
+            "Items that the database refused for what they hold, put into ingest_rejected",
+            ("signal",),
+        ),
+        Instrument(
+            "ares_otel_account_items",
+            Counter,
+            "What became of every item: received = stored + deduplicated + rejected + refused + dropped + spooled",
+            ("signal", *_RECEIVER, "outcome"),
+        ),
         Instrument("ares_otel_replaced_characters", Counter, "NUL characters stored as U+FFFD", ("field",)),
         Instrument("ares_otel_pool_connections", Gauge, "Database connections", ("pool", "state")),
         Instrument(
@@ -168,6 +181,29 @@ class Telemetry:
         made = self._made[name]
         assert isinstance(made, Histogram)
         return made
+
+    def account(self, signal: Signal, receiver: str, transport: str, **outcomes: int) -> None:
+        """Enters items into the account: `account(TRACES, "otlp", "grpc", received=3)`, later what became of them.
+
+        Outcomes: received | stored | deduplicated | rejected | refused | dropped | spooled.
+        """
+        counter = self.counter("ares_otel_account_items")
+        for outcome, amount in outcomes.items():
+            if amount:
+                counter.labels(signal=signal.name, receiver=receiver, transport=transport, outcome=outcome).inc(amount)
+
+    def account_answer(self, signal: Signal, receiver: str, transport: str, answer: Accepted) -> None:
+        """Enters the outcomes of an answered batch."""
+        self.account(
+            signal,
+            receiver,
+            transport,
+            stored=answer.stored,
+            deduplicated=answer.deduplicated,
+            spooled=answer.spooled,
+            rejected=answer.rejected,
+            dropped=answer.dropped,
+        )
 
     def count_items(self, template: str, signal: Signal, amount: int, **labels: str) -> None:
         """Counts items: `count_items("otelcol_receiver_accepted_{}", TRACES, 3, receiver=…, transport=…)`."""

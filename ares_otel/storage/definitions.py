@@ -108,6 +108,14 @@ class DefinitionStore:
                     await self._insert(connection, table, columns)
                     self._known.update(keys)
 
+    async def store_inside(self, connection: asyncpg.Connection, batch: EncodedBatch) -> None:
+        """Inserts a batch's definitions within the caller's transaction, which may still be rolled back: nothing is
+        remembered. Raises asyncpg.PostgresError."""
+        for table in DEFINITIONS:
+            found = {(batch.tenant_id, id_): values for id_, values in batch.definitions.get(table, {}).items()}
+            for _, columns in _chunks(found):
+                await connection.execute(_INSERT[table], *columns)
+
     async def _insert(self, connection: asyncpg.Connection, table: str, columns: Sequence[list[object]]) -> None:
         await connection.execute(BEGIN)
         await connection.execute(_INSERT[table], *columns)

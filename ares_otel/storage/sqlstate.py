@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncpg
 
-POISON_EXCEPTIONS = {"22P04", "23505", "23514"}
-"""Of classes 22 and 23, what is not the data's fault: our own COPY format, a receipt's twin, a missing partition."""
+POISON_EXCEPTIONS = {"22P04", "23505"}
+"""Of classes 22 and 23, what is not the data's fault: our own COPY format, a receipt's twin. A missing partition, 23514
+without the name of a constraint, is none either."""
 
 CONNECTION_ERRORS = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 """What asyncpg raises, besides PostgresError, when the server or the way to it is gone."""
@@ -24,7 +25,16 @@ def sqlstate(error: BaseException) -> str:
 def is_poison(error: BaseException) -> bool:
     """Whether the database refused a row for what it holds, so that sending it again cannot help."""
     state = sqlstate(error)
-    return (state[:2] in ("22", "23") and state not in POISON_EXCEPTIONS) or state == "54000"
+    if state == "54000":
+        return True
+    return state[:2] in ("22", "23") and state not in POISON_EXCEPTIONS and not is_missing_partition(error)
+
+
+def is_suspicious(error: BaseException) -> bool:
+    """Whether the request itself may be the reason although that is not sure: a limit of the server, an error of a
+    trigger, our own COPY format, an internal error. Its neighbours deserve to be tried without it."""
+    state = sqlstate(error)
+    return state[:2] in ("0A", "21", "22", "38", "39", "54", "P0") or state == "XX000"
 
 
 def is_missing_partition(error: BaseException) -> bool:
@@ -35,6 +45,14 @@ def is_missing_partition(error: BaseException) -> bool:
 def is_contention(error: BaseException) -> bool:
     """Whether the same transaction may simply be tried again: serialization failure or deadlock."""
     return sqlstate(error)[:2] == "40"
+
+
+def is_connection_loss(error: BaseException) -> bool:
+    """Whether the connection broke or its server went away: another connection may work at once. A time-out is none: it
+    would only be waited for once more."""
+    if isinstance(error, TimeoutError):
+        return False
+    return sqlstate(error)[:2] == "08" or sqlstate(error) in ("57P01", "57P02")
 
 
 def is_about_the_statement(error: BaseException) -> bool:

@@ -1,25 +1,38 @@
-"""The store of one process: encodes batches, writes them, keeps partitions ready. Every way to the tables ends here."""
+"""The store of one process: encodes batches, writes them, keeps partitions ready. Every way to the tables ends here.
+
+An answer means that the request is in the database, or in the spool on disk from where it gets there exactly once. The
+receipts (`storage/receipts.py`) make sure of the "once".
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import asyncpg
 
 from ares_otel.model.batch import Accepted, Batch
 from ares_otel.model.clock import SYSTEM_CLOCK, Clock
-from ares_otel.model.errors import Retryable
+from ares_otel.model.errors import AresError, Retryable, Unavailable
+from ares_otel.model.signal import SIGNALS, Signal
+from ares_otel.storage.breaker import Breaker
 from ares_otel.storage.observer import SilentObserver, StorageObserver
 from ares_otel.storage.partitions import ensure_partitions, read_windows
+from ares_otel.storage.replay import OnReplayed, Replayer
 from ares_otel.storage.rows.encode import encode_batch
-from ares_otel.storage.rows.encoded import EncodedBatch, Windows
+from ares_otel.storage.rows.encoded import EncodedBatch, Told, Windows
+from ares_otel.storage.spool.record import SpoolRecord
 from ares_otel.storage.sqlstate import DATABASE_ERRORS
-from ares_otel.storage.writer import Writer
+from ares_otel.storage.writer import MissingPartition, NotTaken, Writer
+
+if TYPE_CHECKING:
+    from ares_otel.storage.spool.spool import Spool
 
 PARTITION_INTERVAL = 300.0
 """Seconds between two looks at the partitions."""
@@ -27,14 +40,16 @@ PARTITION_RETRY = 5.0
 """Seconds until the next look after one that failed."""
 INLINE_BYTES = 16 * 1024
 """A request up to this size is encoded on the event loop: handing it to a thread would take longer."""
+PARTITION_ATTEMPTS = 3
+"""Times a request is encoded anew because a partition for it was missing."""
 
 log = logging.getLogger("ares_otel.storage")
 
 
 class Store:
-    """Takes OTLP batches and answers when their rows are committed.
+    """Takes OTLP batches and answers when their rows are committed, or when they are safe in the spool.
 
-    `on_stored` is called after each commit, with the encoded batch; it must be quick and must not raise.
+    `on_stored` is called after each answer, with the encoded batch; it must be quick and must not raise.
     """
 
     def __init__(
@@ -45,7 +60,15 @@ class Store:
         observer: StorageObserver | None = None,
         clock: Clock = SYSTEM_CLOCK,
         on_stored: Callable[[EncodedBatch], None] = lambda batch: None,
+        spool: Spool | None = None,
+        on_replayed: OnReplayed = lambda record, answer: None,
     ) -> None:
+        """
+        Args:
+            spool: where requests go while the database cannot take them, opened; without one they are refused then.
+                Whoever opened it closes it, after the store has stopped.
+            on_replayed: told what became of each request that had gone to the spool.
+        """
         self._url = url
         self._options = dict(connect_options or {})
         self._observer = observer or SilentObserver()
@@ -56,22 +79,38 @@ class Store:
         must not raise."""
         self.windows: Windows = {}
         """Time ranges of the existing partitions; empty until `start`."""
+        self.spool = spool
+        self.breakers: Mapping[Signal, Breaker] = {signal: Breaker() for signal in SIGNALS.values()}
+        """Whether the database takes data, by signal."""
         self.writer = Writer(self.connect, observer=self._observer, on_missing_partition=self._look_again, clock=clock)
+        self.replayer = Replayer(self, spool, on_replayed)
         self._encoders = ThreadPoolExecutor(max_workers=2, thread_name_prefix="encode")
+        self._under_way: dict[bytes, asyncio.Future[Accepted]] = {}
         self._wake = asyncio.Event()
         self._job: asyncio.Task[None] | None = None
+        self._partitions = asyncio.Lock()
 
     async def connect(self) -> asyncpg.Connection:
         """A new connection with this store's settings; the caller closes it."""
         return await asyncpg.connect(self._url, timeout=10, command_timeout=60, **self._options)
 
-    async def start(self) -> None:
-        """Makes the partitions that are missing, and keeps doing so.
+    @property
+    def process(self) -> UUID:
+        """Who stores, as the receipts tell."""
+        return self.writer.process
+
+    async def start(self, *, replaying: bool = True) -> None:
+        """Makes the partitions that are missing, and keeps doing so; begins to replay what the spool holds.
+
+        Args:
+            replaying: False for a command that replays by itself.
 
         Raises asyncpg.PostgresError or OSError when the database is not there.
         """
         await self._keep_partitions()
         self._job = asyncio.create_task(self._partition_job(), name="partitions")
+        if replaying:
+            await self.replayer.start()
 
     async def stop(self) -> None:
         """Commits what was taken, then ends. Safe without `start` and twice."""
@@ -80,29 +119,124 @@ class Store:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._job
             self._job = None
+        await self.replayer.stop()
         await self.writer.stop()
         self._encoders.shutdown(wait=False, cancel_futures=True)
 
     async def consume(self, batch: Batch) -> Accepted:
-        """Stores a batch. Raises what `Writer.write` and `encode_batch` raise."""
+        """Stores a batch; a batch that was stored before is answered as it was then, and not stored again.
+
+        Raises what `encode_batch` and `Writer.write` raise; with a spool, instead of `Unavailable`, what that raises
+        when it is full or broken.
+        """
+        twin = self._under_way.get(batch.key)
+        if twin is not None:
+            return await _answer_of_twin(twin)
+        outcome: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
+        self._under_way[batch.key] = outcome
+        try:
+            answer = await self._take(batch)
+        except BaseException as error:
+            known = isinstance(error, AresError)
+            outcome.set_exception(error if known else Retryable("The same request failed before; send it again later."))
+            outcome.exception()  # looked at: there may be no twin
+            raise
+        else:
+            outcome.set_result(answer)
+            return answer
+        finally:
+            del self._under_way[batch.key]
+
+    async def replay(self, record: SpoolRecord) -> Accepted:
+        """Stores what was acknowledged into the spool before. Items that the database refuses now count as rejected.
+
+        Raises what `encode_batch` and `Writer.write` raise.
+        """
+        batch = Batch(
+            record.signal,
+            record.payload,
+            key=record.key,
+            tenant_id=record.tenant_id,
+            received_ns=record.received_ns,
+            receiver=record.receiver,
+            transport=record.transport,
+        )
+        told = Told(record.rejected, record.reason)
+        encoded = await self._encode(batch, told)
+        answer = await self._write(batch, encoded)
+        self.breakers[record.signal].worked()
+        self._tell(batch, encoded, answer)
+        return answer
+
+    async def _take(self, batch: Batch) -> Accepted:
         if not self.windows:
             raise Retryable("Ares is starting; send the data again later.")
+        if self.spool is not None and (waiting := self.spool.find(batch.key)) is not None:
+            return Accepted(
+                deduplicated=waiting.items - waiting.rejected, rejected=waiting.rejected, reason=waiting.reason
+            )
+        encoded = await self._encode(batch)
+        if encoded.replaced:
+            self._observer.replaced(encoded.replaced)
+        if not encoded.tables:  # nothing to store: the same request gets the same answer without a receipt
+            return Accepted(rejected=encoded.rejected, reason=encoded.reason)
+        breaker = self.breakers[batch.signal]
+        failure: Retryable | None = Unavailable(breaker.reason) if breaker.open else None
+        if failure is None:
+            try:
+                answer = await self._write(batch, encoded)
+            except NotTaken as error:
+                failure = error  # of this request; the others go on
+            except Unavailable as error:
+                breaker.trip(error.message)
+                failure = error
+            else:
+                breaker.worked()
+                self._tell(batch, encoded, answer)
+                return answer
+        if self.spool is None:
+            raise failure
+        await self.spool.append(_record(batch, encoded))
+        breaker.wake.set()
+        self.on_stored(encoded)
+        return Accepted(spooled=encoded.stored, rejected=encoded.rejected, reason=encoded.reason)
+
+    async def _encode(self, batch: Batch, told: Told | None = None) -> EncodedBatch:
         if len(batch.payload) <= INLINE_BYTES:
             encoded = encode_batch(batch, self.windows)
         else:
             loop = asyncio.get_running_loop()
             encoded = await loop.run_in_executor(self._encoders, encode_batch, batch, self.windows)
-        if encoded.tables:
-            await self.writer.write(encoded)
-        if encoded.replaced:
-            self._observer.replaced(encoded.replaced)
+        encoded.told = told
+        return encoded
+
+    async def _write(self, batch: Batch, encoded: EncodedBatch) -> Accepted:
+        """Writes; where a partition is missing, it is made, and the request is encoded anew for what there is then."""
+        for _ in range(PARTITION_ATTEMPTS):
+            try:
+                return await self.writer.write(encoded)
+            except MissingPartition:
+                await self._partitions_now(encoded.windows)
+                encoded = await self._encode(batch, encoded.told)
+        raise Unavailable("The partition for the data cannot be made now; send it again later.")
+
+    def _tell(self, batch: Batch, encoded: EncodedBatch, answer: Accepted) -> None:
         self.on_stored(encoded)
-        if self.on_committed is not None:
+        if self.on_committed is not None and answer.stored:
             self.on_committed(batch)
-        return Accepted(encoded.stored, rejected=encoded.rejected, reason=encoded.reason)
 
     def _look_again(self) -> None:
         self._wake.set()
+
+    async def _partitions_now(self, seen: Windows) -> None:
+        """Looks after the partitions, unless somebody did since `seen` was read. Raises Unavailable."""
+        async with self._partitions:
+            if self.windows is not seen:
+                return
+            try:
+                await self._keep_partitions()
+            except DATABASE_ERRORS as error:
+                raise Unavailable("The partition for the data cannot be made now; send it again later.") from error
 
     async def _keep_partitions(self) -> None:
         connection = await self.connect()
@@ -128,3 +262,32 @@ class Store:
                 log.warning("Partitions could not be looked after: %s: %s", type(error).__name__, error)
                 self._observer.partitions_failed()
                 delay = PARTITION_RETRY
+
+
+def _record(batch: Batch, encoded: EncodedBatch) -> SpoolRecord:
+    return SpoolRecord(
+        key=batch.key,
+        signal=batch.signal,
+        tenant_id=batch.tenant_id,
+        received_ns=batch.received_ns,
+        receiver=batch.receiver,
+        transport=batch.transport,
+        encoding=batch.encoding,
+        items=encoded.items,
+        rejected=encoded.rejected,
+        reason=encoded.reason,
+        payload=batch.payload,
+    )
+
+
+async def _answer_of_twin(twin: asyncio.Future[Accepted]) -> Accepted:
+    """The answer to a request that is under way already: the same, but the items count only once.
+
+    Raises the twin's error, as an exception of its own.
+    """
+    try:
+        answer = await asyncio.shield(twin)
+    except Retryable as error:
+        raise copy.copy(error) from None
+    safe = answer.stored + answer.spooled + answer.deduplicated
+    return Accepted(deduplicated=safe, rejected=answer.rejected, reason=answer.reason)

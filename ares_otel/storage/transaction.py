@@ -1,4 +1,80 @@
-"""How the writer begins a transaction: with bounded waits, whatever locks others hold."""
+"""One transaction of the writer: receipts first, then the rows of what is new, then COMMIT."""
 
-BEGIN = "BEGIN; SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '25s'"
-"""One message to the server. SET LOCAL, because settings of a session do not survive a pooler."""
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from uuid import UUID
+
+import asyncpg
+
+from ares_otel.storage import receipts
+from ares_otel.storage.receipts import Claim, State
+from ares_otel.storage.rows.columns import COPY_COLUMNS
+from ares_otel.storage.rows.copy_format import COPY_HEADER, COPY_TRAILER
+from ares_otel.storage.rows.encoded import PARTITIONED, EncodedBatch
+
+BEGIN = "BEGIN; SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '20s'"
+"""Bounded waits, whatever locks others hold. One message to the server. SET LOCAL, because settings of a session do not
+survive a pooler."""
+COPY_BYTES = 512 * 1024
+"""Bytes of one COPY message: between two of them others get their turn, and the server's pace is felt."""
+
+
+async def store_group(
+    connection: asyncpg.Connection,
+    batches: Sequence[EncodedBatch],
+    process: UUID,
+    *,
+    on_unsure: Callable[[], None],
+    with_receipts: bool = True,
+) -> tuple[list[Claim], dict[str, int]]:
+    """Stores the new ones of the batches, all or none, and says what each one was; the definitions are there already.
+
+    Args:
+        on_unsure: called when COMMIT was sent and its answer did not come: the rows may be stored.
+
+    Returns the claims in the order of the batches, and the committed rows by table. Raises asyncpg.PostgresError and
+    what asyncpg raises for a lost connection; the caller rolls back.
+    """
+    await connection.execute(BEGIN)
+    if with_receipts:
+        claims = await receipts.claim(connection, batches, process)
+    else:
+        claims = [Claim(State.NEW)] * len(batches)
+    new = [batch for batch, claim in zip(batches, claims, strict=True) if claim.state is State.NEW]
+    rows = await copy_rows(connection, new)
+    await commit(connection, on_unsure)
+    return claims, rows
+
+
+async def commit(connection: asyncpg.Connection, on_unsure: Callable[[], None]) -> None:
+    """COMMIT. Raises what asyncpg raises, after `on_unsure` was called."""
+    try:
+        await connection.execute("COMMIT")
+    except BaseException:
+        on_unsure()
+        raise
+
+
+async def copy_rows(connection: asyncpg.Connection, batches: Sequence[EncodedBatch]) -> dict[str, int]:
+    """The rows of the batches, inside a transaction; returns how many went into each table."""
+    rows: dict[str, int] = {}
+    for table in PARTITIONED:
+        parts = [batch.tables[table] for batch in batches if table in batch.tables]
+        if parts:
+            await connection.copy_to_table(
+                table,
+                source=_stream([part.data for part in parts]),
+                columns=COPY_COLUMNS[table],
+                format="binary",
+            )
+            rows[table] = sum(part.count for part in parts)
+    return rows
+
+
+async def _stream(parts: Sequence[bytes | bytearray]) -> AsyncIterator[bytes]:
+    yield COPY_HEADER
+    for part in parts:
+        for start in range(0, len(part), COPY_BYTES):
+            yield bytes(memoryview(part)[start : start + COPY_BYTES])
+    yield COPY_TRAILER

@@ -7,46 +7,54 @@ Each signal has a lane of its own, so that a lock on one table leaves the others
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable, Sequence
+from uuid import uuid4
 
 import asyncpg
 
+from ares_otel.model.batch import Accepted
 from ares_otel.model.clock import SYSTEM_CLOCK, Clock
-from ares_otel.model.errors import Overloaded, Rejected, Retryable
+from ares_otel.model.errors import InFlight, Overloaded, Retryable, Unavailable
 from ares_otel.model.signal import Signal
 from ares_otel.storage.complaints import Complaints
 from ares_otel.storage.definitions import DefinitionStore
 from ares_otel.storage.observer import SilentObserver, StorageObserver
-from ares_otel.storage.rows.columns import COPY_COLUMNS
-from ares_otel.storage.rows.copy_format import COPY_HEADER, COPY_TRAILER
-from ares_otel.storage.rows.encoded import PARTITIONED, EncodedBatch
+from ares_otel.storage.poison import store_alone
+from ares_otel.storage.receipts import Claim, State
+from ares_otel.storage.rows.encoded import EncodedBatch
 from ares_otel.storage.sqlstate import (
     DATABASE_ERRORS,
     is_about_the_statement,
+    is_connection_loss,
     is_contention,
     is_missing_partition,
     is_poison,
+    is_suspicious,
     sqlstate,
 )
-from ares_otel.storage.transaction import BEGIN
+from ares_otel.storage.transaction import store_group
 
 CONNECTIONS = 4
 """Connections that one signal may use at the same time."""
 GROUP_BYTES = 16 * 1024 * 1024
+GROUP_REQUESTS = 100
+"""Requests of one transaction at most: each holds an advisory lock, of which a server has a few thousand."""
 QUEUE_BYTES = 64 * 1024 * 1024
-PATIENCE = 30.0
-"""Seconds a transaction may take before its connection is given up."""
+PATIENCE = 8.0
+"""Seconds a transaction may take before its connection is given up; more for a large one."""
+PATIENCE_BYTES = 4 * 1024 * 1024
+"""Row bytes for which a transaction gets one more second."""
+SEARCH_PATIENCE = 60.0
+"""Seconds that the search for refused items may take."""
 DOWN_SECONDS = 0.5
 """After a failed connection attempt, batches are refused at once for so long: no storm of connection attempts."""
 FAILING_SECONDS = 10.0
 """How long a failed transaction counts as the writer's state."""
 ATTEMPTS = 3
-"""Times a transaction is tried when it collides with another one."""
-COPY_BYTES = 512 * 1024
-"""Bytes of one COPY message: between two of them others get their turn, and the server's pace is felt."""
+"""Times a transaction is tried when it collides with another one, or when its connection breaks."""
 
 _DAY_NS = 86_400_000_000_000
 
@@ -55,9 +63,28 @@ Connect = Callable[[], Awaitable[asyncpg.Connection]]
 log = logging.getLogger("ares_otel.storage.writer")
 
 
-class _Waiting(NamedTuple):
-    batch: EncodedBatch
-    done: asyncio.Future[None]
+class MissingPartition(Retryable):
+    """The partition for the data is just being made; send it again later."""
+
+
+class NotTaken(Retryable):
+    """The database does not take this request, and the request itself may be the reason; send it again later."""
+
+    def __init__(self, message: str | None = None, sqlstate: str | None = None, *, retry_after: float = 1.0) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.sqlstate = sqlstate
+
+
+class _Waiting:
+    """A batch and whoever waits for what becomes of it."""
+
+    __slots__ = ("batch", "done", "unsure")
+
+    def __init__(self, batch: EncodedBatch, done: asyncio.Future[Accepted]) -> None:
+        self.batch = batch
+        self.done = done
+        self.unsure = False
+        """A COMMIT with it was sent, and its answer was lost: it may be stored."""
 
 
 class _Lane:
@@ -81,6 +108,7 @@ class Writer:
         observer: StorageObserver | None = None,
         on_missing_partition: Callable[[], None] = lambda: None,
         clock: Clock = SYSTEM_CLOCK,
+        with_receipts: bool = True,
     ) -> None:
         """
         Args:
@@ -88,7 +116,11 @@ class Writer:
             group_bytes: row bytes after which a transaction takes no more batches.
             queue_bytes: row bytes that may wait; more are refused with `Overloaded`.
             on_missing_partition: called when a row found no partition: the windows are out of date.
+            with_receipts: False only to measure what receipts cost; a request that is sent again is then stored again.
         """
+        self.process = uuid4()
+        """Who stored something, as the receipts tell."""
+        self._with_receipts = with_receipts
         self._connect = connect
         self._group_bytes = group_bytes
         self._queue_bytes = queue_bytes
@@ -108,13 +140,19 @@ class Writer:
         self._away_since: float | None = None
         self._closed = False
 
-    async def write(self, batch: EncodedBatch) -> None:
-        """Stores a batch; returns after it was committed.
+    async def write(self, batch: EncodedBatch) -> Accepted:
+        """Stores a batch; returns after it was committed, or when it is found that it was stored before.
+
+        A row that the database refuses for what it holds is set aside (`ingest_rejected`) and counted as rejected.
 
         Raises:
             Overloaded: too much waits already.
-            Retryable: nothing was stored, or it is unknown whether it was (the connection was lost during COMMIT).
-            Rejected: the database refuses the rows for what they hold; nothing was stored.
+            Unavailable: the database cannot store it now. It is unknown whether it did when the connection broke during
+                COMMIT and the database could not be asked; writing the same batch again is harmless.
+            InFlight: another process is storing the same request.
+            NotTaken: the database does not take it, and perhaps never will.
+            MissingPartition: a row found no partition for its time; nothing was stored.
+            Retryable: Ares is stopping, or nobody waits for the answer any more.
         """
         if self._closed:
             raise Retryable("Ares is stopping; send the data again later.")
@@ -130,7 +168,7 @@ class Writer:
             task = asyncio.create_task(self._drain(lane), name=f"writer {batch.signal}")
             self._running.add(task)
             task.add_done_callback(self._running.discard)
-        await waiting.done
+        return await waiting.done
 
     @property
     def failing(self) -> str:
@@ -161,17 +199,26 @@ class Writer:
                 self._idle.append(connection)
 
     def _take(self, lane: _Lane) -> list[_Waiting]:
-        """All that waits in the lane, up to the byte limit, less what nobody waits for any more."""
-        group: list[_Waiting] = []
+        """All that waits in the lane, up to the limits, less what nobody waits for any more."""
+        group: dict[bytes, _Waiting] = {}
         size = 0
-        while lane.waiting and (not group or size + lane.waiting[0].batch.size <= self._group_bytes):
-            waiting = lane.waiting.popleft()
-            self._waiting_bytes -= waiting.batch.size
-            if not waiting.done.done():
-                group.append(waiting)
-                size += waiting.batch.size
+        now = self._clock.monotonic()
+        while lane.waiting and len(group) < GROUP_REQUESTS:
+            waiting = lane.waiting[0]
+            batch = waiting.batch
+            if group and (size + batch.size > self._group_bytes or batch.key in group):
+                break
+            lane.waiting.popleft()
+            self._waiting_bytes -= batch.size
+            if waiting.done.done():
+                continue
+            if batch.source is not None and batch.source.deadline is not None and batch.source.deadline < now:
+                waiting.done.set_exception(Retryable("The sender's deadline passed before the data could be stored."))
+                continue
+            group[batch.key] = waiting
+            size += batch.size
         self._tell_queue()
-        return group
+        return list(group.values())
 
     def _tell_queue(self) -> None:
         self._observer.queued(sum(len(lane.waiting) for lane in self._lanes.values()), self._waiting_bytes)
@@ -180,15 +227,43 @@ class Writer:
         self, group: Sequence[_Waiting], connection: asyncpg.Connection | None
     ) -> asyncpg.Connection | None:
         """Commits a group, answers its batches, and gives back a connection that is still good."""
+
+        async def together(connection: asyncpg.Connection) -> None:
+            await self._transaction(connection, group)
+
+        patience = PATIENCE + sum(waiting.batch.size for waiting in group) / PATIENCE_BYTES
+        connection, error = await self._try(connection, patience, together)
+        if error is not None and len(group) > 1 and (is_poison(error) or is_suspicious(error)):
+            # One of these cannot be stored: halves of the group find out which, and the others commit.
+            middle = len(group) // 2
+            connection = await self._commit(group[:middle], connection)
+            return await self._commit(group[middle:], connection)
+        if error is not None and is_poison(error):
+
+            async def alone(connection: asyncpg.Connection) -> None:
+                await self._search(connection, group[0])
+
+            connection, error = await self._try(connection, SEARCH_PATIENCE, alone)
+        if error is not None:
+            _fail(group, error if isinstance(error, Retryable) else self._judge(error))
+        return connection
+
+    async def _try(
+        self,
+        connection: asyncpg.Connection | None,
+        patience: float,
+        work: Callable[[asyncpg.Connection], Awaitable[None]],
+    ) -> tuple[asyncpg.Connection | None, BaseException | None]:
+        """Does the work, more than once when it collides with others or its connection breaks. Returns a connection
+        that is still good, and why the work failed in the end."""
         error: BaseException | None = None
-        for attempt in range(1, ATTEMPTS + 1):
+        for _ in range(ATTEMPTS):
             try:
                 connection = connection or await self._open()
-                async with asyncio.timeout(PATIENCE):
-                    await self._transaction(connection, [waiting.batch for waiting in group])
+                async with asyncio.timeout(patience):
+                    await work(connection)
             except Retryable as refused:
-                _answer(group, refused)
-                return None
+                return None, refused
             except Exception as caught:
                 error = caught
                 known = isinstance(caught, DATABASE_ERRORS)
@@ -196,37 +271,63 @@ class Writer:
                 connection = await self._recover(connection, keep=known and is_about_the_statement(caught))
                 if not known:
                     log.exception("A transaction failed for a reason that is not the database's.")
+                if not known or not (is_contention(caught) or is_connection_loss(caught)):
                     break
-                if attempt < ATTEMPTS and is_contention(caught):
-                    continue
-                break
             else:
                 if self._failing:
                     self._failing = ""
                     log.warning("The database stores data again.")
-                _answer(group, None)
-                return connection
-        assert error is not None
-        if is_poison(error) and len(group) > 1:
-            # One of these cannot be stored. Alone, each gets its own answer, and the others commit.
-            for waiting in group:
-                connection = await self._commit([waiting], connection)
-            return connection
-        _answer(group, self._judge(error))
-        return connection
+                return connection, None
+        return connection, error
 
-    def _judge(self, error: BaseException) -> Retryable | Rejected:
+    async def _transaction(self, connection: asyncpg.Connection, group: Sequence[_Waiting]) -> None:
+        """Definitions first, in transactions of their own; then receipts and rows in one. Answers the batches."""
+        started = self._clock.monotonic()
+        batches = [waiting.batch for waiting in group]
+        await self._definitions.store(connection, batches, self._clock.time_ns() // _DAY_NS)
+        claims, rows = await store_group(
+            connection,
+            batches,
+            self.process,
+            on_unsure=lambda: _mark_unsure(group),
+            with_receipts=self._with_receipts,
+        )
+        self._observer.committed(rows, self._clock.monotonic() - started)
+        for waiting, claim in zip(group, claims, strict=True):
+            self._answer_claim(waiting, claim)
+
+    async def _search(self, connection: asyncpg.Connection, waiting: _Waiting) -> None:
+        """Stores what the database takes of one request, and answers it."""
+        started = self._clock.monotonic()
+        outcome = await store_alone(connection, waiting.batch, self.process, on_unsure=lambda: _mark_unsure([waiting]))
+        if outcome.claim.state is not State.NEW:
+            self._answer_claim(waiting, outcome.claim)
+            return
+        self._observer.committed(outcome.rows, self._clock.monotonic() - started)
+        self._observer.refused(waiting.batch.signal.name, outcome.refused)
+        self._complaints.about("rejected", f"Data went to ingest_rejected: {outcome.answer.reason}")
+        _answer(waiting, outcome.answer)
+
+    def _answer_claim(self, waiting: _Waiting, claim: Claim) -> None:
+        batch = waiting.batch
+        if claim.state is State.NEW:
+            _answer(waiting, Accepted(batch.stored, rejected=batch.rejected, reason=batch.reason))
+        elif claim.state is State.KNOWN:
+            _answer(waiting, claim.answer(own_work=waiting.unsure and claim.stored_by == self.process))
+        else:
+            _fail([waiting], InFlight())
+
+    def _judge(self, error: BaseException) -> Retryable:
         state = sqlstate(error)
-        if is_poison(error):
-            self._complaints.about(state, f"The database refuses data for what it holds: {error}")
-            return Rejected(f"The database refuses the data: {error} (SQLSTATE {state}).")
         if is_missing_partition(error):
             self._on_missing_partition()
             self._complaints.about(state, "Rows found no partition for their time; looking after the partitions.")
-            return Retryable("The partition for the data is just being made; send it again.")
+            return MissingPartition()
         self._complaints.about(state, f"The database did not store a group of batches: {type(error).__name__}: {error}")
+        if is_suspicious(error) or state == "57014":
+            return NotTaken(f"The database does not take this request (SQLSTATE {state}); send it again later.", state)
         self._fails(f"The database does not store data (SQLSTATE {state}).")
-        return Retryable(f"The database cannot store the data now (SQLSTATE {state}); send it again later.")
+        return Unavailable(f"The database cannot store the data now (SQLSTATE {state}); send it again later.")
 
     async def _open(self) -> asyncpg.Connection:
         while self._idle:
@@ -234,7 +335,7 @@ class Writer:
             if not connection.is_closed():
                 return connection
         if self._clock.monotonic() < self._down_until:
-            raise Retryable("The database is away; send the data again later.")
+            raise Unavailable("The database is away; send the data again later.")
         try:
             async with asyncio.timeout(PATIENCE):
                 connection = await self._connect()
@@ -246,7 +347,7 @@ class Writer:
             self._down_until = now + DOWN_SECONDS
             self._fails("The database cannot be reached.")
             self._observer.failed(sqlstate(error))
-            raise Retryable("The database is away; send the data again later.") from error
+            raise Unavailable("The database is away; send the data again later.") from error
         if self._away_since is not None:
             log.warning("The database is back after %.1f s.", self._clock.monotonic() - self._away_since)
             self._away_since = None
@@ -266,51 +367,22 @@ class Writer:
         connection.terminate()
         return None
 
-    async def _transaction(self, connection: asyncpg.Connection, batches: Sequence[EncodedBatch]) -> None:
-        """Definitions first, in transactions of their own; then all rows in one."""
-        started = self._clock.monotonic()
-        await self._definitions.store(connection, batches, self._clock.time_ns() // _DAY_NS)
-        await connection.execute(BEGIN)
-        rows: dict[str, int] = {}
-        for table in PARTITIONED:
-            parts = [batch.tables[table] for batch in batches if table in batch.tables]
-            if parts:
-                await connection.copy_to_table(
-                    table,
-                    source=_stream([part.data for part in parts]),
-                    columns=COPY_COLUMNS[table],
-                    format="binary",
-                )
-                rows[table] = sum(part.count for part in parts)
-        await connection.execute("COMMIT")
-        self._observer.committed(rows, self._clock.monotonic() - started)
 
-
-async def _stream(parts: Sequence[bytes | bytearray]) -> AsyncIterator[bytes]:
-    yield COPY_HEADER
-    for part in parts:
-        for start in range(0, len(part), COPY_BYTES):
-            yield bytes(memoryview(part)[start : start + COPY_BYTES])
-    yield COPY_TRAILER
-
-
-def _answer(group: Sequence[_Waiting], error: Exception | None) -> None:
+def _mark_unsure(group: Sequence[_Waiting]) -> None:
     for waiting in group:
-        if waiting.done.done():
-            continue  # nobody waits any more
-        if error is None:
-            waiting.done.set_result(None)
-        else:
-            waiting.done.set_exception(_copy(error))
+        waiting.unsure = True
 
 
-def _copy(error: Exception) -> Exception:
+def _answer(waiting: _Waiting, answer: Accepted) -> None:
+    if not waiting.done.done():  # else nobody waits any more
+        waiting.done.set_result(answer)
+
+
+def _fail(group: Sequence[_Waiting], error: Retryable) -> None:
     """Each waiting request gets an exception of its own: raising one object in many tasks mixes their tracebacks."""
-    if isinstance(error, Retryable):
-        return type(error)(error.message, retry_after=error.retry_after)
-    if isinstance(error, Rejected):
-        return type(error)(error.message, violations=error.violations)
-    return error
+    for waiting in group:
+        if not waiting.done.done():
+            waiting.done.set_exception(copy.copy(error))
 
 
 async def _close(connection: asyncpg.Connection) -> None:

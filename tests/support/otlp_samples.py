@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from google.protobuf.message import Message
@@ -34,7 +34,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
 from ares_otel.model.batch import Batch
-from ares_otel.model.signal import SIGNALS
+from ares_otel.model.signal import LOGS, METRICS, SIGNALS, TRACES, Signal
 
 DELTA = AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
 CUMULATIVE = AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE
@@ -296,6 +296,10 @@ def metrics_request(
             )
         ]
     )
+
+
+SAMPLES: dict[Signal, Callable[[], Any]] = {TRACES: trace_request, LOGS: logs_request, METRICS: metrics_request}
+"""A request of each signal, different at every call."""
 
 
 def batch_of(request: Message, *, tenant_id: int = 0, received_ns: int | None = None) -> Batch:

@@ -18,6 +18,7 @@ class TelemetryObserver:
         self._rows = telemetry.counter("ares_otel_writer_rows")
         self._seconds = telemetry.histogram("ares_otel_writer_commit_seconds")
         self._replaced = telemetry.counter("ares_otel_replaced_characters")
+        self._refused = telemetry.counter("ares_otel_ingest_rejected_items")
         self._partition_errors = telemetry.counter("ares_otel_partition_errors")
 
     def queued(self, batches: int, size: int) -> None:
@@ -32,6 +33,9 @@ class TelemetryObserver:
 
     def failed(self, sqlstate: str) -> None:
         self._failures.labels(sqlstate_class=sqlstate[:2]).inc()
+
+    def refused(self, signal: str, items: int) -> None:
+        self._refused.labels(signal=signal).inc(items)
 
     def replaced(self, characters: Mapping[str, int]) -> None:
         for column, count in characters.items():

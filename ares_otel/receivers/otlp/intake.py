@@ -58,7 +58,7 @@ class Intake:
         Raises:
             SenderGone: from `read`; counted.
         """
-        context = self._context
+        context, telemetry = self._context, self._context.telemetry
         received_ns = context.clock.time_ns()
         deadline = None if seconds_left is None else context.clock.monotonic() + seconds_left
         items: int | None = None
@@ -71,6 +71,7 @@ class Intake:
                     len(body), lambda: _decoded(signal, body, json, received_ns, context.id, transport, deadline)
                 )
                 items = batch.items
+                telemetry.account(signal, context.id, transport, received=items)
                 reservation.grow(items * ROW_BYTES)
                 accepted = await self._consumers[signal].consume(batch) if items else Accepted()
         except (asyncio.CancelledError, SenderGone):
@@ -82,6 +83,7 @@ class Intake:
                 self._errors.unexpected(error, f"A request with {signal.name} over {transport}")
             self._count_failure(signal, transport, items, failure.reason, retryable=failure.retry_after is not None)
             return failure
+        telemetry.account_answer(signal, context.id, transport, accepted)
         self._count("otelcol_receiver_accepted_{}", signal, transport, items - accepted.rejected)
         self._count("ares_otel_receiver_rejected_{}", signal, transport, accepted.rejected)
         return accepted
@@ -103,6 +105,8 @@ class Intake:
         else:
             name = "otelcol_receiver_refused_{}" if retryable else "ares_otel_receiver_rejected_{}"
             self._count(name, signal, transport, items)
+            outcome = "refused" if retryable else "rejected"
+            self._context.telemetry.account(signal, self._context.id, transport, **{outcome: items})
 
     def _count(self, name: str, signal: Signal, transport: str, amount: int) -> None:
         self._context.telemetry.count_items(name, signal, amount, receiver=self._context.id, transport=transport)

@@ -34,5 +34,6 @@ def encode_batch(batch: Batch, windows: Windows) -> EncodedBatch:
         TooLarge: it takes more than `MAX_BYTES` as rows and definitions.
     """
     encoding = Encoding(batch, windows)
+    encoding.out.source, encoding.out.windows = batch, windows
     ENCODERS[batch.signal](encoding, batch.message())
     return encoding.out

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from uuid import UUID
 
+from ares_otel.model.batch import Batch
 from ares_otel.model.signal import Signal
 
 SPANS = "service_spans"
@@ -29,6 +30,10 @@ class Window(NamedTuple):
 
     start_ns: int
     end_ns: int
+
+
+Windows = Mapping[str, Window]
+"""Table name → its window. A row whose event time lies outside is filed under the receive time."""
 
 
 @dataclass(slots=True)
@@ -54,6 +59,13 @@ class ServiceSeen(NamedTuple):
     language: str
 
 
+class Told(NamedTuple):
+    """The answer that a sender was given before its request reached the database."""
+
+    rejected: int
+    reason: str
+
+
 @dataclass(slots=True)
 class EncodedBatch:
     """One request as rows."""
@@ -76,6 +88,12 @@ class EncodedBatch:
     services: set[ServiceSeen] = field(default_factory=set)
     replaced: Counter[str] = field(default_factory=Counter)
     """Column name → NUL characters that were stored as U+FFFD."""
+    source: Batch | None = None
+    """The request itself: when the database refuses a row, it is looked for in here."""
+    windows: Windows = field(default_factory=dict)
+    """What it was encoded with."""
+    told: Told | None = None
+    """What the sender was told already, when the request comes from the spool."""
 
     @property
     def stored(self) -> int:
@@ -85,6 +103,21 @@ class EncodedBatch:
     def size(self) -> int:
         """Bytes of rows and definitions."""
         return self.definition_bytes + sum(len(rows.data) for rows in self.tables.values())
+
+    @property
+    def promised(self) -> int:
+        """Items that the sender is told, or was told, are safe."""
+        return self.stored if self.told is None else self.items - self.told.rejected
+
+    @property
+    def told_rejected(self) -> int:
+        """Items that the sender is told, or was told, are rejected."""
+        return self.rejected if self.told is None else self.told.rejected
+
+    @property
+    def told_reason(self) -> str:
+        """And why."""
+        return self.reason if self.told is None else self.told.reason
 
     @property
     def reason(self) -> str:
@@ -100,6 +133,3 @@ class EncodedBatch:
 MAX_BYTES = 128 * 1024 * 1024
 """Bytes of rows and definitions that one request may become. A body within the receivers' limits can expand: a long
 service name stands in every row, a long description in every series."""
-
-Windows = Mapping[str, Window]
-"""Table name → its window. A row whose event time lies outside is filed under the receive time."""

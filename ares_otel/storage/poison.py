@@ -1,0 +1,219 @@
+"""Poison: a request with something in it that the database refuses for what it holds.
+
+The request is halved until the refused items stand alone. They are put into `ingest_rejected`, with the reason and as
+an OTLP request of their own; everything else of the request is stored. All of it is one transaction, with its receipt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from ares_otel.model.batch import Accepted, Batch
+from ares_otel.storage import receipts
+from ares_otel.storage.definitions import DefinitionStore
+from ares_otel.storage.receipts import Claim, State
+from ares_otel.storage.rows.encode import encode_batch
+from ares_otel.storage.rows.encoded import EncodedBatch, Told
+from ares_otel.storage.rows.envelope import UNKNOWN_SERVICE
+from ares_otel.storage.rows.pieces import piece
+from ares_otel.storage.spool.record import SpoolRecord
+from ares_otel.storage.sqlstate import is_poison, sqlstate
+from ares_otel.storage.transaction import BEGIN, commit, copy_rows
+
+MOST_REFUSED = 1000
+"""Items of one request that are looked for one by one; what is left of it after so many is refused without a try."""
+REASON = 1000
+"""Characters kept of what the database says."""
+
+_INSERT = """
+INSERT INTO ingest_rejected (tenant_id, received_at, signal, service_name, items, reason, sqlstate, told, key, payload)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+"""
+
+
+@dataclass(slots=True)
+class Refused:
+    """Items that the database does not take."""
+
+    items: int
+    reason: str
+    sqlstate: str | None
+    service_name: str
+    payload: bytes
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of the request."""
+
+    claim: Claim
+    answer: Accepted
+    rows: dict[str, int] = field(default_factory=dict)
+    """Committed rows by table."""
+    refused: int = 0
+    """Items in `ingest_rejected`."""
+
+
+async def store_alone(
+    connection: asyncpg.Connection, batch: EncodedBatch, process: UUID, *, on_unsure: Callable[[], None]
+) -> Outcome:
+    """Stores what the database takes of one request.
+
+    Raises what asyncpg raises, except for poison: that is found and set aside. The caller rolls back.
+    """
+    assert batch.source is not None
+    await connection.execute(BEGIN)
+    (claim,) = await receipts.claim(connection, [batch], process)
+    if claim.state is not State.NEW:
+        await connection.execute("ROLLBACK")
+        return Outcome(claim, Accepted())
+    search = _Search(connection, batch)
+    await search.run()
+    refused = sum(part.items for part in search.refused)
+    reason = "; ".join(part for part in (batch.reason, _summary(search.refused)) if part)
+    answer = Accepted(batch.stored - refused, rejected=batch.rejected + refused, reason=reason[:REASON])
+    if batch.told is None:
+        await receipts.change(connection, batch, answer, later=0)
+    else:
+        told = Accepted(answer.stored, rejected=batch.items - answer.stored, reason=batch.told.reason)
+        await receipts.change(connection, batch, told, later=batch.promised - answer.stored)
+    for part in search.refused:
+        await _insert(connection, batch.source, part, told=batch.told is None)
+    await commit(connection, on_unsure)
+    return Outcome(claim, answer, search.rows, refused)
+
+
+async def _insert(connection: asyncpg.Connection, source: Batch | SpoolRecord, part: Refused, *, told: bool) -> None:
+    """Writes refused items down, inside a transaction.
+
+    Args:
+        told: whether the sender is told by partial success; False when it was answered before.
+    """
+    await connection.execute(
+        _INSERT,
+        source.tenant_id,
+        receipts.received_at(source.received_ns),
+        source.signal.name,
+        part.service_name,
+        part.items,
+        part.reason,
+        part.sqlstate,
+        told,
+        source.key,
+        part.payload,
+    )
+
+
+async def set_aside(
+    connection: asyncpg.Connection, record: SpoolRecord, process: UUID, *, reason: str, state: str | None
+) -> None:
+    """Puts a whole acknowledged request into `ingest_rejected`, in a transaction with its receipt; nothing happens when
+    the request was stored meanwhile. Raises what asyncpg raises."""
+    batch = EncodedBatch(
+        record.key,
+        record.signal,
+        record.tenant_id,
+        record.received_ns,
+        items=record.items,
+        rejected=record.items,
+        told=Told(record.rejected, record.reason),
+    )
+    async with connection.transaction():
+        (claim,) = await receipts.claim(connection, [batch], process)
+        if claim.state is State.NEW:
+            part = Refused(batch.promised, _clean(reason), state, UNKNOWN_SERVICE, record.payload)
+            await _insert(connection, record, part, told=False)
+        elif claim.state is State.BUSY:
+            raise asyncpg.LockNotAvailableError("The same request is just being stored.")
+
+
+class _Search:
+    """The halving of one request, inside a transaction."""
+
+    def __init__(self, connection: asyncpg.Connection, batch: EncodedBatch) -> None:
+        assert batch.source is not None
+        self._connection = connection
+        self._batch = batch
+        self._source = batch.source
+        self._definitions = DefinitionStore()
+        self.refused: list[Refused] = []
+        self.rows: dict[str, int] = {}
+
+    async def run(self) -> None:
+        await self._try(0, self._source.items)
+
+    async def _try(self, start: int, stop: int) -> None:
+        whole = stop - start == self._source.items
+        request = self._source.message() if whole else piece(self._source.signal, self._source.message(), start, stop)
+        encoded = self._batch if whole else await asyncio.to_thread(self._encode, request)
+        if not encoded.tables:
+            return  # nothing but invalid items, which are counted already
+        connection = self._connection
+        await connection.execute("SAVEPOINT piece")
+        try:
+            await self._definitions.store_inside(connection, encoded)
+            rows = await copy_rows(connection, [encoded])
+        except asyncpg.PostgresError as error:
+            if not is_poison(error):
+                raise
+            await connection.execute("ROLLBACK TO SAVEPOINT piece; RELEASE SAVEPOINT piece")
+            if stop - start > 1 and len(self.refused) < MOST_REFUSED:
+                middle = (start + stop) // 2
+                await self._try(start, middle)
+                await self._try(middle, stop)
+            else:
+                self._refuse(encoded, request, error)
+        else:
+            await connection.execute("RELEASE SAVEPOINT piece")
+            for table, count in rows.items():
+                self.rows[table] = self.rows.get(table, 0) + count
+
+    def _encode(self, request: Any) -> EncodedBatch:
+        source = self._source
+        part = Batch(
+            source.signal,
+            b"",
+            key=source.key,
+            tenant_id=source.tenant_id,
+            received_ns=source.received_ns,
+            receiver=source.receiver,
+            transport=source.transport,
+            message=request,
+        )
+        return encode_batch(part, self._batch.windows)
+
+    def _refuse(self, encoded: EncodedBatch, request: Any, error: asyncpg.PostgresError) -> None:
+        services = sorted(seen.name for seen in encoded.services)
+        self.refused.append(
+            Refused(
+                encoded.stored,
+                _clean(str(error.args[0])),
+                sqlstate(error),
+                services[0] if services else UNKNOWN_SERVICE,
+                request.SerializeToString(),
+            )
+        )
+
+
+def _clean(text: str) -> str:
+    """Text that a column can hold: the message of the database may repeat what a sender wrote."""
+    return text.replace("\0", "�").encode("utf-8", "replace").decode()[:REASON]
+
+
+def _summary(refused: list[Refused]) -> str:
+    """The refusals in one sentence for the sender: by error code, since the database's text may quote other data."""
+    counts: dict[tuple[str, str], int] = {}
+    for part in refused:
+        key = (part.sqlstate or "", part.reason)
+        counts[key] = counts.get(key, 0) + part.items
+    parts = [
+        f"{f'{count} × ' if count > 1 else ''}the database refuses the data: {reason} (SQLSTATE {state})"
+        for (state, reason), count in sorted(counts.items(), key=lambda item: -item[1])[:3]
+    ]
+    return "; ".join(parts)
