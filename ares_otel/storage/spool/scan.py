@@ -1,0 +1,176 @@
+"""Reads a segment from its beginning to its end, whatever it holds, in bounded memory."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from uuid import UUID
+
+from ares_otel.model.signal import Signal
+from ares_otel.storage.spool.format import (
+    HEAD_BYTES,
+    HEADER_BYTES,
+    BadBytes,
+    RecordHead,
+    UnknownVersion,
+    decode_head,
+    decode_header,
+    marker,
+)
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A record with a right checksum."""
+
+    offset: int
+    head: RecordHead
+    reason: str
+    """Why items were rejected, as the sender was told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """Bytes that are no record."""
+
+    offset: int
+    size: int
+    why: str
+    head: RecordHead | None = None
+    """The head of the record that was there, when it is still right: then it is known what was lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """The end of the file cannot be a whole record, but may be the beginning of one: a write that was broken off."""
+
+    offset: int
+    size: int
+    head: RecordHead | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How the segment begins. Comes first."""
+
+    problem: str
+    """Empty for a right header."""
+    readable: bool
+    """Whether records can follow: not in a segment of an unknown version."""
+
+
+Part = Start | Whole | Damage | Tail
+
+
+def scan(descriptor: int, signal: Signal, number: int | None, spool: UUID, *, bodies: bool = True) -> Iterator[Part]:
+    """All parts of a segment, in order, without a gap; `Start` first, `Tail` only as the last.
+
+    Args:
+        signal: whose segment it is by its place.
+        number: which it is by its name; None when that does not matter.
+        spool: whose records are believed when the header is damaged.
+        bodies: whether checksums of the payloads are compared; without, only the heads are read.
+
+    Raises OSError when the disk cannot read.
+    """
+    size = os.fstat(descriptor).st_size
+    start, mark = _start(os.pread(descriptor, HEADER_BYTES, 0), signal, number, spool)
+    yield start
+    if not start.readable or size < HEADER_BYTES:
+        yield Damage(0, size, start.problem)
+        return
+    at = HEADER_BYTES
+    while at < size:
+        part = _part(descriptor, at, size, mark, signal, bodies)
+        yield part
+        at = part.offset + (part.head.size if isinstance(part, Whole) else part.size)
+
+
+def _start(data: bytes, signal: Signal, number: int | None, spool: UUID) -> tuple[Start, bytes]:
+    try:
+        header = decode_header(data)
+    except UnknownVersion as error:
+        return Start(str(error), False), b""
+    except BadBytes as error:
+        return Start(str(error), True), marker(spool)
+    problem = ""
+    if header.signal is not signal:
+        problem = f"The header says {header.signal}, the place of the file says {signal}."
+    elif number is not None and header.number != number:
+        problem = f"The header has number {header.number}, the file's name has {number}."
+    return Start(problem, True), marker(header.spool)
+
+
+def _part(descriptor: int, at: int, size: int, mark: bytes, signal: Signal, bodies: bool) -> Whole | Damage | Tail:
+    left = size - at
+    data = os.pread(descriptor, HEAD_BYTES, at)
+    if len(data) < HEAD_BYTES:
+        if data[: len(mark)] == mark[: len(data)] or not data.strip(b"\0"):
+            return Tail(at, left)
+        return Damage(at, left, "These bytes are no record.")
+    try:
+        head = decode_head(data, mark)
+    except BadBytes as error:
+        found = _next_head(descriptor, at + 1, size, mark)
+        if found is None and _only_zeros(descriptor, at, size):
+            return Tail(at, left)
+        return Damage(at, (size if found is None else found) - at, str(error))
+    if head.size > left:
+        return Tail(at, left, head)
+    if head.signal is not signal:
+        return Damage(at, head.size, f"The record is one of {head.signal}.", head)
+    if bodies and _checksum(descriptor, at + HEAD_BYTES, head.body) != head.checksum:
+        return Damage(at, head.size, "The checksum of the record is wrong.", head)
+    return Whole(at, head, _reason(descriptor, at, head))
+
+
+def _reason(descriptor: int, at: int, head: RecordHead) -> str:
+    if not head.texts[3]:
+        return ""
+    data = os.pread(descriptor, head.texts[3], at + HEAD_BYTES + sum(head.texts[:3]))
+    try:
+        return data.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:  # only where the checksum was not compared
+        return data.decode("utf-8", "replace")
+
+
+def _checksum(descriptor: int, at: int, length: int) -> int:
+    checksum = 0
+    while length > 0:
+        data = os.pread(descriptor, min(length, _CHUNK), at)
+        if not data:
+            return -1
+        checksum = zlib.crc32(data, checksum)
+        at += len(data)
+        length -= len(data)
+    return checksum
+
+
+def _next_head(descriptor: int, at: int, size: int, mark: bytes) -> int | None:
+    """Where the next record with a right head begins; None when there is none."""
+    while at < size:
+        data = os.pread(descriptor, _CHUNK, at)
+        if len(data) < len(mark):
+            return None
+        found = data.find(mark)
+        while found >= 0:
+            try:
+                decode_head(os.pread(descriptor, HEAD_BYTES, at + found), mark)
+                return at + found
+            except BadBytes:
+                found = data.find(mark, found + 1)
+        at += len(data) - len(mark) + 1
+    return None
+
+
+def _only_zeros(descriptor: int, at: int, size: int) -> bool:
+    while at < size:
+        data = os.pread(descriptor, _CHUNK, at)
+        if not data or data.strip(b"\0"):
+            return not data
+        at += len(data)
+    return True
