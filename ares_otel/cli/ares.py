@@ -46,6 +46,7 @@ from ares_otel.pipeline.telemetry import Telemetry
 from ares_otel.storage.database import ServerFacts, asyncpg_kwargs, check_database
 from ares_otel.storage.embedded import EmbeddedPostgres
 from ares_otel.storage.migrate import migrate
+from ares_otel.storage.spool.spool import Spool
 from ares_otel.storage.sqlstate import DATABASE_ERRORS
 from ares_otel.storage.store import Store
 
@@ -97,7 +98,13 @@ class Ares:
         manager = self._manager = await self._config_manager(url, facts, telemetry)
         settings = self._settings = OwnSettings(manager, _file_settings(config))
         events = await self._events(telemetry, settings, url, facts)
-        store = self._store = Store(url, connect_options=asyncpg_kwargs(facts), observer=TelemetryObserver(telemetry))
+        spool = await self._spool()
+        store = self._store = Store(
+            url,
+            connect_options=asyncpg_kwargs(facts),
+            observer=TelemetryObserver(telemetry),
+            spool=spool,
+        )
         stack.push_async_callback(store.stop)
         registry = self._registry(pool, manager, events)
         stack.push_async_callback(registry.stop)
@@ -233,6 +240,16 @@ class Ares:
         finally:
             await connection.close()
         return url, facts
+
+    async def _spool(self) -> Spool | None:
+        """Where requests wait for the database, opened; None when it is switched off."""
+        limit = self._options.spool_limit_mib * 1024 * 1024
+        if not limit:
+            return None
+        spool = Spool(self._options.spool_directory, limit_bytes=limit)
+        await asyncio.to_thread(spool.open)
+        self._stack.push_async_callback(asyncio.to_thread, spool.close)
+        return spool
 
     async def _read_pool(self, url: str, facts: ServerFacts, telemetry: Telemetry) -> asyncpg.Pool:
         options = asyncpg_kwargs(facts)

@@ -104,6 +104,24 @@ def up(
             help="MiB of requests that may be in memory at once; more are refused with a delay.",
         ),
     ] = 256,
+    spool_dir: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="ARES_OTEL_SPOOL_DIR",
+            show_default="DATA_DIR/spool",
+            help="Where requests wait on disk, acknowledged, while the database cannot take them. One process each.",
+        ),
+    ] = None,
+    spool_limit_mib: Annotated[
+        int,
+        typer.Option(
+            envvar="ARES_OTEL_SPOOL_LIMIT_MIB",
+            min=0,
+            max=1048576,
+            help="MiB that may wait there; beyond it requests are refused with a delay. 0: no spool, they are refused "
+            "whenever the database cannot take them.",
+        ),
+    ] = 1024,
     probe_allow_local: Annotated[
         bool,
         typer.Option(
@@ -130,6 +148,8 @@ def up(
         allow_unauthenticated=allow_unauthenticated,
         allowed_hosts=parse_allowed_hosts(allowed_hosts),
         admission_limit_mib=admission_limit_mib,
+        spool_dir=spool_dir,
+        spool_limit_mib=spool_limit_mib,
         probe_allow_local=probe_allow_local,
         demo=demo,
         given=_given(context),

@@ -38,12 +38,19 @@ class UpOptions:
     allow_unauthenticated: bool = False
     allowed_hosts: tuple[str, ...] = ()
     admission_limit_mib: int = 256
+    spool_dir: Path | None = None
+    spool_limit_mib: int = 1024
     probe_allow_local: bool = False
     demo: bool = False
     given: frozenset[str] = field(default_factory=frozenset)
     """Names of the options that somebody set, by flag or by variable."""
     variables: frozenset[str] = field(default_factory=frozenset)
     """Names of the variables that the options read."""
+
+    @property
+    def spool_directory(self) -> Path:
+        """Where requests wait for the database."""
+        return self.spool_dir or self.data_dir / "spool"
 
     def environ(self, base: Mapping[str, str]) -> dict[str, str]:
         """The variables for `${env:…}`: the process's, with the options on top."""

@@ -13,7 +13,7 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 from uuid import UUID
 
 import asyncpg
@@ -26,14 +26,12 @@ from ares_otel.storage.poison import set_aside
 from ares_otel.storage.probe import takes_data
 from ares_otel.storage.receipts import received_at
 from ares_otel.storage.spool.record import SpoolRecord
+from ares_otel.storage.spool.spool import Entry, Spool
 from ares_otel.storage.sqlstate import DATABASE_ERRORS
 from ares_otel.storage.writer import NotTaken
 
 RECORDS = 32
 """Requests that are replayed at the same time."""
-if TYPE_CHECKING:
-    from ares_otel.storage.spool.spool import Entry, Spool
-
 BYTES = 8 * 1024 * 1024
 """Bytes of them at most, but for a single one."""
 TRIES = 5

@@ -12,7 +12,7 @@ import copy
 import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -28,11 +28,9 @@ from ares_otel.storage.replay import OnReplayed, Replayer
 from ares_otel.storage.rows.encode import encode_batch
 from ares_otel.storage.rows.encoded import EncodedBatch, Told, Windows
 from ares_otel.storage.spool.record import SpoolRecord
+from ares_otel.storage.spool.spool import Spool
 from ares_otel.storage.sqlstate import DATABASE_ERRORS
 from ares_otel.storage.writer import MissingPartition, NotTaken, Writer
-
-if TYPE_CHECKING:
-    from ares_otel.storage.spool.spool import Spool
 
 PARTITION_INTERVAL = 300.0
 """Seconds between two looks at the partitions."""
@@ -196,10 +194,11 @@ class Store:
                 return answer
         if self.spool is None:
             raise failure
-        await self.spool.append(_record(batch, encoded))
+        first = await self.spool.append(_record(batch, encoded))
         breaker.wake.set()
         self.on_stored(encoded)
-        return Accepted(spooled=encoded.stored, rejected=encoded.rejected, reason=encoded.reason)
+        safe = {"spooled" if first else "deduplicated": encoded.stored}
+        return Accepted(**safe, rejected=encoded.rejected, reason=encoded.reason)
 
     async def _encode(self, batch: Batch, told: Told | None = None) -> EncodedBatch:
         if len(batch.payload) <= INLINE_BYTES:

@@ -1,0 +1,299 @@
+"""The store with a spool: what the database cannot take is acknowledged from disk, and stored once when it can."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from ares_otel.model.batch import Accepted, Batch
+from ares_otel.model.errors import Rejected, Unavailable
+from ares_otel.model.signal import LOGS, METRICS, SIGNALS, TRACES, Signal
+from ares_otel.storage import breaker, replay
+from ares_otel.storage.spool.errors import SpoolFull
+from ares_otel.storage.spool.record import SpoolRecord
+from ares_otel.storage.spool.spool import Spool
+from ares_otel.storage.store import Store
+from tests.support.eventually import eventually
+from tests.support.otlp_samples import SAMPLES, logs_request, span, trace_request
+from tests.support.poison import POISON, refuse_poison
+
+COUNTS = {
+    TRACES: "SELECT count(*) FROM service_spans",
+    LOGS: "SELECT count(*) FROM service_logs",
+    METRICS: "SELECT (SELECT count(*) FROM metric_samples) + (SELECT count(*) FROM metric_distributions)",
+}
+
+
+def batch(signal: Signal, request: Any) -> Batch:
+    return Batch(signal, request.SerializeToString(), received_ns=time.time_ns(), receiver="t", transport="t")
+
+
+class Place:
+    """A database that can be made to refuse writing, a spool directory, and stores on both."""
+
+    def __init__(self, url: str, sql: asyncpg.Connection, directory: Path) -> None:
+        self.url = url
+        self.sql = sql
+        self.directory = directory
+        self.replayed: list[Accepted] = []
+
+    @asynccontextmanager
+    async def store(self, limit_bytes: int = 64 * 1024 * 1024) -> AsyncIterator[Store]:
+        spool = Spool(self.directory, limit_bytes=limit_bytes)
+        await asyncio.to_thread(spool.open)
+        store = Store(self.url, spool=spool, on_replayed=lambda record, answer: self.replayed.append(answer))
+        try:
+            await store.start()
+            yield store
+        finally:
+            await store.stop()
+            await asyncio.to_thread(spool.close)
+
+    async def refuse(self, table: str = "service_spans") -> None:
+        """From now on an insert fails as on a server that has no room left."""
+        await self.sql.execute(
+            f"""
+            CREATE OR REPLACE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN RAISE EXCEPTION 'no space left on device' USING ERRCODE = '53100'; END $$;
+            CREATE TRIGGER no_room BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION no_room();
+            """
+        )
+
+    async def take(self, table: str = "service_spans") -> None:
+        await self.sql.execute(f"DROP TRIGGER no_room ON {table}")
+
+    async def count(self, signal: Signal = TRACES) -> int:
+        return int(await self.sql.fetchval(COUNTS[signal]))
+
+    async def empty(self, store: Store) -> None:
+        """Waits until everything is replayed."""
+        spool = store.spool
+        assert spool is not None
+
+        async def nothing_waits() -> bool:
+            return not any(spool.has(signal) for signal in SIGNALS.values())
+
+        await eventually(nothing_waits, every=0.02)
+
+
+@pytest.fixture
+def place(database_url: str, sql: asyncpg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    monkeypatch.setattr(breaker, "FIRST_DELAY", 0.02)
+    monkeypatch.setattr(breaker, "LONGEST_DELAY", 0.1)
+    monkeypatch.setattr(replay, "BUSY_SECONDS", 0.02)
+    return Place(database_url, sql, tmp_path / "spool")
+
+
+async def test_what_the_database_cannot_take_is_acknowledged_and_stored_once_when_it_can(place: Place) -> None:
+    async with place.store() as store:
+        await place.refuse()
+        answers = [await store.consume(batch(TRACES, trace_request(spans=3))) for _ in range(5)]
+        assert answers == [Accepted(spooled=3)] * 5
+        assert await place.count() == 0
+        await place.take()
+        await place.empty(store)
+        assert await place.count() == 15
+        assert await store.consume(batch(TRACES, trace_request(spans=2))) == Accepted(2)
+    assert place.replayed == [Accepted(3)] * 5
+
+
+@pytest.mark.parametrize("signal", SIGNALS.values(), ids=str)
+async def test_every_signal_goes_through_the_spool(place: Place, signal: Signal) -> None:
+    tables = {TRACES: ["service_spans"], LOGS: ["service_logs"], METRICS: ["metric_samples", "metric_distributions"]}
+    request = SAMPLES[signal]()
+    async with place.store() as store:
+        for table in tables[signal]:
+            await place.refuse(table)
+        assert (await store.consume(batch(signal, request))).spooled == signal.count(request)
+        for table in tables[signal]:
+            await place.take(table)
+        await place.empty(store)
+    assert await place.count(signal) == signal.count(request)
+
+
+async def test_one_signal_in_trouble_leaves_the_others_alone(place: Place) -> None:
+    async with place.store() as store:
+        await place.refuse()
+        assert (await store.consume(batch(TRACES, trace_request(spans=3)))).spooled == 3
+        assert (await store.consume(batch(LOGS, logs_request(records=3)))).stored == 3
+        await place.take()
+
+
+async def test_a_retry_of_a_request_that_waits_is_answered_as_the_first_time(place: Place) -> None:
+    request = trace_request(spans=[span(), span(trace_id=b"short")])
+    async with place.store() as store:
+        await place.refuse()
+        first = await store.consume(batch(TRACES, request))
+        again = await store.consume(batch(TRACES, request))
+        assert (first.spooled, first.rejected) == (1, 1)
+        assert (again.deduplicated, again.rejected, again.reason) == (1, 1, first.reason)
+        await place.take()
+        await place.empty(store)
+        later = await store.consume(batch(TRACES, request))
+        assert (later.deduplicated, later.rejected, later.reason) == (1, 1, first.reason)
+    assert await place.count() == 1
+
+
+async def test_a_request_that_another_process_stored_meanwhile_is_not_stored_again(place: Place) -> None:
+    request = trace_request(spans=4)
+    await place.refuse()
+    async with place.store() as store:
+        assert (await store.consume(batch(TRACES, request))).spooled == 4
+    await place.take()
+    other = Store(place.url)
+    await other.start()
+    assert (await other.consume(batch(TRACES, request))).stored == 4
+    await other.stop()
+    async with place.store() as store:
+        await place.empty(store)
+    assert place.replayed == [Accepted(deduplicated=4)]
+    assert await place.count() == 4
+
+
+async def _consumed(store: Store, request: Any) -> Accepted | None:
+    try:
+        return await store.consume(batch(TRACES, request))
+    except Unavailable:
+        return None
+
+
+async def test_what_waits_when_the_process_ends_is_stored_by_the_next_one(place: Place) -> None:
+    await place.refuse()
+    async with place.store() as store:
+        for _ in range(3):
+            await store.consume(batch(TRACES, trace_request(spans=2)))
+    await place.take()
+    async with place.store() as store:
+        await place.empty(store)
+    assert await place.count() == 6
+
+
+async def test_what_the_database_refuses_after_the_answer_is_kept_and_counted_apart(place: Place) -> None:
+    await refuse_poison(place.sql)
+    async with place.store() as store:
+        await place.refuse()
+        request = trace_request(spans=[span(), span(name=POISON), span(), span(trace_id=b"short")])
+        answer = await store.consume(batch(TRACES, request))
+        assert (answer.spooled, answer.rejected) == (3, 1)
+        await place.take()
+        await place.empty(store)
+        again = await store.consume(batch(TRACES, request))
+        assert (again.deduplicated, again.rejected, again.reason) == (3, 1, answer.reason)
+    assert place.replayed == [Accepted(2, rejected=1)]
+    assert await place.count() == 2
+    (row,) = await place.sql.fetch("SELECT items, told, sqlstate FROM ingest_rejected")
+    assert tuple(row) == (1, False, "23514")
+    (receipt,) = await place.sql.fetch("SELECT accepted, rejected, rejected_later FROM ingest_receipts")
+    assert tuple(receipt) == (3, 1, 1)
+
+
+async def test_a_full_spool_refuses_and_keeps_what_it_has(place: Place) -> None:
+    async with place.store(limit_bytes=20_000) as store:
+        await place.refuse()
+        results = await asyncio.gather(
+            *(store.consume(batch(TRACES, trace_request(spans=3))) for _ in range(100)), return_exceptions=True
+        )
+        taken = [result for result in results if isinstance(result, Accepted)]
+        assert taken
+        assert {type(result) for result in results if isinstance(result, Exception)} == {SpoolFull}
+        await place.take()
+        await place.empty(store)
+        assert await place.count() == 3 * len(taken)
+        assert (await store.consume(batch(TRACES, trace_request(spans=3)))).stored == 3
+
+
+async def test_without_a_spool_requests_are_refused_until_the_database_takes_them(place: Place) -> None:
+    store = Store(place.url)
+    await store.start()
+    await place.refuse()
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            await store.consume(batch(TRACES, trace_request(spans=3)))
+    await place.take()
+    request = trace_request(spans=3)
+    answer = await eventually(lambda: _consumed(store, request), every=0.02)
+    await store.stop()
+    assert answer.stored == await place.count() == 3
+
+
+def trouble(name: str) -> str:
+    """SQL that makes a span of that name fail with an error that says nothing about how long it will last."""
+    return f"""
+        CREATE FUNCTION grumble() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN IF NEW.operation_name = '{name}' THEN RAISE EXCEPTION 'no'; END IF; RETURN NEW; END $$;
+        CREATE TRIGGER grumble BEFORE INSERT ON service_spans FOR EACH ROW EXECUTE FUNCTION grumble();
+    """
+
+
+async def test_a_request_that_fails_again_and_again_is_set_aside_and_the_others_go_on(place: Place) -> None:
+    await place.sql.execute(trouble("odd"))
+    requests = [trace_request(spans=[span(name="odd" if number == 1 else "even"), span()]) for number in range(4)]
+    async with place.store() as store:
+        answers = [await store.consume(batch(TRACES, request)) for request in requests]
+        assert [answer.stored for answer in answers] == [2, 0, 2, 2]
+        assert answers[1].spooled == 2
+        await place.empty(store)
+    assert place.replayed == [Accepted(rejected=2)]
+    assert await place.count() == 6
+    (row,) = await place.sql.fetch("SELECT items, told, sqlstate FROM ingest_rejected")
+    assert tuple(row) == (2, False, "P0001")
+    assert await place.sql.fetchval("SELECT sum(accepted - rejected_later)::int FROM ingest_receipts") == 6
+
+
+@pytest.mark.parametrize("payload", [b"\xff\xff no protobuf", b"\x0a\x02\x12\x7f"], ids=["no protobuf", "cut short"])
+async def test_a_payload_that_cannot_be_read_any_more_is_set_aside(place: Place, payload: bytes) -> None:
+    with pytest.raises(Rejected):
+        Batch(TRACES, payload, received_ns=0, receiver="t", transport="t").message()
+    record = SpoolRecord(b"k" * 16, TRACES, 0, time.time_ns(), "otlp", "grpc", "otlp", 5, 1, "one is bad", payload)
+    async with place.store() as store:
+        assert store.spool is not None
+        await store.spool.append(record)
+        store.breakers[TRACES].wake.set()
+        await place.empty(store)
+    assert place.replayed == [Accepted(rejected=4)]
+    row = await place.sql.fetchrow("SELECT items, payload, told FROM ingest_rejected")
+    assert tuple(row) == (4, payload, False)
+
+
+async def test_the_spool_tells_the_database_that_it_is_there(place: Place) -> None:
+    async with place.store() as store:
+        assert store.spool is not None
+        row = await place.sql.fetchrow("SELECT spool_id, oldest_at FROM ingest_spools")
+        assert tuple(row) == (store.spool.id, None)
+        await place.refuse()
+        await store.consume(batch(TRACES, trace_request(spans=3)))
+    oldest: Callable[[], Any] = lambda: place.sql.fetchval("SELECT oldest_at FROM ingest_spools")  # noqa: E731
+    assert await oldest() is not None
+    await place.take()
+    async with place.store() as store:
+        await place.empty(store)
+    assert await oldest() is None
+
+
+async def test_draining_says_what_became_of_everything(place: Place) -> None:
+    await refuse_poison(place.sql)
+    await place.refuse()
+    twice = trace_request(spans=2)
+    async with place.store() as store:
+        await store.consume(batch(TRACES, twice))
+        await store.consume(batch(TRACES, trace_request(spans=[span(), span(name=POISON)])))
+    await place.take()
+    plain = Store(place.url)
+    await plain.start()
+    await plain.consume(batch(TRACES, twice))
+    await plain.stop()
+    spool = Spool(place.directory, limit_bytes=10**6)
+    await asyncio.to_thread(spool.open)
+    store = Store(place.url, spool=spool)
+    await store.start(replaying=False)
+    counts = await store.replayer.drain()
+    await store.stop()
+    await asyncio.to_thread(spool.close)
+    assert counts == replay.ReplayCounts(stored=1, deduplicated=2, rejected=1, failed=0)
