@@ -46,7 +46,7 @@ from ares_otel.pipeline.telemetry import Telemetry
 from ares_otel.storage.database import ServerFacts, asyncpg_kwargs, check_database
 from ares_otel.storage.embedded import EmbeddedPostgres
 from ares_otel.storage.migrate import migrate
-from ares_otel.storage.spool.spool import Spool
+from ares_otel.storage.spool.spool import Spool, holds_requests
 from ares_otel.storage.sqlstate import DATABASE_ERRORS
 from ares_otel.storage.store import Store
 
@@ -244,9 +244,10 @@ class Ares:
     async def _spool(self) -> Spool | None:
         """Where requests wait for the database, opened; None when it is switched off."""
         limit = self._options.spool_limit_mib * 1024 * 1024
-        if not limit:
-            return None
-        spool = Spool(self._options.spool_directory, limit_bytes=limit)
+        directory = self._options.spool_directory
+        if not limit and not await asyncio.to_thread(holds_requests, directory):
+            return None  # but what was acknowledged before it was switched off is still replayed
+        spool = Spool(directory, limit_bytes=limit)
         await asyncio.to_thread(spool.open)
         self._stack.push_async_callback(asyncio.to_thread, spool.close)
         return spool
@@ -341,9 +342,8 @@ class Ares:
                 await self._pool.fetchval("SELECT 1")
         except DATABASE_ERRORS:
             return ["The database does not answer."]
-        if self._store is not None and self._store.writer.failing:
-            return [self._store.writer.failing]
-        return []
+        breakers = self._store.breakers.values() if self._store is not None else ()
+        return list(dict.fromkeys(breaker.reason for breaker in breakers if breaker.open))
 
     async def _start_demo(self) -> None:
         missing = [name for name in ("otlp-grpc", "otlp-http") if name not in self.doors]

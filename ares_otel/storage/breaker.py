@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 FIRST_DELAY = 0.5
 """Seconds until the first look whether the database takes data again; twice as long after each failure."""
 LONGEST_DELAY = 5.0
+
+log = logging.getLogger("ares_otel.storage")
 
 
 class Breaker:
     """Open after a failure: requests of the signal go to the spool, or are refused at once. Somebody else (the
     replayer) looks again after a while and closes it."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        """Args: name: what goes through, for the log."""
+        self._name = name
         self.open = False
         self.reason = ""
         """Why it is open, a sentence."""
+        self._said = False
         self.wake = asyncio.Event()
         """Set when there is something to do: it was opened, or a request went to the spool."""
         self._failures = 0
@@ -25,6 +31,9 @@ class Breaker:
         """The database did not take data."""
         if not self.open:
             self._failures += 1
+        if not self._said:
+            self._said = True
+            log.warning("The database does not take %s: %s", self._name, reason)
         self.open, self.reason = True, reason
         self.wake.set()
 
@@ -36,6 +45,9 @@ class Breaker:
     def worked(self) -> None:
         """Data was stored."""
         self._failures = 0
+        if self._said:
+            self._said = False
+            log.warning("The database takes %s again.", self._name)
         if self.open:
             self.close()
 

@@ -78,7 +78,7 @@ class Store:
         self.windows: Windows = {}
         """Time ranges of the existing partitions; empty until `start`."""
         self.spool = spool
-        self.breakers: Mapping[Signal, Breaker] = {signal: Breaker() for signal in SIGNALS.values()}
+        self.breakers: Mapping[Signal, Breaker] = {signal: Breaker(signal.name) for signal in SIGNALS.values()}
         """Whether the database takes data, by signal."""
         self.writer = Writer(self.connect, observer=self._observer, on_missing_partition=self._look_again, clock=clock)
         self.replayer = Replayer(self, spool, on_replayed)

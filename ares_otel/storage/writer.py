@@ -51,8 +51,6 @@ SEARCH_PATIENCE = 60.0
 """Seconds that the search for refused items may take."""
 DOWN_SECONDS = 0.5
 """After a failed connection attempt, batches are refused at once for so long: no storm of connection attempts."""
-FAILING_SECONDS = 10.0
-"""How long a failed transaction counts as the writer's state."""
 ATTEMPTS = 3
 """Times a transaction is tried when it collides with another one, or when its connection breaks."""
 
@@ -134,8 +132,6 @@ class Writer:
         self._idle: list[asyncpg.Connection] = []
         self._running: set[asyncio.Task[None]] = set()
         self._complaints = Complaints(log, clock)
-        self._failing = ""
-        self._failed_at = 0.0
         self._down_until = 0.0
         self._away_since: float | None = None
         self._closed = False
@@ -169,15 +165,6 @@ class Writer:
             self._running.add(task)
             task.add_done_callback(self._running.discard)
         return await waiting.done
-
-    @property
-    def failing(self) -> str:
-        """Why the last transaction failed, a sentence; empty when it was committed, or failed a while ago: who asks may
-        be the one that keeps new requests away until the answer is good."""
-        return self._failing if self._clock.monotonic() - self._failed_at < FAILING_SECONDS else ""
-
-    def _fails(self, why: str) -> None:
-        self._failing, self._failed_at = why, self._clock.monotonic()
 
     async def stop(self) -> None:
         """Commits what waits, then closes the connections. Safe twice."""
@@ -274,9 +261,6 @@ class Writer:
                 if not known or not (is_contention(caught) or is_connection_loss(caught)):
                     break
             else:
-                if self._failing:
-                    self._failing = ""
-                    log.warning("The database stores data again.")
                 return connection, None
         return connection, error
 
@@ -326,7 +310,6 @@ class Writer:
         self._complaints.about(state, f"The database did not store a group of batches: {type(error).__name__}: {error}")
         if is_suspicious(error) or state == "57014":
             return NotTaken(f"The database does not take this request (SQLSTATE {state}); send it again later.", state)
-        self._fails(f"The database does not store data (SQLSTATE {state}).")
         return Unavailable(f"The database cannot store the data now (SQLSTATE {state}); send it again later.")
 
     async def _open(self) -> asyncpg.Connection:
@@ -345,7 +328,6 @@ class Writer:
                 self._away_since = now
                 log.warning("The database cannot be reached: %s: %s", type(error).__name__, error)
             self._down_until = now + DOWN_SECONDS
-            self._fails("The database cannot be reached.")
             self._observer.failed(sqlstate(error))
             raise Unavailable("The database is away; send the data again later.") from error
         if self._away_since is not None:

@@ -16,11 +16,13 @@ from ares_otel.model.batch import Accepted, Batch
 from ares_otel.model.errors import Rejected, Unavailable
 from ares_otel.model.signal import LOGS, METRICS, SIGNALS, TRACES, Signal
 from ares_otel.storage import breaker, replay
+from ares_otel.storage.rows.restore import restore_request
 from ares_otel.storage.spool.errors import SpoolFull
 from ares_otel.storage.spool.record import SpoolRecord
 from ares_otel.storage.spool.spool import Spool
 from ares_otel.storage.store import Store
 from tests.support.eventually import eventually
+from tests.support.otlp_compare import items_of
 from tests.support.otlp_samples import SAMPLES, logs_request, span, trace_request
 from tests.support.poison import POISON, refuse_poison
 
@@ -157,7 +159,7 @@ async def test_a_request_that_another_process_stored_meanwhile_is_not_stored_aga
     assert await place.count() == 4
 
 
-async def _consumed(store: Store, request: Any) -> Accepted | None:
+async def _consumed(store: Store, request: Any) -> Any:
     try:
         return await store.consume(batch(TRACES, request))
     except Unavailable:
@@ -260,6 +262,20 @@ async def test_a_payload_that_cannot_be_read_any_more_is_set_aside(place: Place,
     assert place.replayed == [Accepted(rejected=4)]
     row = await place.sql.fetchrow("SELECT items, payload, told FROM ingest_rejected")
     assert tuple(row) == (4, payload, False)
+
+
+async def test_a_request_that_waited_for_longer_than_any_partition_is_stored_all_the_same(place: Place) -> None:
+    month_ago = time.time_ns() - 30 * 86_400 * 10**9
+    request = trace_request(spans=[span(start_time_unix_nano=month_ago, end_time_unix_nano=month_ago + 5)])
+    record = SpoolRecord(b"k" * 16, TRACES, 0, month_ago, "otlp", "grpc", "otlp", 1, 0, "", request.SerializeToString())
+    async with place.store() as store:
+        assert store.spool is not None
+        await store.spool.append(record)
+        store.breakers[TRACES].wake.set()
+        await place.empty(store)
+        restored = await restore_request(place.sql, TRACES)
+    assert place.replayed == [Accepted(1)]
+    assert items_of(restored) == items_of(request)
 
 
 async def test_the_spool_tells_the_database_that_it_is_there(place: Place) -> None:

@@ -224,13 +224,13 @@ async def test_after_a_read_only_spell_the_store_goes_on_by_itself(
     await pool.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     with pytest.raises(Retryable, match="25006"):
         await store.consume(batch(TRACES, trace_request(spans=1).SerializeToString()))
-    assert "25006" in store.writer.failing
+    assert "25006" in store.breakers[TRACES].reason
     connection = await asyncpg.connect(database_url)
     await connection.execute("SET default_transaction_read_only = off")
     await connection.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
     await connection.close()
     await consumed(store, batch(TRACES, trace_request(spans=1).SerializeToString()))
-    assert store.writer.failing == ""
+    assert not store.breakers[TRACES].open
 
 
 async def test_a_partition_that_was_detached_by_hand_goes_back(store: Store, pool: asyncpg.Pool) -> None:

@@ -11,7 +11,7 @@ from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from ares_otel.model.batch import Batch
 from ares_otel.model.errors import TooLarge
 from ares_otel.storage.rows import copy_format
-from ares_otel.storage.rows.encoded import MAX_BYTES, EncodedBatch, TableRows, Windows
+from ares_otel.storage.rows.encoded import MAX_BYTES, EncodedBatch, TableRows, Window, Windows
 from ares_otel.storage.rows.values import InvalidItem, clean_text, json_object, json_text, raw_pairs
 
 Item = TypeVar("Item")
@@ -35,6 +35,11 @@ class Encoding:
         self.replaced = self.out.replaced
         self.shared = copy_format.int4(self.tenant_id) + copy_format.timestamptz(self.received_ns // 1000)
         """The fields tenant_id and received_at, with which every tuple begins."""
+
+    def filing_ns(self, window: Window) -> int:
+        """The time under which a row is filed whose own time has no partition: the receive time. A request that waited
+        in the spool for longer than any partition is filed at the beginning of the oldest one."""
+        return max(self.received_ns, window.start_ns)
 
     def append(self, table: str, items: Iterable[Item], encode: Callable[[Item], bytes]) -> None:
         """Adds a tuple for each item to the table; an item for which `encode` raises InvalidItem is rejected.

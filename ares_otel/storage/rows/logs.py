@@ -54,7 +54,7 @@ def encode_logs(encoding: Encoding, request: ExportLogsServiceRequest) -> None:
 def _log_encoder(encoding: Encoding, prefix: bytes) -> Callable[[LogRecord], bytes]:
     """A function that turns a log record of one scope into a tuple. Raises InvalidItem."""
     window = encoding.windows[LOGS]
-    received_ns = encoding.received_ns
+    received_ns = encoding.filing_ns(window)
     attributes = encoding.attributes
 
     def encode(record: LogRecord) -> bytes:

@@ -125,7 +125,7 @@ def _sample_encoder(encoding: Encoding, series: Callable[[Any], bytes]) -> Calla
     prefix = _SAMPLE_HEAD + encoding.shared + _UUID
 
     def encode(point: NumberDataPoint) -> bytes:
-        time, original = encode_time(point, window, encoding.received_ns)
+        time, original = encode_time(point, window, encoding.filing_ns(window))
         value, exact = _encode_value(point)
         end = encode_end(encoding, point, original, exact=exact)
         return b"".join((prefix, series(point), time, value, end))
@@ -150,7 +150,7 @@ def _distribution_encoder(encoding: Encoding, series: Callable[[Any], bytes]) ->
     prefix = _DISTRIBUTION_HEAD + encoding.shared + _UUID
 
     def encode(point: Any) -> bytes:
-        time, original = encode_time(point, window, encoding.received_ns)
+        time, original = encode_time(point, window, encoding.filing_ns(window))
         fields, exact = encode_distribution(encoding, point)
         end = encode_end(encoding, point, original, exact=exact)
         return b"".join((prefix, series(point), time, fields, end))

@@ -54,7 +54,7 @@ def _span_encoder(encoding: Encoding, prefix: bytes) -> Callable[[Span], bytes]:
     This is the hot path: what does not change from span to span is bound here once.
     """
     window_start, window_end = encoding.windows[SPANS]
-    received_ns = encoding.received_ns
+    received_ns = encoding.filing_ns(encoding.windows[SPANS])
     text = encoding.text
     attributes = encoding.attributes
     prefix += _TRACE_ID

@@ -225,6 +225,13 @@ class Spool:
         self._open_writer().sweep()
 
 
+def holds_requests(directory: Path) -> bool:
+    """Whether there are segments in a directory, from which something may have to be replayed. Needs no lock."""
+    return any(files.list_signal(directory / signal.name).segments for signal in SIGNALS.values()) or any(
+        one.waiting for one in files.list_quarantine(directory)
+    )
+
+
 def explain_os_error(error: OSError, directory: Path) -> str:
     """One line for people about a spool that cannot be opened."""
     where = error.filename if isinstance(error.filename, str) else str(directory)
