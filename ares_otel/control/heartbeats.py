@@ -14,6 +14,7 @@ from ares_otel.control.registry_database import STATEMENTS, transaction
 from ares_otel.control.status_changes import Announcer, Interval, beat, changes_of, judge
 from ares_otel.model.clock import SYSTEM_CLOCK, Clock
 from ares_otel.query.reader import DatabaseUnavailable, QueryTooSlow
+from ares_otel.storage.complaints import Complaints
 from ares_otel.storage.rows.encoded import ServiceSeen
 from ares_otel.storage.sqlstate import DATABASE_ERRORS
 
@@ -53,6 +54,7 @@ class Heartbeats:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._overflowed = False
+        self._complaints = Complaints(log, clock)
 
     def seen(self, services: Iterable[ServiceSeen]) -> None:
         """Notes that these services have just sent something. Never waits."""
@@ -112,7 +114,7 @@ class Heartbeats:
                 if doubtful := [record["service_id"] for record in records if not record["created"]]:
                     changes += await judge(connection, self._interval, ids=doubtful)
         except (DatabaseUnavailable, QueryTooSlow, *DATABASE_ERRORS) as error:
-            log.warning("Heartbeats could not be written: %s: %s", type(error).__name__, error)
+            self._complaints.about("database", f"Heartbeats could not be written: {type(error).__name__}: {error}")
             return  # they come again with the next telemetry
         self._announcer.announce(changes)
         if len(self._last) > 10 * LIMIT:
