@@ -97,8 +97,8 @@ _SPOOL = (
     Instrument(
         "ares_otel_spool_items",
         Counter,
-        "Items by what became of them: `found` at the start, then `stored`, `deduplicated`, `rejected` by the database, "
-        "or `lost` to a damaged disk",
+        "Items by what became of them: `found` at the start; then `stored`, `deduplicated`, `rejected` by the "
+        "database, or `lost` to a damaged disk",
         ("signal", "outcome"),
     ),
 )

@@ -64,6 +64,18 @@ def segment_files(directory: Path) -> list[SegmentFile]:
     return found
 
 
+def missing_files(directory: Path) -> list[Path]:
+    """Segments between others that are not there, although they were not done."""
+    aside = files.list_quarantine(directory)
+    return [
+        directory / name / files.file_name(number)
+        for name, signal in SIGNALS.items()
+        for number in files.missing_numbers(
+            files.list_signal(directory / name), [one for one in aside if one.signal is signal]
+        )
+    ]
+
+
 def survey(directory: Path, *, bodies: bool) -> Iterator[SegmentReport]:
     """A report of each segment. `bodies`: compares the checksums of the payloads too. Segments that are deleted
     meanwhile are left out. Raises OSError as `segment_files` does."""
