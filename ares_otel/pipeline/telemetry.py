@@ -81,6 +81,29 @@ def _per_signal() -> list[Instrument]:
     return table
 
 
+_SPOOL = (
+    Instrument("ares_otel_spool_bytes", Gauge, "Bytes of the spool's segments on disk"),
+    Instrument("ares_otel_spool_limit_bytes", Gauge, "Bytes that the spool may take; then requests are refused"),
+    Instrument("ares_otel_spool_waiting_items", Gauge, "Items that wait in the spool for the database", ("signal",)),
+    Instrument("ares_otel_spool_waiting_requests", Gauge, "Requests that wait in the spool", ("signal",)),
+    Instrument("ares_otel_spool_oldest_seconds", Gauge, "Age of the oldest request in the spool; 0 when it is empty"),
+    Instrument("ares_otel_spool_sync_seconds", Histogram, "Time to write and sync a group of requests", (), _SECONDS),
+    Instrument("ares_otel_spool_refused", Counter, "Requests that the spool refused: `full` or `disk`", ("reason",)),
+    Instrument("ares_otel_spool_quarantined_segments", Counter, "Damaged or missing segments of the spool"),
+    Instrument(
+        "ares_otel_spool_torn_bytes",
+        Counter,
+        "Bytes cut from the end of a segment: of requests that were never acknowledged",
+    ),
+    Instrument(
+        "ares_otel_spool_items",
+        Counter,
+        "Items by what became of them: `found` at the start; then `stored`, `deduplicated`, `rejected` by the "
+        "database, or `lost` to a damaged disk",
+        ("signal", "outcome"),
+    ),
+)
+
 INSTRUMENTS: dict[str, Instrument] = {
     instrument.name: instrument
     for instrument in [
@@ -113,6 +136,7 @@ INSTRUMENTS: dict[str, Instrument] = {
             "What became of every item: received = stored + deduplicated + rejected + refused + dropped + spooled",
             ("signal", *_RECEIVER, "outcome"),
         ),
+        *_SPOOL,
         Instrument("ares_otel_replaced_characters", Counter, "NUL characters stored as U+FFFD", ("field",)),
         Instrument("ares_otel_pool_connections", Gauge, "Database connections", ("pool", "state")),
         Instrument(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 from ares_otel.model.signal import SIGNALS, Signal
@@ -20,6 +21,7 @@ WAITING = ".waiting"
 _NAME = re.compile(r"(\d{16})(\.seg|\.new|\.gone)")
 _SET_ASIDE = re.compile(r"(traces|logs|metrics)-(\d{16})(?:-\d+)?\.seg(\.waiting)?")
 _CHUNK = 1 << 20
+_FAR = 1_000
 
 
 @dataclass(slots=True)
@@ -149,6 +151,19 @@ def list_quarantine(root: Path) -> list[SetAside]:
         if (match := _SET_ASIDE.fullmatch(name))
     ]
     return sorted(found, key=lambda one: (one.signal.name, one.number, one.path.name))
+
+
+def missing_numbers(listing: Listing, aside: Sequence[SetAside]) -> list[int]:
+    """Numbers after the oldest that still waits for which nothing stands. A number that is far from all others comes
+    from a name that Ares did not give, and says nothing."""
+    waiting = [*listing.segments, *(one.number for one in aside if one.waiting)]
+    known = {*waiting, *listing.gone, *(one.number for one in aside)}
+    after_oldest = sorted(number for number in known if number >= min(waiting, default=0))
+    missing: list[int] = []
+    for before, after in pairwise(after_oldest):
+        if after - before <= _FAR:
+            missing += range(before + 1, after)
+    return missing
 
 
 def set_aside(root: Path, signal: Signal, source: Path, number: int, *, waiting: bool) -> Path:

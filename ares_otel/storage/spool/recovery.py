@@ -6,7 +6,6 @@ import logging
 import os
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from uuid import UUID
 
@@ -15,8 +14,6 @@ from ares_otel.storage.spool import files
 from ares_otel.storage.spool.index import Index, Place, Segment, Told
 from ares_otel.storage.spool.observer import SpoolObserver
 from ares_otel.storage.spool.scan import Damage, Start, Tail, Whole, scan
-
-_FAR = 1_000
 
 log = logging.getLogger("ares_otel.spool")
 
@@ -56,7 +53,7 @@ class Recovery:
             with suppress(OSError):
                 (directory / files.file_name(number, files.NEW)).unlink()
         aside = [one for one in self._aside if one.signal is signal]
-        missing = _missing(listing, aside)
+        missing = files.missing_numbers(listing, aside)
         newest = max(listing.segments, default=0)
         paths = [(number, directory / files.file_name(number), False) for number in listing.segments]
         paths += [(one.number, one.path, True) for one in aside if one.waiting]
@@ -172,16 +169,3 @@ class Recovery:
 def _number(segment: Segment) -> int | None:
     """A file that was set aside may have been damaged in its number."""
     return None if segment.damaged else segment.number
-
-
-def _missing(listing: files.Listing, aside: list[files.SetAside]) -> list[int]:
-    """Numbers after the oldest that still waits for which nothing stands. A number that is far from all others comes
-    from a name that Ares did not give, and says nothing."""
-    waiting = [*listing.segments, *(one.number for one in aside if one.waiting)]
-    known = {*waiting, *listing.gone, *(one.number for one in aside)}
-    after_oldest = sorted(number for number in known if number >= min(waiting, default=0))
-    missing: list[int] = []
-    for before, after in pairwise(after_oldest):
-        if after - before <= _FAR:
-            missing += range(before + 1, after)
-    return missing

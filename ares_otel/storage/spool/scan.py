@@ -119,12 +119,14 @@ def _part(descriptor: int, at: int, size: int, mark: bytes, signal: Signal, bodi
         if found is None and _only_zeros(descriptor, at, size):
             return Tail(at, left)
         return Damage(at, (size if found is None else found) - at, str(error))
-    if head.size > left:
-        return Tail(at, left, head)
     if head.signal is not signal:
-        return Damage(at, head.size, f"The record is one of {head.signal}.", head)
+        return Damage(at, min(left, head.size), f"The record is one of {head.signal}.", head)
+    if head.size > left:
+        found = _next_head(descriptor, at + 1, size, mark)
+        return Tail(at, left, head) if found is None else Damage(at, found - at, "The record is cut short.", head)
     if bodies and _checksum(descriptor, at + HEAD_BYTES, head.body) != head.checksum:
-        return Damage(at, head.size, "The checksum of the record is wrong.", head)
+        found = _next_head(descriptor, at + 1, size, mark)  # bytes may have been put in or taken out
+        return Damage(at, (size if found is None else found) - at, "The checksum of the record is wrong.", head)
     return Whole(at, head, _reason(descriptor, at, head))
 
 

@@ -152,7 +152,8 @@ class SpoolWriter:
             except Exception as error:
                 self._refuse(jobs, error)
                 return
-            self._answer(jobs[:count], None)
+            for job in jobs[:count]:
+                job.future.set_result(None)
             jobs = jobs[count:]
         if self._complained:
             self._complained = False
@@ -253,7 +254,9 @@ class SpoolWriter:
             told = Told(record.items, record.rejected, record.reason)
             places.append(Place(segment, offset, job.size, record.key, record.received_ns, told))
             offset += job.size
-        self._index.add(segment, size, places)
+        with self._wake:  # at no moment it is counted twice, or not found
+            self._index.add(segment, size, places)
+            self._leave_queue(jobs)
         self._observer.appended(
             segment.signal, len(jobs), sum(job.record.items for job in jobs), sum(job.size for job in jobs)
         )
@@ -269,18 +272,15 @@ class SpoolWriter:
             )
         for _ in jobs:
             self._observer.refused("disk")
-        self._answer(jobs, SpoolBroken(retry_after=RETRY_SECONDS))
-
-    def _answer(self, jobs: Sequence[Job], error: Exception | None) -> None:
         with self._wake:
-            for job in jobs:
-                del self._taken[job.record.key]
-                self._queued -= job.size + HEADER_BYTES
+            self._leave_queue(jobs)
         for job in jobs:
-            if error is None:
-                job.future.set_result(None)
-            else:
-                job.future.set_exception(error)
+            job.future.set_exception(SpoolBroken(retry_after=RETRY_SECONDS))
+
+    def _leave_queue(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            del self._taken[job.record.key]
+            self._queued -= job.size + HEADER_BYTES
 
     def _close(self, signal: Signal) -> None:
         """Nothing more is written to the segment that is open."""

@@ -1,0 +1,67 @@
+"""A process that appends to a spool: `python -m tests.support.spool_child DIRECTORY FIRST [--lines] [--file-limit N]`.
+
+Alone it appends as fast as it can, in eight tasks, and prints `ok NUMBER` for each record that is safe. With `--lines`
+it appends the records whose numbers each line of standard input names, and says `ok`, `full` or `broken` for each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import resource
+import sys
+from pathlib import Path
+
+from ares_otel.storage.spool.errors import SpoolBroken, SpoolFull
+from ares_otel.storage.spool.spool import Spool
+from tests.support.spool import LIMIT, a_record
+
+
+async def _append(spool: Spool, number: int) -> str:
+    try:
+        await spool.append(a_record(number, payload=b"%d " % number * (number % 97)))
+    except SpoolFull:
+        return f"full {number}"
+    except SpoolBroken:
+        return f"broken {number}"
+    return f"ok {number}"
+
+
+async def _flood(spool: Spool, first: int) -> None:
+    numbers = iter(range(first, first + 10_000_000))
+
+    async def sender() -> None:
+        while True:
+            print(await _append(spool, next(numbers)), flush=True)
+
+    async def replayer() -> None:
+        while True:  # takes and gives back: what is read changes nothing
+            spool.give_back(await spool.read(a_record(1).signal, max_records=50, max_bytes=1 << 20))
+            await asyncio.sleep(0.001)
+
+    await asyncio.gather(replayer(), *(sender() for _ in range(8)))
+
+
+async def _obey(spool: Spool) -> None:
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        print("; ".join(await asyncio.gather(*(_append(spool, int(word)) for word in line.split()))), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("first", type=int)
+    parser.add_argument("--lines", action="store_true")
+    parser.add_argument("--file-limit", type=int)
+    given = parser.parse_args()
+    if given.file_limit:  # Python ignores SIGXFSZ: a write beyond it fails with EFBIG
+        resource.setrlimit(resource.RLIMIT_FSIZE, (given.file_limit, given.file_limit))
+    spool = Spool(given.directory, limit_bytes=LIMIT, segment_bytes=200_000)
+    spool.open()
+    print("open", flush=True)
+    asyncio.run(_obey(spool) if given.lines else _flood(spool, given.first))
+    spool.close()
+
+
+if __name__ == "__main__":
+    main()
