@@ -13,11 +13,13 @@ import asyncpg
 from ares_otel.model.clock import SYSTEM_CLOCK, Clock
 from ares_otel.storage.complaints import Complaints
 from ares_otel.storage.partitions.catalog import to_datetime
+from ares_otel.storage.partitions.housekeeping import Housekeeping
 from ares_otel.storage.partitions.lock import RETENTION, Connect, exclusive
 from ares_otel.storage.partitions.observer import MaintenanceObserver, SilentMaintenanceObserver
 from ares_otel.storage.partitions.removal import PATIENCE
 from ares_otel.storage.partitions.retention import Retention
 from ares_otel.storage.partitions.settings import Disk, RetentionSettings
+from ares_otel.storage.pruning import PACE, Pace
 from ares_otel.storage.sqlstate import DATABASE_ERRORS
 
 INTERVAL = 60.0
@@ -45,6 +47,7 @@ class Maintenance:
         interval: float = INTERVAL,
         settle: timedelta = SETTLE,
         patience: float = PATIENCE,
+        pace: Pace = PACE,
     ) -> None:
         """
         Args:
@@ -56,6 +59,7 @@ class Maintenance:
             interval: seconds between two runs.
             settle: how long other processes may take to narrow their windows.
             patience: seconds that a detach may wait for others.
+            pace: how gently rows are deleted one by one.
         """
         self._connect = connect
         self._settings = settings
@@ -68,6 +72,7 @@ class Maintenance:
         self._settle = settle
         self._patience = patience
         self._complaints = Complaints(log, clock)
+        self._housekeeping = Housekeeping(clock, observer=self._observer, complaints=self._complaints, pace=pace)
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -97,10 +102,11 @@ class Maintenance:
         async with exclusive(self._connect, RETENTION, pooled=self._pooled) as connection:
             if connection is None:
                 return False
+            settings = self._settings()
             now = await self._earliest_now(connection)
             retention = Retention(
                 connection,
-                self._settings(),
+                settings,
                 now,
                 observer=self._observer,
                 complaints=self._complaints,
@@ -109,6 +115,7 @@ class Maintenance:
                 patience=self._patience,
             )
             await retention.run(self._disk)
+            await self._housekeeping.run(connection, settings, now)
         return True
 
     async def _earliest_now(self, connection: asyncpg.Connection) -> datetime:

@@ -253,3 +253,14 @@ def test_a_disk_is_nearly_full_by_percent_or_by_free_bytes() -> None:
     assert Disk(96 * 2**30, 4 * 2**30).nearly_full(95)
     assert not Disk(96 * 2**30, 4 * 2**30).nearly_full(97)
     assert Disk(0, 2**30 - 1).nearly_full(100)
+
+
+async def test_partitions_are_made_and_listed_while_somebody_holds_one_of_them_locked(
+    sql: asyncpg.Connection, other: asyncpg.Connection
+) -> None:
+    await sql.execute(f"DROP TABLE {name_of('service_spans', -3)}")
+    async with other.transaction():
+        await other.execute(f"LOCK TABLE {name_of('service_spans', 1)} IN ACCESS EXCLUSIVE MODE")
+        async with asyncio.timeout(30):
+            assert await ensure_partitions(sql) == [name_of("service_spans", -3)]
+            await read_windows(sql)

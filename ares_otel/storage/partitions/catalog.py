@@ -53,11 +53,12 @@ def has_service_name(table: str) -> bool:
 async def list_partitions(connection: asyncpg.Connection) -> list[Partition]:
     """The attached partitions of all telemetry tables, by table and time."""
     async with connection.transaction():
-        # Bounds are printed in the session's time zone; this one says UTC.
+        # Bounds are printed in the session's time zone; this one says UTC. They hold no columns, so the relation is not
+        # named: naming it would wait for whoever has locked it.
         await connection.execute("SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO'")
         rows = await connection.fetch(
             """
-            SELECT p.relname AS table, c.relname AS name, pg_get_expr(c.relpartbound, c.oid) AS bounds
+            SELECT p.relname AS table, c.relname AS name, pg_get_expr(c.relpartbound, 0) AS bounds
             FROM pg_inherits i
             JOIN pg_class p ON p.oid = i.inhparent
             JOIN pg_class c ON c.oid = i.inhrelid
