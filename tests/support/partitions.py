@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import asyncpg
 
 from ares_otel.storage.maintenance import Maintenance
 from ares_otel.storage.partitions import Partition, list_partitions
 from ares_otel.storage.partitions.ensure import attach
-from ares_otel.storage.partitions.settings import RetentionSettings
+from ares_otel.storage.partitions.settings import RetentionSettings, SealSettings
 from tests.support.stored_rows import insert_log, insert_span
 
 
@@ -92,15 +93,21 @@ class Keeper:
 
     def __init__(self, url: str, settings: RetentionSettings | None = None, **options: object) -> None:
         self.settings = settings or RetentionSettings()
+        self.seal_settings = SealSettings()
         self.counted = Counting()
         self.narrowed: list[Mapping[str, int]] = []
         arguments: dict[str, object] = {"settle": timedelta(0), "on_narrowed": self.narrowed.append, **options}
         self.maintenance = Maintenance(
             lambda: asyncpg.connect(url),
             settings=lambda: self.settings,
+            seal_settings=lambda: self.seal_settings,
             observer=self.counted,
             **arguments,  # type: ignore[arg-type]
         )
+
+    async def seal(self, **settings: Any) -> bool:
+        self.seal_settings = SealSettings(**{"pause_seconds": 0.0, **settings})
+        return await self.maintenance.seal()
 
     async def run(self) -> bool:
         return await self.maintenance.run()

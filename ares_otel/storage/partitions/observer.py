@@ -25,7 +25,7 @@ class MaintenanceObserver(Protocol):
         ...
 
     def failed(self, job: str) -> None:
-        """A job failed: run, drop, archive, seal or prune."""
+        """A job failed: drop, archive, seal or prune; retention when a whole run did."""
         ...
 
     def disk_nearly_full(self, full: bool) -> None:
