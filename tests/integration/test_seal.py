@@ -96,6 +96,7 @@ async def test_an_index_that_was_broken_off_is_built_again(database_url: str, sq
         await sql.execute(
             f"CREATE INDEX CONCURRENTLY {index.name(partition)} ON {partition} {index.definition}", timeout=0.5
         )
+    await sql.fetchval("SELECT 1")  # comes after the cancellation
     await reading.rollback()
     await reader.close()
     assert (await indexes(sql, partition))[index.name(partition)] is False
