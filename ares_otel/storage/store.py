@@ -23,7 +23,7 @@ from ares_otel.model.errors import AresError, Retryable, Unavailable
 from ares_otel.model.signal import SIGNALS, Signal
 from ares_otel.storage.breaker import Breaker
 from ares_otel.storage.observer import SilentObserver, StorageObserver
-from ares_otel.storage.partitions import ensure_partitions, read_windows
+from ares_otel.storage.partitions import ensure_partitions, narrowed, read_windows
 from ares_otel.storage.replay import OnReplayed, Replayer
 from ares_otel.storage.rows.encode import encode_batch
 from ares_otel.storage.rows.encoded import EncodedBatch, Told, Windows
@@ -32,8 +32,8 @@ from ares_otel.storage.spool.spool import Spool
 from ares_otel.storage.sqlstate import DATABASE_ERRORS
 from ares_otel.storage.writer import MissingPartition, NotTaken, Writer
 
-PARTITION_INTERVAL = 300.0
-"""Seconds between two looks at the partitions."""
+PARTITION_INTERVAL = 60.0
+"""Seconds between two looks at the partitions, and until this process knows what another one is about to drop."""
 PARTITION_RETRY = 5.0
 """Seconds until the next look after one that failed."""
 INLINE_BYTES = 16 * 1024
@@ -223,6 +223,11 @@ class Store:
         self.on_stored(encoded)
         if self.on_committed is not None and answer.stored:
             self.on_committed(batch)
+
+    def narrow(self, floors: Mapping[str, int]) -> None:
+        """Files rows from before these times (table → nanoseconds since 1970) under their receive time from now on: the
+        partitions below are about to leave."""
+        self.windows = narrowed(self.windows, floors, self._clock.time_ns())
 
     def _look_again(self) -> None:
         self._wake.set()

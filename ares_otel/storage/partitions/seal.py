@@ -1,0 +1,175 @@
+"""Sealing: a partition whose time is over gets the indexes that searching needs and ingest could not afford, and is
+vacuumed. Late rows may still come; they cost a little more from then on.
+
+Everything here is CONCURRENTLY: inserts and reads go on. What is broken off leaves an index that is not valid; it is
+dropped and built again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import asyncpg
+
+from ares_otel.storage.partitions.catalog import Partition, list_partitions, quoted
+from ares_otel.storage.partitions.jobs import read_jobs, record_failure, remember
+from ares_otel.storage.partitions.observer import MaintenanceObserver
+from ares_otel.storage.partitions.settings import SealSettings
+from ares_otel.storage.rows.encoded import LOGS, SPANS
+
+RETRY_FIRST, RETRY_MOST = timedelta(minutes=1), timedelta(hours=6)
+"""Time until a partition is tried again after a failure; doubled each time."""
+_NAME_BYTES = 63
+"""What PostgreSQL keeps of a name."""
+
+log = logging.getLogger("ares_otel.storage.maintenance")
+
+
+@dataclass(frozen=True, slots=True)
+class SearchIndex:
+    """An index that a closed partition gets."""
+
+    suffix: str
+    definition: str
+    """What follows `ON table`. No column of unbounded length: an entry of more than 2,704 bytes fails (54000)."""
+
+    def name(self, partition: str) -> str:
+        """Its name on a partition."""
+        name = f"{partition}_{self.suffix}"
+        if len(name.encode()) <= _NAME_BYTES:
+            return name
+        return f"{hashlib.blake2b(partition.encode(), digest_size=12).hexdigest()}_{self.suffix}"
+
+
+SEARCH_INDEXES: dict[str, tuple[SearchIndex, ...]] = {
+    SPANS: (
+        # jsonb_path_ops keeps a hash of each path and value: small, and a value of a megabyte is no trouble.
+        SearchIndex("attributes_gin", "USING gin (attributes jsonb_path_ops)"),
+        SearchIndex("errors_idx", "(service_name, start_time) WHERE status = 'error'"),
+    ),
+    LOGS: (
+        SearchIndex("metadata_gin", "USING gin (metadata jsonb_path_ops)"),
+        SearchIndex("errors_idx", "(\"timestamp\", timestamp_ns, id) WHERE log_level = 'ERROR'"),
+    ),
+}
+"""Samples are found by their series; they need no more than they have."""
+
+
+def sealable(partitions: list[Partition], sealed: set[str], settings: SealSettings, now: datetime) -> list[Partition]:
+    """The partitions to seal, the newest first: that is where people search."""
+    grace = timedelta(hours=settings.grace_hours)
+    return sorted((p for p in partitions if p.end + grace <= now and p.name not in sealed), reverse=True, key=_age)
+
+
+def _age(partition: Partition) -> tuple[datetime, str]:
+    return partition.end, partition.table
+
+
+class Sealer:
+    """Seals one partition after the other, with the lock held."""
+
+    def __init__(
+        self,
+        connection: asyncpg.Connection,
+        settings: SealSettings,
+        now: datetime,
+        *,
+        observer: MaintenanceObserver,
+        busy: Callable[[], bool] = lambda: False,
+        pooled: bool = False,
+    ) -> None:
+        """
+        Args:
+            now: the current time; the grace is reckoned from it.
+            busy: whether ingest has no room for this now: then the rest is left to the next run.
+            pooled: whether a pooler stands between: then memory and workers are the server's own.
+        """
+        self._connection = connection
+        self._settings = settings
+        self._now = now
+        self._observer = observer
+        self._busy = busy
+        self._pooled = pooled
+
+    async def run(self) -> None:
+        """Seals what is due. What fails for one partition is counted, logged once, and tried again later.
+
+        Raises OSError or asyncpg.InterfaceError when the database is not there.
+        """
+        if not self._settings.enabled:
+            return
+        jobs = {job.partition.name: job for job in await read_jobs(self._connection)}
+        done = {name for name, job in jobs.items() if job.sealed_at is not None or job.leaving_reason is not None}
+        there: datetime = await self._connection.fetchval("SELECT now()")
+        await self._set_budget()
+        for partition in sealable(await list_partitions(self._connection), done, self._settings, self._now):
+            job = jobs.get(partition.name)
+            if job is not None and job.failed_at is not None and there < job.failed_at + _delay(job.failures):
+                continue
+            if self._busy():
+                return
+            await self._try(partition, first=job is None or not job.failures)
+
+    async def _try(self, partition: Partition, *, first: bool) -> None:
+        try:
+            await self.seal(partition)
+        except asyncpg.UndefinedTableError:
+            return  # retention was faster
+        except (asyncpg.PostgresError, TimeoutError) as error:
+            self._observer.failed("seal")
+            level = logging.WARNING if first else logging.DEBUG
+            log.log(
+                level,
+                "%s could not be sealed, and is tried again later: %s: %s",
+                partition.name,
+                type(error).__name__,
+                error,
+            )
+            await record_failure(self._connection, partition, error)
+        else:
+            self._observer.sealed(partition.table)
+            log.info("Sealed %s.", partition.name)
+
+    async def seal(self, partition: Partition) -> None:
+        """Seals one partition, whatever its age. Raises asyncpg.PostgresError or TimeoutError; what was built stays."""
+        for index in SEARCH_INDEXES.get(partition.table, ()):
+            await self._build(partition, index)
+        await self._slowly(f"VACUUM (FREEZE, ANALYZE, TRUNCATE false, PARALLEL 0) {quoted(partition.name)}")
+        await remember(self._connection, partition)
+        await self._connection.execute(
+            "UPDATE partition_jobs SET sealed_at = now(), failures = 0, failed_at = NULL, last_error = NULL "
+            "WHERE partition_name = $1",
+            partition.name,
+        )
+
+    async def _build(self, partition: Partition, index: SearchIndex) -> None:
+        name = index.name(partition.name)
+        valid = await self._connection.fetchval(
+            "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass($1)", quoted(name)
+        )
+        if valid:
+            return
+        if valid is False:
+            await self._slowly(f"DROP INDEX CONCURRENTLY IF EXISTS {quoted(name)}")
+        await self._slowly(f"CREATE INDEX CONCURRENTLY {quoted(name)} ON {quoted(partition.name)} {index.definition}")
+
+    async def _set_budget(self) -> None:
+        if not self._pooled:
+            await self._connection.execute(
+                f"SET maintenance_work_mem = '{self._settings.memory_mb}MB'; SET vacuum_cost_delay = '1ms'; "
+                f"SET max_parallel_maintenance_workers = {self._settings.workers}"
+            )
+
+    async def _slowly(self, statement: str) -> None:
+        """A statement that may take long, and a rest after it."""
+        await self._connection.execute(statement, timeout=self._settings.timeout_minutes * 60)
+        await asyncio.sleep(self._settings.pause_seconds)
+
+
+def _delay(failures: int) -> timedelta:
+    return min(RETRY_FIRST * 2 ** min(failures - 1, 20), RETRY_MOST) if failures else timedelta(0)
