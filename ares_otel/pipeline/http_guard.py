@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ares_otel.model.clock import SYSTEM_CLOCK, Clock
-from ares_otel.pipeline.http_protocol import ErrorBodies, Limits
+from ares_otel.pipeline.http_protocol import ErrorBodies, Limits, retry_after
 
 _log = logging.getLogger("ares_otel.http")
 
@@ -157,6 +157,7 @@ class Guard:
         self._limits = limits
         self._error_bodies = error_bodies
         self._clock = clock
+        self._in_work = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -169,7 +170,16 @@ class Guard:
             else:
                 await send({"type": "websocket.close", "code": 1008, "reason": refusal.message[:100]})
             return
-        await self._serve(scope, receive, send, refusal)
+        if refusal is None and self._in_work >= self._limits.max_concurrent_requests:
+            refusal = _Refusal(503, "The server works on as many requests as it takes; send the request again.")
+        if refusal is not None:
+            await self._serve(scope, receive, send, refusal)
+            return
+        self._in_work += 1
+        try:
+            await self._serve(scope, receive, send, None)
+        finally:
+            self._in_work -= 1
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, refusal: _Refusal | None) -> None:
         exchange = _Exchange(
@@ -256,6 +266,7 @@ class Guard:
             (b"content-type", error.content_type.encode("ascii")),
             (b"content-length", str(len(error.body)).encode("ascii")),
             (b"connection", b"close"),
+            *(tuple(line.split(b": ", 1)) for line in retry_after(status, error)),
             *error.headers,
         ]
         await send({"type": "http.response.start", "status": status, "headers": headers})
