@@ -36,6 +36,7 @@ from ares_otel.exporters.postgres.observer import TelemetryObserver
 from ares_otel.model.errors import StartError
 from ares_otel.pipeline.admission import Admission
 from ares_otel.pipeline.config import PipelineConfig
+from ares_otel.pipeline.grace import Grace
 from ares_otel.pipeline.graph import Parts
 from ares_otel.pipeline.host import PipelineHost
 from ares_otel.pipeline.http_door import HttpDoor
@@ -70,6 +71,7 @@ class Ares:
         self._store: Store | None = None
         self._embedded: EmbeddedPostgres | None = None
         self._stopping = False
+        self._grace = Grace(options.shutdown_grace)
         self.doors: dict[str, str] = {}
         """Name → URL of every open door, after `start`."""
 
@@ -98,7 +100,7 @@ class Ares:
         settings = self._settings = OwnSettings(manager, _file_settings(config))
         events = await self._events(telemetry, settings, url, facts)
         store = self._store = Store(url, connect_options=asyncpg_kwargs(facts), observer=TelemetryObserver(telemetry))
-        stack.push_async_callback(store.stop)
+        stack.push_async_callback(self._grace.bounded, "The writer", store.stop)
         registry = self._registry(pool, manager, events)
         stack.push_async_callback(registry.stop)
         heartbeats = Heartbeats(pool, interval=registry.interval, announcer=registry.announcer)
@@ -141,15 +143,16 @@ class Ares:
             allowed_hosts=options.allowed_hosts,
             error_bodies=problem_body,
             lifespan="on",
+            grace=self._grace,
         )
-        stack.push_async_callback(api.stop)
+        stack.push_async_callback(self._grace.bounded, "The API", api.stop)
         stack.push_async_callback(config_feed.stop)  # before the door, which waits for its streams
         stack.push_async_callback(events.streams.stop)
         await api.start()
 
-        services = {Store: store, BindPolicy: policy}
-        self._host = PipelineHost(Parts(telemetry, admission, services=services))
-        stack.push_async_callback(self._host.stop)
+        services = {Store: store, BindPolicy: policy, Grace: self._grace}
+        self._host = PipelineHost(Parts(telemetry, admission, services=services), grace=self._grace)
+        stack.push_async_callback(self._grace.bounded, "The pipeline", self._host.stop)
         await self._host.replace(config)
 
         beats = OwnRegistration(
@@ -193,7 +196,12 @@ class Ares:
     async def stop(self) -> None:
         """Closes the doors, finishes what was accepted, and ends. Safe without `start` and twice."""
         self._stopping = True
+        self._grace.begin()
         await self._stack.aclose()
+
+    def hurry(self) -> None:
+        """Ends the waiting of a stop that is under way: requests in work are told to come back."""
+        self._grace.cut()
 
     def _load(self) -> PipelineConfig:
         options = self._options

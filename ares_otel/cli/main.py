@@ -104,6 +104,16 @@ def up(
             help="MiB of requests that may be in memory at once; more are refused with a delay.",
         ),
     ] = 256,
+    shutdown_grace: Annotated[
+        float,
+        typer.Option(
+            envvar="ARES_OTEL_SHUTDOWN_GRACE",
+            min=0,
+            max=3600,
+            help="Seconds that stopping may take: requests in work finish, later ones are told to come back. A second"
+            " signal ends the waiting.",
+        ),
+    ] = 25.0,
     probe_allow_local: Annotated[
         bool,
         typer.Option(
@@ -130,6 +140,7 @@ def up(
         allow_unauthenticated=allow_unauthenticated,
         allowed_hosts=parse_allowed_hosts(allowed_hosts),
         admission_limit_mib=admission_limit_mib,
+        shutdown_grace=shutdown_grace,
         probe_allow_local=probe_allow_local,
         demo=demo,
         given=_given(context),

@@ -38,6 +38,7 @@ class UpOptions:
     allow_unauthenticated: bool = False
     allowed_hosts: tuple[str, ...] = ()
     admission_limit_mib: int = 256
+    shutdown_grace: float = 25.0
     probe_allow_local: bool = False
     demo: bool = False
     given: frozenset[str] = field(default_factory=frozenset)

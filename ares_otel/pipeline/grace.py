@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Awaitable, Callable
 
 from ares_otel.model.clock import SYSTEM_CLOCK, Clock
 
@@ -11,6 +13,10 @@ DEFAULT_GRACE_SECONDS = 25.0
 
 ANSWER_SHARE = 0.2
 """Part of the grace that is kept for what follows after the requests: commits, the database, the process's end."""
+
+LAST_MOMENT_SECONDS = 1.0
+
+_log = logging.getLogger("ares_otel.pipeline")
 
 
 class Grace:
@@ -41,6 +47,17 @@ class Grace:
         if self._end is None:
             return self.seconds
         return 0.0 if self._cut.is_set() else max(0.0, self._end - self._clock.monotonic())
+
+    async def bounded(self, name: str, stop: Callable[[], Awaitable[object]]) -> None:
+        """Runs the stop of one stage, and gives it up when the grace is over (with a moment more: most need none)."""
+        stage = asyncio.ensure_future(stop())
+        await asyncio.wait({stage}, timeout=self.left() + LAST_MOMENT_SECONDS)
+        if not stage.done():
+            _log.warning("%s did not stop within the grace (--shutdown-grace); ending without it.", name)
+            stage.cancel()
+            await asyncio.wait({stage}, timeout=LAST_MOMENT_SECONDS)
+        elif not stage.cancelled():
+            stage.result()
 
     async def requests_over(self) -> None:
         """Returns when requests in work have had their time: counted from `begin`, else from now."""

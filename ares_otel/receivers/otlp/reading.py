@@ -85,12 +85,10 @@ class Reading:
 
     def _leave(self) -> None:
         """Hands the place on to who waits longest, or notes that it is free."""
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self._taken -= 1
+        if self._waiting:
+            self._waiting.popleft().set_result(None)
+        else:
+            self._taken -= 1
 
     async def _wait(self) -> None:
         """Waits until a place is handed on.
@@ -102,19 +100,20 @@ class Reading:
             raise Overloaded(FULL)
         turn = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
-        self._evict_oldest()
         try:
-            await asyncio.wait([turn], timeout=STALLED_SECONDS)
-            if not turn.done() and self._evict_oldest():
+            for _ in range(2):  # whoever reads now has stalled at the end of the first round
+                self._evict_oldest()
                 await asyncio.wait([turn], timeout=STALLED_SECONDS)
+                if turn.done():
+                    return
         except BaseException:
             if turn.done():
                 self._leave()
-            turn.cancel()
             raise
-        if not turn.done():
-            turn.cancel()
-            raise Overloaded(FULL)
+        finally:
+            if not turn.done():
+                self._waiting.remove(turn)
+        raise Overloaded(FULL)
 
     def _evict_oldest(self) -> bool:
         """Ends the oldest reading, if it has taken long; its place is handed on when it has noticed."""
