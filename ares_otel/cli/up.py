@@ -16,7 +16,8 @@ from ares_otel.model.errors import StartError
 
 
 async def run_up(options: UpOptions) -> int:
-    """Runs Ares until SIGINT or SIGTERM, a second of which ends sooner; SIGHUP reads the configuration file again. Returns the exit status."""
+    """Runs Ares until SIGINT or SIGTERM, a second of which ends sooner; SIGHUP reads the configuration file again.
+    Returns the exit status."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     reload = asyncio.Event()

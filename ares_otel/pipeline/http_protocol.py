@@ -56,7 +56,7 @@ class Limits:
     """Connections of the door at once. Beyond it, the one that has waited longest for its client is closed; when none
     has waited for `stalled_seconds`, requests of the new one are answered 503, and beyond a tenth more it is closed."""
     max_concurrent_requests: int = 512
-    """Requests in work at once, arriving ones included; one more is answered 503."""
+    """Requests in work at once (those that have arrived); one more is answered 503."""
     stalled_seconds: float = 1.0
     """A connection that has waited for its client for so long may be closed for another one."""
 

@@ -29,7 +29,7 @@ REFUSED = {"receiver": "otlp", "transport": "grpc", "signal": "traces", "reason"
 async def stream(target: str, messages: AsyncIterator[bytes]) -> Any:
     """Calls Export as a stream of messages, which unary callers never do."""
     async with grpc.aio.insecure_channel(target) as channel:
-        return await channel.stream_unary(METHOD)(messages, timeout=30)
+        return await channel.stream_unary(METHOD, None, None)(messages, timeout=30)
 
 
 async def test_an_empty_message_is_an_empty_request() -> None:
@@ -52,8 +52,8 @@ async def test_two_messages_in_one_call_are_an_error_and_neither_is_stored() -> 
 
 async def test_a_call_without_a_message_is_an_error() -> None:
     async def none() -> AsyncIterator[bytes]:
-        for nothing in ():
-            yield nothing
+        for message in list[bytes]():
+            yield message
 
     async with running() as ares:
         with pytest.raises(grpc.aio.AioRpcError) as caught:

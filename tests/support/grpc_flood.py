@@ -26,7 +26,7 @@ async def flood(target: str, connections: int, calls: int, size: int) -> Counter
 
     async def one(channel: grpc.aio.Channel) -> str:
         try:
-            await channel.unary_unary(f"/{TRACES.service}/Export")(body, timeout=60)
+            await channel.unary_unary(f"/{TRACES.service}/Export", None, None)(body, timeout=60)
         except grpc.aio.AioRpcError as error:
             return error.code().name
         return "OK"
@@ -34,7 +34,7 @@ async def flood(target: str, connections: int, calls: int, size: int) -> Counter
     try:
         return Counter(await asyncio.gather(*(one(channel) for channel in channels for _ in range(calls))))
     finally:
-        await asyncio.gather(*(channel.close() for channel in channels))
+        await asyncio.gather(*(channel.close(None) for channel in channels))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ class OtlpReceiver:
         self._setting = f"receivers.{context.id}.protocols"
         self._config = config.protocols
         intake = Intake(context, consumers, self._workers)
-        grace: Grace = context.services.get(Grace) or Grace()
+        grace: Grace = context.services.get(Grace, Grace())
         self._grpc: OtlpGrpcServer | None = None
         self._http: HttpDoor | None = None
         if (grpc := config.protocols.grpc) is not None:
@@ -36,7 +36,6 @@ class OtlpReceiver:
         if (http := config.protocols.http) is not None:
             app = OtlpHttpApp(http, intake, context.admission)
             host, port = split_endpoint(http.endpoint)
-            limits = Limits(max_connections=http.max_connections, max_concurrent_requests=http.max_concurrent_requests)
             setting, host_setting = _settings(context.id, "http")
             self._http = HttpDoor(
                 "otlp-http",
