@@ -22,6 +22,7 @@ from ares_otel.cli.options import UpOptions
 from ares_otel.cli.own_registration import OwnRegistration
 from ares_otel.cli.own_settings import FileSettings, OwnSettings
 from ares_otel.cli.own_telemetry import SERVICE, OwnTelemetry
+from ares_otel.cli.storing import make_store, open_spool
 from ares_otel.control.config import ConfigService
 from ares_otel.control.config.changes import ChangeFeed
 from ares_otel.control.config.schema import problem_of
@@ -32,10 +33,10 @@ from ares_otel.control.probe_targets import ProbeTargets
 from ares_otel.control.prober import Prober
 from ares_otel.control.registry import Registration, Registry
 from ares_otel.demo.shop import DemoShop, ShopError
-from ares_otel.exporters.postgres.observer import TelemetryObserver
 from ares_otel.model.errors import StartError
 from ares_otel.pipeline.admission import Admission
 from ares_otel.pipeline.config import PipelineConfig
+from ares_otel.pipeline.grace import Grace
 from ares_otel.pipeline.graph import Parts
 from ares_otel.pipeline.host import PipelineHost
 from ares_otel.pipeline.http_door import HttpDoor
@@ -46,7 +47,6 @@ from ares_otel.pipeline.telemetry import Telemetry
 from ares_otel.storage.database import ServerFacts, asyncpg_kwargs, check_database
 from ares_otel.storage.embedded import EmbeddedPostgres
 from ares_otel.storage.migrate import migrate
-from ares_otel.storage.spool.spool import Spool, holds_requests
 from ares_otel.storage.sqlstate import DATABASE_ERRORS
 from ares_otel.storage.store import Store
 
@@ -71,6 +71,7 @@ class Ares:
         self._store: Store | None = None
         self._embedded: EmbeddedPostgres | None = None
         self._stopping = False
+        self._grace = Grace(options.shutdown_grace)
         self.doors: dict[str, str] = {}
         """Name → URL of every open door, after `start`."""
 
@@ -98,14 +99,9 @@ class Ares:
         manager = self._manager = await self._config_manager(url, facts, telemetry)
         settings = self._settings = OwnSettings(manager, _file_settings(config))
         events = await self._events(telemetry, settings, url, facts)
-        spool = await self._spool()
-        store = self._store = Store(
-            url,
-            connect_options=asyncpg_kwargs(facts),
-            observer=TelemetryObserver(telemetry),
-            spool=spool,
-        )
-        stack.push_async_callback(store.stop)
+        spool = await open_spool(options, telemetry, stack)
+        store = self._store = make_store(url, facts, telemetry, spool)
+        stack.push_async_callback(self._grace.bounded, "The writer", store.stop)
         registry = self._registry(pool, manager, events)
         stack.push_async_callback(registry.stop)
         heartbeats = Heartbeats(pool, interval=registry.interval, announcer=registry.announcer)
@@ -149,15 +145,16 @@ class Ares:
             allowed_hosts=options.allowed_hosts,
             error_bodies=problem_body,
             lifespan="on",
+            grace=self._grace,
         )
-        stack.push_async_callback(api.stop)
+        stack.push_async_callback(self._grace.bounded, "The API", api.stop)
         stack.push_async_callback(config_feed.stop)  # before the door, which waits for its streams
         stack.push_async_callback(events.streams.stop)
         await api.start()
 
-        services = {Store: store, BindPolicy: policy}
-        self._host = PipelineHost(Parts(telemetry, admission, services=services))
-        stack.push_async_callback(self._host.stop)
+        services = {Store: store, BindPolicy: policy, Grace: self._grace}
+        self._host = PipelineHost(Parts(telemetry, admission, services=services), grace=self._grace)
+        stack.push_async_callback(self._grace.bounded, "The pipeline", self._host.stop)
         await self._host.replace(config)
 
         beats = OwnRegistration(
@@ -201,7 +198,12 @@ class Ares:
     async def stop(self) -> None:
         """Closes the doors, finishes what was accepted, and ends. Safe without `start` and twice."""
         self._stopping = True
+        self._grace.begin()
         await self._stack.aclose()
+
+    def hurry(self) -> None:
+        """Ends the waiting of a stop that is under way: requests in work are told to come back."""
+        self._grace.cut()
 
     def _load(self) -> PipelineConfig:
         options = self._options
@@ -240,17 +242,6 @@ class Ares:
         finally:
             await connection.close()
         return url, facts
-
-    async def _spool(self) -> Spool | None:
-        """Where requests wait for the database, opened; None when it is switched off."""
-        limit = self._options.spool_limit_mib * 1024 * 1024
-        directory = self._options.spool_directory
-        if not limit and not await asyncio.to_thread(holds_requests, directory):
-            return None  # but what was acknowledged before it was switched off is still replayed
-        spool = Spool(directory, limit_bytes=limit)
-        await asyncio.to_thread(spool.open)
-        self._stack.push_async_callback(asyncio.to_thread, spool.close)
-        return spool
 
     async def _read_pool(self, url: str, facts: ServerFacts, telemetry: Telemetry) -> asyncpg.Pool:
         options = asyncpg_kwargs(facts)

@@ -124,6 +124,16 @@ def up(
             "whenever the database cannot take them.",
         ),
     ] = 1024,
+    shutdown_grace: Annotated[
+        float,
+        typer.Option(
+            envvar="ARES_OTEL_SHUTDOWN_GRACE",
+            min=0,
+            max=3600,
+            help="Seconds that stopping may take: requests in work finish, later ones are told to come back. A second"
+            " signal ends the waiting.",
+        ),
+    ] = 25.0,
     probe_allow_local: Annotated[
         bool,
         typer.Option(
@@ -152,6 +162,7 @@ def up(
         admission_limit_mib=admission_limit_mib,
         spool_dir=spool_dir,
         spool_limit_mib=spool_limit_mib,
+        shutdown_grace=shutdown_grace,
         probe_allow_local=probe_allow_local,
         demo=demo,
         given=_given(context),

@@ -40,6 +40,7 @@ class UpOptions:
     admission_limit_mib: int = 256
     spool_dir: Path | None = None
     spool_limit_mib: int = 1024
+    shutdown_grace: float = 25.0
     probe_allow_local: bool = False
     demo: bool = False
     given: frozenset[str] = field(default_factory=frozenset)

@@ -16,16 +16,17 @@ from ares_otel.model.errors import StartError
 
 
 async def run_up(options: UpOptions) -> int:
-    """Runs Ares until SIGINT or SIGTERM; SIGHUP reads the configuration file again. Returns the exit status."""
+    """Runs Ares until SIGINT or SIGTERM, a second of which ends sooner; SIGHUP reads the configuration file again.
+    Returns the exit status."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     reload = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
     terminal = Terminal()
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
         loop.add_signal_handler(signal.SIGHUP, reload.set)
     ares = Ares(options)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, lambda: ares.hurry() if stop.is_set() else stop.set())
     starting = asyncio.create_task(ares.start())
     try:
         stopped = asyncio.create_task(stop.wait())

@@ -11,9 +11,8 @@ from ares_otel.model.errors import AddressInUse, Retryable, StartError
 from ares_otel.model.signal import Signal
 from ares_otel.pipeline.component import Component
 from ares_otel.pipeline.config import ComponentSpec, PipelineConfig
+from ares_otel.pipeline.grace import Grace
 from ares_otel.pipeline.graph import ExporterNode, Graph, Parts, build_receiver, start_all, stop_all
-
-DRAIN_SECONDS = 30.0
 
 
 class Switch:
@@ -52,13 +51,13 @@ class PipelineHost:
     """The running pipelines of a process. `replace` is the only way in: for the first start, and for every change
     after it (SIGHUP, a changed entry of the configuration service)."""
 
-    def __init__(self, parts: Parts, *, drain_seconds: float = DRAIN_SECONDS) -> None:
+    def __init__(self, parts: Parts, *, grace: Grace | None = None) -> None:
         """
         Args:
-            drain_seconds: how long batches in flight may keep a pipeline from being stopped.
+            grace: how long batches in flight may keep a pipeline from being stopped.
         """
         self._parts = parts
-        self._drain_seconds = drain_seconds
+        self._grace = grace or Grace()
         self._lock = asyncio.Lock()
         self._graph: Graph | None = None
         self._receivers: dict[str, _Receiver] = {}
@@ -120,7 +119,7 @@ class PipelineHost:
                 await self._stop_graph(graph, None)
 
     async def _stop_graph(self, graph: Graph, following: Graph | None) -> None:
-        await graph.stop(following, self._drain_seconds)
+        await graph.stop(following, self._grace.left())
 
     async def _exchange_receivers(self, config: PipelineConfig, graph: Graph) -> dict[str, _Receiver]:
         """Step 2 of `replace`; the result also holds the unchanged receivers, still on the old pipelines."""

@@ -12,6 +12,8 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from ares_otel.model.errors import StartError
+from ares_otel.pipeline.grace import Grace
+from ares_otel.pipeline.http_connections import Connections
 from ares_otel.pipeline.http_guard import Access, Guard, OriginAllowed, no_other_origin
 from ares_otel.pipeline.http_protocol import ErrorBodies, ErrorBody, Limits, plain_error, protocol
 from ares_otel.pipeline.listen import BACKLOG, BindPolicy, bind, check_bind, shown
@@ -40,6 +42,7 @@ class HttpDoor:
         origin_allowed: OriginAllowed = no_other_origin,
         error_bodies: ErrorBodies = plain_error,
         limits: Limits = Limits(),
+        grace: Grace | None = None,
         lifespan: Literal["on", "off"] = "off",
     ) -> None:
         """
@@ -54,6 +57,7 @@ class HttpDoor:
             origin_allowed: whether pages of an origin may send requests (the app's CORS); others than the door's own
                 origin are answered 403.
             error_bodies: makes the bodies of answers that the door gives without the app: 400, 403, 408, 421, 431, 503.
+            grace: how long requests in work may take when the door closes.
             lifespan: `on` runs the app's ASGI lifespan around the listening.
         """
         self.name = name
@@ -62,6 +66,7 @@ class HttpDoor:
         self._setting = setting
         self._host_setting = host_setting
         self._limits = limits
+        self._grace = grace or Grace()
         self._lifespan: Literal["on", "off"] = lifespan
         self._error_bodies = error_bodies
         self._guard = Guard(app, Access((*allowed_hosts, host), origin_allowed), limits, error_bodies)
@@ -84,7 +89,11 @@ class HttpDoor:
         sockets = bind(self._host, self._wanted_port, self._setting, self._host_setting)
         config = uvicorn.Config(
             self._guard,
-            http=protocol(self._limits, self._error_bodies),
+            http=protocol(
+                self._limits,
+                self._error_bodies,
+                Connections(self._limits.max_connections, self._limits.stalled_seconds),
+            ),
             ws="none",
             loop="none",
             lifespan=self._lifespan,
@@ -95,7 +104,6 @@ class HttpDoor:
             proxy_headers=False,
             backlog=BACKLOG,
             timeout_keep_alive=self._limits.keep_alive_seconds,
-            timeout_graceful_shutdown=self._limits.grace_seconds,
         )
         config.load()
         server = uvicorn.Server(config)
@@ -122,12 +130,21 @@ class HttpDoor:
             return
         self._ticks.cancel()
         await asyncio.gather(self._ticks, return_exceptions=True)
-        await server.shutdown(sockets=self._sockets)
-        cancelled = list(server.server_state.tasks)
-        if cancelled:  # the grace is over; the guard is writing their 503
-            await asyncio.wait(cancelled, timeout=_LAST_WORDS_SECONDS)
+        stopping = asyncio.create_task(server.shutdown(sockets=self._sockets))
+        over = asyncio.create_task(self._grace.requests_over())
+        await asyncio.wait({stopping, over}, return_when=asyncio.FIRST_COMPLETED)
+        over.cancel()
+        if not stopping.done():
+            late = list(server.server_state.tasks)
+            for request in late:
+                request.cancel()
+            if late:  # the guard is writing their 503
+                await asyncio.wait(late, timeout=_LAST_WORDS_SECONDS)
         for connection in list(server.server_state.connections):
             transport = getattr(connection, "transport", None)
             if transport is not None and not transport.is_closing():
                 transport.abort()
+        await asyncio.wait({stopping}, timeout=_LAST_WORDS_SECONDS)
+        server.force_exit = True  # whatever is left does not listen to being cancelled
+        await stopping
         logging.getLogger("ares_otel.http").debug("The %s door is closed", self.name)

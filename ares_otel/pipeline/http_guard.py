@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ares_otel.model.clock import SYSTEM_CLOCK, Clock
-from ares_otel.pipeline.http_protocol import ErrorBodies, Limits
+from ares_otel.pipeline.http_protocol import ErrorBodies, Limits, retry_after
 
 _log = logging.getLogger("ares_otel.http")
 
@@ -35,6 +35,10 @@ def no_other_origin(origin: str) -> bool:
 class _Refusal:
     status: int
     message: str
+
+
+_BUSY = _Refusal(503, "The server works on as many requests as it takes; send the request again.")
+_LATE = _Refusal(408, "The body of the request did not arrive in time.")
 
 
 class Access:
@@ -140,6 +144,7 @@ class _Exchange:
     answered: bool = False
     timed_out: bool = False
     expects_continue: bool = False
+    in_work: bool = False
 
 
 class Guard:
@@ -157,6 +162,7 @@ class Guard:
         self._limits = limits
         self._error_bodies = error_bodies
         self._clock = clock
+        self._in_work = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -176,16 +182,19 @@ class Guard:
             body_done=_has_no_body(scope),
             expects_continue=any(n == b"expect" and v.lower() == b"100-continue" for n, v in scope["headers"]),
         )
+        if refusal is None and not self._has_place(exchange):
+            refusal = _BUSY
 
         async def bounded_receive() -> Message:
             if exchange.timed_out:
                 return {"type": "http.disconnect"}
             message = await self._receive_in_time(exchange, receive)
-            if message is not None:
+            if message is not None and self._has_place(exchange):
                 return message
             exchange.timed_out = True
+            late = _LATE if message is None else _BUSY
             if not exchange.answered:
-                await self._answer(scope, late_send, 408, "The body of the request did not arrive in time.", exchange)
+                await self._answer(scope, late_send, late.status, late.message, exchange)
             return {"type": "http.disconnect"}
 
         async def late_send(message: Message) -> None:
@@ -210,6 +219,20 @@ class Guard:
                 raise
             _log.exception("A request failed unexpectedly")
             await self._answer(scope, send, 503, "An unexpected error occurred; send the request again.", exchange)
+        finally:
+            self._in_work -= exchange.in_work
+
+    def _has_place(self, exchange: _Exchange) -> bool:
+        """Takes a place among the requests in work when the request is complete; one that is still arriving has none,
+        else slow senders would hold all of them."""
+        if exchange.in_work:
+            return True
+        if self._in_work >= self._limits.max_concurrent_requests:
+            return False
+        if exchange.body_done:
+            exchange.in_work = True
+            self._in_work += 1
+        return True
 
     async def _receive_in_time(self, exchange: _Exchange, receive: Receive) -> Message | None:
         """The next part of the body; None when it takes too long. After the body there is no deadline."""
@@ -256,6 +279,7 @@ class Guard:
             (b"content-type", error.content_type.encode("ascii")),
             (b"content-length", str(len(error.body)).encode("ascii")),
             (b"connection", b"close"),
+            *(tuple(line.split(b": ", 1)) for line in retry_after(status, error)),
             *error.headers,
         ]
         await send({"type": "http.response.start", "status": status, "headers": headers})

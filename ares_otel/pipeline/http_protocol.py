@@ -12,6 +12,8 @@ import httptools
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from ares_otel.pipeline.http_connections import Connections
+
 
 @dataclass(frozen=True, slots=True)
 class ErrorBody:
@@ -50,23 +52,35 @@ class Limits:
     """The slowest sender that is waited for."""
     keep_alive_seconds: int = 60
     """An idle connection is closed after this."""
-    grace_seconds: int = 10
-    """Requests in flight may take this long when the door closes; then they are answered 503."""
+    max_connections: int = 1024
+    """Connections of the door at once. Beyond it, the one that has waited longest for its client is closed; when none
+    has waited for `stalled_seconds`, requests of the new one are answered 503, and beyond a tenth more it is closed."""
+    max_concurrent_requests: int = 512
+    """Requests in work at once (those that have arrived); one more is answered 503."""
+    stalled_seconds: float = 1.0
+    """A connection that has waited for its client for so long may be closed for another one."""
 
 
 _LINGER_SECONDS = 2.0
+
+
+def retry_after(status: int, error: ErrorBody) -> list[bytes]:
+    """The header line that belongs to 503, where the error body does not bring it."""
+    given = any(name.lower() == b"retry-after" for name, _ in error.headers)
+    return [b"retry-after: 1"] if status == 503 and not given else []
 
 
 class _HeadersTooLarge(Exception):
     pass
 
 
-def protocol(limits: Limits, error_bodies: ErrorBodies) -> type[asyncio.Protocol]:
+def protocol(limits: Limits, error_bodies: ErrorBodies, connections: Connections) -> type[asyncio.Protocol]:
     """uvicorn's protocol class with these limits. uvicorn takes a class, so this makes one."""
 
     class Bounded(BoundedProtocol):
         LIMITS = limits
         ERROR_BODIES = staticmethod(error_bodies)
+        CONNECTIONS = connections
 
     return Bounded
 
@@ -76,6 +90,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     * a limit on size and number of headers (uvicorn has none with httptools): 431;
     * a deadline for the headers, which a byte now and then does not push back: 408;
+    * a limit on connections: see `Connections`;
     * error bodies in the door's own protocol for requests that cannot be parsed;
     * an `Upgrade` that nobody here speaks (h2c, which Java's client offers on every first request) is ignored, as RFC
       9110 §7.8 allows, and the request is served with its body. The parser would end the request before its body.
@@ -83,6 +98,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     LIMITS: Limits
     ERROR_BODIES: ErrorBodies
+    CONNECTIONS: Connections
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -94,12 +110,20 @@ class BoundedProtocol(HttpToolsProtocol):
         self._header_count = 0
         self._replaying = False
         self._refused = False
+        self._admitted: bool | None = True
+        self._overflow = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._admitted = self.CONNECTIONS.admit(self)
+        if self._admitted is None:
+            transport.abort()
+            return
+        self.CONNECTIONS.waits(self)
         self._arm()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.CONNECTIONS.gone(self)
         self._disarm()
         super().connection_lost(exc)
 
@@ -118,6 +142,10 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         if self.transport.is_closing():
             return
+        if self._overflow:
+            self._refuse(503, "The server has as many connections as it takes; send the request again.")
+            return
+        self.CONNECTIONS.progress(self, 0 if self._in_headers else len(data))
         if self._in_headers and unfinished == self._message:
             # While one endless header line arrives the parser reports nothing, so what it was fed is counted.
             self._fed_bytes += len(data)
@@ -181,11 +209,20 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._disarm()
         self._in_headers = False
+        if not self._admitted:
+            self._overflow = True
+            return
+        self.CONNECTIONS.waits(self)
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        if not self._overflow:
+            super().on_body(body)
+
     def on_message_complete(self) -> None:
-        if not self._replaying and self.parser.should_upgrade():
+        if self._overflow or (not self._replaying and self.parser.should_upgrade()):
             return  # its body is still to come, see _start_over
+        self.CONNECTIONS.busy(self)
         super().on_message_complete()
 
     def _count(self, size: int) -> None:
@@ -193,10 +230,24 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._header_bytes > self.LIMITS.header_bytes:
             raise _HeadersTooLarge
 
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.cycle is None or self.cycle.response_complete:
+            self.CONNECTIONS.waits(self)
+
+    def evict(self) -> None:
+        """Others wait for a connection, and this one does not get on."""
+        if self.transport.is_closing():
+            return
+        if self._in_headers or (self.cycle is not None and not self.cycle.response_complete):
+            self._refuse(503, "The request arrived too slowly while others waited; send it again.")
+        self.transport.close()
+
     # Deadline of the headers
     def _arm(self) -> None:
         if self._deadline is None:
-            self._deadline = self.loop.call_later(self.LIMITS.header_seconds, self._too_slow)
+            seconds = self.LIMITS.header_seconds if self._admitted else self.LIMITS.stalled_seconds
+            self._deadline = self.loop.call_later(seconds, self._too_slow)
 
     def _disarm(self) -> None:
         if self._deadline is not None:
@@ -229,6 +280,7 @@ class BoundedProtocol(HttpToolsProtocol):
             b"content-type: " + error.content_type.encode("ascii"),
             b"content-length: %d" % len(error.body),
             b"connection: close",
+            *retry_after(status, error),
             *(name + b": " + value for name, value in error.headers),
         ]
         self.transport.write(b"\r\n".join(head) + b"\r\n\r\n" + error.body)

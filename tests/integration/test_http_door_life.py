@@ -14,7 +14,8 @@ from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
 from ares_otel.model.errors import StartError
-from ares_otel.pipeline.http_door import HttpDoor, Limits
+from ares_otel.pipeline.grace import Grace
+from ares_otel.pipeline.http_door import HttpDoor
 from tests.support.door import echo, get, opened, status_of
 from tests.support.otlp_receiver import talk
 
@@ -88,7 +89,7 @@ async def test_what_is_not_finished_within_the_grace_is_answered_503() -> None:
         started.set()
         await asyncio.Event().wait()
 
-    async with opened(stuck, limits=Limits(grace_seconds=0)) as door:
+    async with opened(stuck, grace=Grace(0)) as door:
         answer = asyncio.create_task(talk(door.port, get("localhost")))
         await started.wait()
         await door.stop()

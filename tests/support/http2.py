@@ -6,7 +6,7 @@ import asyncio
 from types import TracebackType
 from typing import NamedTuple
 
-SETTINGS, PING, GOAWAY = 4, 6, 7
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY = 0, 1, 3, 4, 6, 7
 ENHANCE_YOUR_CALM = 11
 
 
@@ -34,8 +34,20 @@ class RawHttp2:
     ) -> None:
         self._writer.close()
 
-    def send(self, kind: int, flags: int = 0, body: bytes = b"") -> None:
-        self._writer.write(len(body).to_bytes(3, "big") + bytes([kind, flags]) + bytes(4) + body)
+    def send(self, kind: int, flags: int = 0, body: bytes = b"", stream: int = 0) -> None:
+        self._writer.write(len(body).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + body)
+
+    def call(self, method: str, stream: int = 1) -> None:
+        """Begins a call, without its message: `/package.Service/Method`."""
+        fields = {
+            ":method": "POST",
+            ":scheme": "http",
+            ":path": method,
+            ":authority": self._host,
+            "te": "trailers",
+            "content-type": "application/grpc",
+        }
+        self.send(HEADERS, 4, b"".join(_literal(name) + _literal(value, b"") for name, value in fields.items()), stream)
 
     async def frame(self) -> Frame | None:
         """The next frame; None when the server has closed the connection."""
@@ -55,3 +67,8 @@ class RawHttp2:
             if frame.kind == kind and not (kind == PING and frame.flags & 1):
                 return frame
         return None
+
+
+def _literal(text: str, before: bytes = b"\0") -> bytes:
+    """A string of a header field that is in no table (RFC 7541 §6.2.2); `before` begins the field."""
+    return before + bytes([len(text)]) + text.encode()

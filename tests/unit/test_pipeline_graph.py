@@ -10,6 +10,7 @@ from ares_otel.model.batch import Accepted
 from ares_otel.model.errors import Rejected, Retryable, StartError
 from ares_otel.model.signal import TRACES
 from ares_otel.pipeline.config import PipelineConfig
+from ares_otel.pipeline.grace import Grace
 from ares_otel.pipeline.host import PipelineHost
 from ares_otel.pipeline.load import load_bytes
 from tests.support.toys import TOYS, World, some_turns, span_names, trace_batch, until
@@ -41,7 +42,7 @@ service:
 
 
 async def started(world: World, what: PipelineConfig) -> PipelineHost:
-    host = PipelineHost(world.parts(), drain_seconds=5)
+    host = PipelineHost(world.parts(), grace=Grace(5))
     await host.replace(what)
     return host
 

@@ -95,6 +95,12 @@ class GrpcConfig(ComponentConfig):
     max_recv_msg_size_mib: int = Field(
         default=4, ge=1, le=1024, description="Largest request, before and after decompression, MiB."
     )
+    max_concurrent_streams: int = Field(
+        default=100, ge=1, le=100_000, description="Calls that one connection may have in flight."
+    )
+    max_allowed_incoming_connections: int = Field(
+        default=4096, ge=1, le=1_000_000, description="Connections at once; one more is closed as soon as it is made."
+    )
     keepalive: KeepaliveConfig = Field(default=KeepaliveConfig(), description="Life of connections.")
 
 
@@ -121,6 +127,16 @@ class HttpConfig(ComponentConfig):
     traces_url_path: UrlPath = Field(default="/v1/traces", description="Path for traces.")
     metrics_url_path: UrlPath = Field(default="/v1/metrics", description="Path for metrics.")
     logs_url_path: UrlPath = Field(default="/v1/logs", description="Path for logs.")
+    max_connections: int = Field(
+        default=4096,
+        ge=1,
+        le=1_000_000,
+        description="Connections at once. Beyond it, one that waits for its client is closed; when none does, requests"
+        " of new ones are answered 503.",
+    )
+    max_concurrent_requests: int = Field(
+        default=2048, ge=1, le=1_000_000, description="Requests in work at once; one more is answered 503."
+    )
     cors: CorsConfig | None = Field(default=None, description="Off unless allowed_origins is set.")
 
 

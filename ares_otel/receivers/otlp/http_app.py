@@ -5,13 +5,14 @@ Source: OTLP specification 1.x, "OTLP/HTTP". The host, the origin and the time o
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 from starlette.types import Receive, Scope, Send
 
-from ares_otel.model.errors import TooLarge
+from ares_otel.model.errors import Overloaded, TooLarge
 from ares_otel.model.signal import LOGS, METRICS, TRACES, Signal
-from ares_otel.pipeline.admission import Reservation
+from ares_otel.pipeline.admission import FULL, STALLED, Admission, Reservation
 from ares_otel.pipeline.http_protocol import ErrorBody
 from ares_otel.receivers.otlp.config import HttpConfig
 from ares_otel.receivers.otlp.cors import Cors, Headers
@@ -21,14 +22,13 @@ from ares_otel.receivers.otlp.response import response_body
 from ares_otel.receivers.otlp.status import JSON, PROTOBUF, Failure, http_failure
 
 TRANSPORT = "http"
-_FIRST_RESERVATION = 256 * 1024
 
 
 class OtlpHttpApp:
     """The app. Every answer that is not 2xx carries a `google.rpc.Status` in the encoding of the request, protobuf
     when that is unknown."""
 
-    def __init__(self, config: HttpConfig, intake: Intake) -> None:
+    def __init__(self, config: HttpConfig, intake: Intake, admission: Admission) -> None:
         paths: Mapping[Signal, str] = {
             TRACES: config.traces_url_path,
             METRICS: config.metrics_url_path,
@@ -37,6 +37,7 @@ class OtlpHttpApp:
         self._signals = {paths[signal].encode("ascii"): signal for signal in intake.signals}
         self._limit = config.max_request_body_size
         self._intake = intake
+        self._admission = admission
         self.cors = Cors(config.cors)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -92,20 +93,34 @@ class OtlpHttpApp:
     async def _read(self, scope: Scope, receive: Receive, reservation: Reservation) -> bytes:
         """The body as it was sent, at most as large as allowed, whatever Content-Length says.
 
-        Memory is reserved ahead of what arrives, but never much ahead: a sender that announces megabytes and then
-        sends a byte a second must not keep others out.
+        A body that is announced larger than what is free is refused before it is read. Then memory is reserved ahead of
+        what arrives, but never more than as much again: a sender that announces megabytes and then sends a byte a
+        second must not keep others out.
 
         Raises:
             TooLarge: more than `max_request_body_size`.
-            Overloaded: the memory budget is used up.
+            Overloaded: the memory budget is used up, or the body came too slowly while it was.
             SenderGone: the sender left in the middle.
         """
         announced = int(_header(scope, b"content-length") or 0)
         if announced > self._limit:
             raise TooLarge(self._too_large())
+        if not self._admission.make_room(announced):
+            raise Overloaded(FULL)
+        loop = asyncio.get_running_loop()
+        patience = asyncio.timeout(None)
+        try:
+            async with patience:
+                reservation.arriving(lambda: patience.reschedule(loop.time()))
+                body = await self._parts(announced, receive, reservation)
+        except TimeoutError:
+            raise Overloaded(STALLED) from None
+        reservation.arrived()
+        return body
+
+    async def _parts(self, announced: int, receive: Receive, reservation: Reservation) -> bytes:
         parts: list[bytes] = []
         size = 0
-        reservation.grow(min(announced, _FIRST_RESERVATION))
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
@@ -114,6 +129,7 @@ class OtlpHttpApp:
             size += len(part)
             if size > self._limit:
                 raise TooLarge(self._too_large())
+            reservation.progress(len(part))
             if size > reservation.held_bytes:
                 ahead = min(max(announced, size), 2 * size)
                 reservation.grow(ahead - reservation.held_bytes)

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from ares_otel.model.batch import Consumer
 from ares_otel.model.signal import Signal
 from ares_otel.pipeline.component import BuildContext
-from ares_otel.pipeline.http_door import HttpDoor
+from ares_otel.pipeline.grace import Grace
+from ares_otel.pipeline.http_door import HttpDoor, Limits
 from ares_otel.pipeline.listen import BindPolicy, check_bind
 from ares_otel.receivers.otlp.config import OtlpReceiverConfig, split_endpoint
 from ares_otel.receivers.otlp.grpc_server import OtlpGrpcServer
@@ -26,12 +27,14 @@ class OtlpReceiver:
         self._setting = f"receivers.{context.id}.protocols"
         self._config = config.protocols
         intake = Intake(context, consumers, self._workers)
+        grace: Grace = context.services.get(Grace, Grace())
         self._grpc: OtlpGrpcServer | None = None
         self._http: HttpDoor | None = None
         if (grpc := config.protocols.grpc) is not None:
-            self._grpc = OtlpGrpcServer(grpc, intake, *_settings(context.id, "grpc"))
+            settings = _settings(context.id, "grpc")
+            self._grpc = OtlpGrpcServer(grpc, intake, *settings, grace=grace, admission=context.admission)
         if (http := config.protocols.http) is not None:
-            app = OtlpHttpApp(http, intake)
+            app = OtlpHttpApp(http, intake, context.admission)
             host, port = split_endpoint(http.endpoint)
             setting, host_setting = _settings(context.id, "http")
             self._http = HttpDoor(
@@ -44,6 +47,10 @@ class OtlpReceiver:
                 allowed_hosts=self._policy.allowed_hosts,
                 origin_allowed=app.cors.allows,
                 error_bodies=app.error_body,
+                limits=Limits(
+                    max_connections=http.max_connections, max_concurrent_requests=http.max_concurrent_requests
+                ),
+                grace=grace,
             )
         self.doors: Mapping[str, str] = {}
         """Name and address of every listener, once started."""

@@ -181,7 +181,7 @@ class Spool:
         for signal in SIGNALS.values():
             if gone := [place for place in removed if place.segment.signal is signal]:
                 size = sum(place.size for place in gone)
-                self._observer.done(signal, len(gone), sum(place.items for place in gone), size)
+                self._observer.done(signal, len(gone), sum(place.promised for place in gone), size)
         if any(not place.segment.records for place in removed):
             self._open_writer().sweep()
 
@@ -221,7 +221,7 @@ class Spool:
             segment.damaged = True
             self._index.remove([place])
             self._observer.quarantined(1 if first else 0, place.size, segment.records if first else 0)
-            self._observer.lost(segment.signal, 1, place.items)
+            self._observer.lost(segment.signal, 1, place.promised)
         self._open_writer().sweep()
 
 

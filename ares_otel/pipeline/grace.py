@@ -1,0 +1,69 @@
+"""The time that a stop may take: one number, which counts down over all stages of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from ares_otel.model.clock import SYSTEM_CLOCK, Clock
+
+DEFAULT_GRACE_SECONDS = 25.0
+"""Below the 30 s that Kubernetes gives a pod (terminationGracePeriodSeconds)."""
+
+ANSWER_SHARE = 0.2
+"""Part of the grace that is kept for what follows after the requests: commits, the database, the process's end."""
+
+LAST_MOMENT_SECONDS = 1.0
+
+_log = logging.getLogger("ares_otel.pipeline")
+
+
+class Grace:
+    """How long the stop may still take. The full time until `begin`; afterwards what is left of it.
+
+    The doors use `requests_over`, which comes a fifth of the grace (5 s at most) before its end: who is still in work
+    then is told to come back, and there is time to say so. What stops after them uses `left`.
+    """
+
+    def __init__(self, seconds: float = DEFAULT_GRACE_SECONDS, clock: Clock = SYSTEM_CLOCK) -> None:
+        self.seconds = seconds
+        self._clock = clock
+        self._end: float | None = None
+        self._cut = asyncio.Event()
+
+    def begin(self) -> None:
+        """The stop begins now; later calls change nothing."""
+        if self._end is None:
+            self._end = self._clock.monotonic() + self.seconds
+
+    def cut(self) -> None:
+        """Somebody is in a hurry: requests in work are told to come back now, and nothing is waited for any more."""
+        self.begin()
+        self._cut.set()
+
+    def left(self) -> float:
+        """Seconds left; never negative."""
+        if self._end is None:
+            return self.seconds
+        return 0.0 if self._cut.is_set() else max(0.0, self._end - self._clock.monotonic())
+
+    async def bounded(self, name: str, stop: Callable[[], Awaitable[object]]) -> None:
+        """Runs the stop of one stage, and gives it up when the grace is over (with a moment more: most need none)."""
+        stage = asyncio.ensure_future(stop())
+        await asyncio.wait({stage}, timeout=self.left() + LAST_MOMENT_SECONDS)
+        if not stage.done():
+            _log.warning("%s did not stop within the grace (--shutdown-grace); ending without it.", name)
+            stage.cancel()
+            await asyncio.wait({stage}, timeout=LAST_MOMENT_SECONDS)
+        elif not stage.cancelled():
+            stage.result()
+
+    async def requests_over(self) -> None:
+        """Returns when requests in work have had their time: counted from `begin`, else from now."""
+        reserve = min(5.0, self.seconds * ANSWER_SHARE)
+        try:
+            async with asyncio.timeout(max(0.0, self.left() - reserve)):
+                await self._cut.wait()
+        except TimeoutError:
+            return
