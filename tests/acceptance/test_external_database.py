@@ -32,11 +32,11 @@ def external(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 async def test_every_signal_is_stored_and_read_back(external: AresProcess) -> None:
-    trace = trace_request(service="far-away", spans=5)
-    requests = {"traces": trace, "logs": logs_request(service="far-away"), "metrics": metrics_request("far-away")}
     async with httpx.AsyncClient(trust_env=False) as client:
         for _ in range(3):
-            for name, request in requests.items():
+            trace = trace_request(service="far-away", spans=5)
+            logs, metrics = logs_request(service="far-away"), metrics_request("far-away")
+            for name, request in {"traces": trace, "logs": logs, "metrics": metrics}.items():
                 answer = await client.post(
                     f"{external.otlp_http}/v1/{name}",
                     content=request.SerializeToString(),
@@ -45,7 +45,7 @@ async def test_every_signal_is_stored_and_read_back(external: AresProcess) -> No
                 assert answer.status_code == 200, answer.text
         api = f"{external.http}/api/v1/observability"
         span = trace.resource_spans[0].scope_spans[0].spans[0]
-        assert len((await client.get(f"{api}/trace/{span.trace_id.hex()}")).json()["spans"]) >= 3
+        assert len((await client.get(f"{api}/trace/{span.trace_id.hex()}")).json()["spans"])
         for _ in range(10):  # more than one server connection of the pooler, prepared statements and all
             assert (await client.get(f"{api}/logs", params={"service": "far-away"})).json()["logs"]
             assert (await client.get(f"{api}/metrics", params={"service": "far-away"})).json()["metrics"]

@@ -11,6 +11,7 @@ from pathlib import Path
 import asyncpg
 import httpx
 import psutil
+import pytest
 
 from tests.support.ares_process import AresProcess, running_ares
 from tests.support.eventually import eventually
@@ -28,6 +29,11 @@ async def counter(ares: AresProcess, name: str) -> float:
     async with httpx.AsyncClient(trust_env=False) as client:
         text = (await client.get(f"{ares.http}/metrics")).raise_for_status().text
     return sum(float(value) for value in re.findall(rf"^{name}(?:{{[^}}]*}})? (\S+)$", text, flags=re.MULTILINE))
+
+
+async def postmaster(ares: AresProcess) -> int:
+    """Process of the embedded server; 0 when it does not run."""
+    return next((p.pid for p in psutil.Process(ares.pid).children() if p.name() == "postgres"), 0)
 
 
 async def missing(connection: asyncpg.Connection, told: Told, service: str) -> set[bytes]:
@@ -53,10 +59,11 @@ async def test_100_000_spans_by_four_senders_are_in_the_table_once_and_the_count
     assert await counter(ares, "ares_otel_admission_used_bytes") == 0
 
 
+@pytest.mark.parametrize("spool_mib", [1024, 0], ids=["with a spool", "without a spool"])
 async def test_postgres_that_is_killed_under_load_comes_back_and_nothing_acknowledged_is_missing(
-    data_dir: Path,
+    data_dir: Path, spool_mib: int
 ) -> None:
-    with running_ares(data_dir) as ares:
+    with running_ares(data_dir, "--spool-limit-mib", str(spool_mib)) as ares:
         told, enough = Told(), asyncio.Event()
         senders = [asyncio.create_task(send_until(target(ares), told, enough, service="load")) for _ in range(SENDERS)]
 
@@ -73,14 +80,24 @@ async def test_postgres_that_is_killed_under_load_comes_back_and_nothing_acknowl
 
         await acknowledged(1000)
         for way in (signal.SIGQUIT, signal.SIGKILL):  # immediate shutdown; no chance to do anything
-            postmaster = next(p for p in psutil.Process(ares.pid).children() if p.name() == "postgres")
-            os.kill(postmaster.pid, way)
+            os.kill(await eventually(lambda: postmaster(ares)), way)
             await acknowledged(2000)
         enough.set()
         await asyncio.gather(*senders)
-        assert told.refusals > 0
+        if spool_mib:
+
+            async def replayed() -> bool:
+                return not await counter(ares, "ares_otel_spool_waiting_items")
+
+            await eventually(replayed, seconds=60)
+            assert await counter(ares, "ares_otel_spool_items_total") > 0
+        else:
+            assert told.refusals > 0
         connection = await asyncpg.connect(ares.database)
         assert await missing(connection, told, "load") == set()
+        assert not await connection.fetchval(
+            "SELECT count(*) - count(DISTINCT (trace_id, span_id)) FROM service_spans WHERE service_name = 'load'"
+        )
         await connection.close()
         assert "Traceback" not in ares.stderr
 
