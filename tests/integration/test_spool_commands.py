@@ -183,3 +183,22 @@ async def test_replay_stores_everything_once(tmp_path: Path, database_url: str) 
         assert await connection.fetchval("SELECT count(*) FROM service_logs") == logs
     finally:
         await connection.close()
+
+
+async def test_replay_starts_the_embedded_server_where_none_runs(data_dir: Path) -> None:
+    pytest.importorskip("ares_otel.storage.replay")
+    await append(data_dir / "spool", [otlp(TRACES, trace_request(spans=3))])
+    data_dir.chmod(0o711)  # PostgreSQL's user has to pass
+    ended = await asyncio.to_thread(run_ares, ["spool", "replay", "--data-dir", str(data_dir)])
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith("3 items were stored, 0 had been stored before")
+    assert not segments(data_dir / "spool")
+
+
+async def test_replay_keeps_what_the_database_does_not_take(tmp_path: Path) -> None:
+    pytest.importorskip("ares_otel.storage.replay")
+    await append(tmp_path, [otlp(TRACES, trace_request(spans=3))])
+    ended = await spool_command("replay", "--database-url", "postgresql://a@127.0.0.1:1/b", directory=tmp_path)
+    assert ended.returncode == 1
+    assert ended.stderr.count("\n") == 1
+    assert len(segments(tmp_path)) == 1
