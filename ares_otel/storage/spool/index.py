@@ -20,7 +20,7 @@ class Told(NamedTuple):
 
 
 class Amount(NamedTuple):
-    """Requests, items in them and bytes on disk that wait."""
+    """Requests, items in them that their senders were told are safe, and bytes on disk that wait."""
 
     records: int
     items: int
@@ -72,6 +72,11 @@ class Place:
         self.items, self.rejected, self.reason = told
         self.order = 0
         self.taken = self.done = False
+
+    @property
+    def promised(self) -> int:
+        """Items that the sender was told are safe."""
+        return self.items - self.rejected
 
     def __lt__(self, other: Place) -> bool:
         return self.received_ns < other.received_ns
@@ -127,7 +132,7 @@ class Index:
                 heapq.heappush(queue.ready, place.order)
                 heapq.heappush(queue.by_age, place)
                 queue.records += 1
-                queue.items += place.items
+                queue.items += place.promised
                 queue.size += place.size
                 self._keys.setdefault(place.key, place)
 
@@ -168,7 +173,7 @@ class Index:
                 queue = self._queues[place.segment.signal]
                 del queue.waiting[place.order]
                 queue.records -= 1
-                queue.items -= place.items
+                queue.items -= place.promised
                 queue.size -= place.size
                 place.segment.records -= 1
                 if self._keys.get(place.key) is place:

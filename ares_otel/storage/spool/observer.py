@@ -8,7 +8,8 @@ from ares_otel.model.signal import Signal
 
 
 class SpoolObserver(Protocol):
-    """Told about everything that changes in a spool, from several threads. Must not raise."""
+    """Told about everything that changes in a spool, from several threads. Must not raise. Items are those of a request
+    that its sender was told are safe."""
 
     def found(self, signal: Signal, records: int, items: int) -> None:
         """At the start so many requests with so many items waited from before."""

@@ -134,14 +134,14 @@ class Recovery:
     def _keep(self, found: _Found) -> None:
         self._index.add(found.segment, found.size, found.places)
         if found.places:
-            self._observer.found(found.segment.signal, len(found.places), sum(place.items for place in found.places))
+            self._observer.found(found.segment.signal, len(found.places), sum(place.promised for place in found.places))
 
     def _count_damage(self, found: _Found) -> None:
         segment, lost = found.segment, sum(part.size for part in found.lost)
         self._observer.quarantined(1, lost, len(found.places))
         heads = [part.head for part in found.lost if part.head is not None]
         if heads:
-            self._observer.lost(segment.signal, len(heads), sum(head.items for head in heads))
+            self._observer.lost(segment.signal, len(heads), sum(head.items - head.rejected for head in heads))
         log.error(
             "The segment %s of the spool is damaged and set aside (%s): %d requests of it are kept, %d bytes cannot be "
             "read.",

@@ -181,7 +181,7 @@ class Spool:
         for signal in SIGNALS.values():
             if gone := [place for place in removed if place.segment.signal is signal]:
                 size = sum(place.size for place in gone)
-                self._observer.done(signal, len(gone), sum(place.items for place in gone), size)
+                self._observer.done(signal, len(gone), sum(place.promised for place in gone), size)
         if any(not place.segment.records for place in removed):
             self._open_writer().sweep()
 
@@ -221,8 +221,15 @@ class Spool:
             segment.damaged = True
             self._index.remove([place])
             self._observer.quarantined(1 if first else 0, place.size, segment.records if first else 0)
-            self._observer.lost(segment.signal, 1, place.items)
+            self._observer.lost(segment.signal, 1, place.promised)
         self._open_writer().sweep()
+
+
+def holds_requests(directory: Path) -> bool:
+    """Whether there are segments in a directory, from which something may have to be replayed. Needs no lock."""
+    return any(files.list_signal(directory / signal.name).segments for signal in SIGNALS.values()) or any(
+        one.waiting for one in files.list_quarantine(directory)
+    )
 
 
 def explain_os_error(error: OSError, directory: Path) -> str:

@@ -257,7 +257,10 @@ class SpoolWriter:
             self._index.add(segment, size, places)
             self._leave_queue(jobs)
         self._observer.appended(
-            segment.signal, len(jobs), sum(job.record.items for job in jobs), sum(job.size for job in jobs)
+            segment.signal,
+            len(jobs),
+            sum(job.record.items - job.record.rejected for job in jobs),
+            sum(job.size for job in jobs),
         )
 
     def _refuse(self, jobs: Sequence[Job], error: Exception) -> None:
