@@ -108,6 +108,22 @@ async def test_nothing_is_written_while_a_refused_request_cannot_be_taken_back(f
     assert await _numbers(directory) == [1, 4]
 
 
+async def test_a_new_segment_whose_name_is_not_durable_is_refused(faulty: tuple[Path, Child]) -> None:
+    directory, process = faulty
+    assert process.append(1) == {"ok 1"}
+    process.disk(f"sync {errno.EIO} 0")
+    assert process.append(2) == {"broken 2"}  # so the next one begins a new segment
+    process.disk(f"syncdir {errno.EIO} 0")
+    assert process.append(3) == {"broken 3"}
+    assert process.append(4) == {"broken 4"}
+    assert len(segments(directory)) == 1
+    process.disk("none 0 0")
+    assert process.append(5) == {"ok 5"}
+    process.process.kill()
+    process.process.wait()
+    assert await _numbers(directory) == [1, 5]
+
+
 async def test_a_segment_is_never_written_again_after_a_failed_sync(faulty: tuple[Path, Child]) -> None:
     directory, process = faulty
     assert process.append(1) == {"ok 1"}
@@ -135,7 +151,7 @@ async def test_a_slow_sync_answers_late_and_takes_what_came_meanwhile_together(f
 async def test_a_real_limit_of_file_size_refuses_and_keeps_what_was_there(tmp_path: Path) -> None:
     directory = tmp_path / "spool"
     acknowledged: set[int] = set()
-    with child(directory, "--file-limit", "20000") as process:
+    with child(directory, "--file-limit", "6000") as process:
         refused = 0
         for number in range(0, 900, 3):
             for answer in process.append(number, number + 1, number + 2):

@@ -1,7 +1,8 @@
 """A process that appends to a spool: `python -m tests.support.spool_child DIRECTORY FIRST [--lines] [--file-limit N]`.
 
-Alone it appends as fast as it can, in eight tasks, and prints `ok NUMBER` for each record that is safe. With `--lines`
-it appends the records whose numbers each line of standard input names, and says `ok`, `full` or `broken` for each.
+Alone it appends as fast as it can, in eight tasks, and prints `ok NUMBER` for each record that is safe; it takes
+records out again, and prints `done NUMBER` before it says so to the spool. With `--lines` it appends the records whose
+numbers each line of standard input names, and says `ok`, `full` or `broken` for each.
 """
 
 from __future__ import annotations
@@ -35,9 +36,13 @@ async def _flood(spool: Spool, first: int) -> None:
             print(await _append(spool, next(numbers)), flush=True)
 
     async def replayer() -> None:
-        while True:  # takes and gives back: what is read changes nothing
-            spool.give_back(await spool.read(a_record(1).signal, max_records=50, max_bytes=1 << 20))
-            await asyncio.sleep(0.001)
+        while True:
+            entries = await spool.read(a_record(1).signal, max_records=50, max_bytes=1 << 20)
+            for entry in entries[::2]:
+                print(f"done {entry.record.received_ns - a_record(0).received_ns}", flush=True)
+            spool.done(entries[::2])
+            spool.give_back(entries[1::2])
+            await asyncio.sleep(0)
 
     await asyncio.gather(replayer(), *(sender() for _ in range(8)))
 
@@ -56,7 +61,7 @@ def main() -> None:
     given = parser.parse_args()
     if given.file_limit:  # Python ignores SIGXFSZ: a write beyond it fails with EFBIG
         resource.setrlimit(resource.RLIMIT_FSIZE, (given.file_limit, given.file_limit))
-    spool = Spool(given.directory, limit_bytes=LIMIT, segment_bytes=200_000)
+    spool = Spool(given.directory, limit_bytes=LIMIT, segment_bytes=20_000)
     spool.open()
     print("open", flush=True)
     asyncio.run(_obey(spool) if given.lines else _flood(spool, given.first))

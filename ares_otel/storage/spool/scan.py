@@ -66,6 +66,23 @@ class Start:
 Part = Start | Whole | Damage | Tail
 
 
+class _Window:
+    """A file, read in large pieces."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._data = b""
+        self._at = 0
+
+    def get(self, at: int, length: int) -> bytes:
+        """The bytes from `at` on; fewer than `length` at the end of the file."""
+        start = at - self._at
+        if start < 0 or start + length > len(self._data):
+            self._data = os.pread(self._descriptor, max(length, _CHUNK), at)
+            self._at, start = at, 0
+        return self._data[start : start + length]
+
+
 def scan(descriptor: int, signal: Signal, number: int | None, spool: UUID, *, bodies: bool = True) -> Iterator[Part]:
     """All parts of a segment, in order, without a gap; `Start` first, `Tail` only as the last.
 
@@ -78,14 +95,15 @@ def scan(descriptor: int, signal: Signal, number: int | None, spool: UUID, *, bo
     Raises OSError when the disk cannot read.
     """
     size = os.fstat(descriptor).st_size
-    start, mark = _start(os.pread(descriptor, HEADER_BYTES, 0), signal, number, spool)
+    file = _Window(descriptor)
+    start, mark = _start(file.get(0, HEADER_BYTES), signal, number, spool)
     yield start
     if not start.readable or size < HEADER_BYTES:
         yield Damage(0, size, start.problem)
         return
     at = HEADER_BYTES
     while at < size:
-        part = _part(descriptor, at, size, mark, signal, bodies)
+        part = _part(file, at, size, mark, signal, bodies)
         yield part
         at = part.offset + (part.head.size if isinstance(part, Whole) else part.size)
 
@@ -105,9 +123,9 @@ def _start(data: bytes, signal: Signal, number: int | None, spool: UUID) -> tupl
     return Start(problem, True), marker(header.spool)
 
 
-def _part(descriptor: int, at: int, size: int, mark: bytes, signal: Signal, bodies: bool) -> Whole | Damage | Tail:
+def _part(file: _Window, at: int, size: int, mark: bytes, signal: Signal, bodies: bool) -> Whole | Damage | Tail:
     left = size - at
-    data = os.pread(descriptor, HEAD_BYTES, at)
+    data = file.get(at, HEAD_BYTES)
     if len(data) < HEAD_BYTES:
         if data[: len(mark)] == mark[: len(data)] or not data.strip(b"\0"):
             return Tail(at, left)
@@ -115,35 +133,35 @@ def _part(descriptor: int, at: int, size: int, mark: bytes, signal: Signal, bodi
     try:
         head = decode_head(data, mark)
     except BadBytes as error:
-        found = _next_head(descriptor, at + 1, size, mark)
-        if found is None and _only_zeros(descriptor, at, size):
+        found = _next_head(file, at + 1, size, mark)
+        if found is None and _only_zeros(file, at, size):
             return Tail(at, left)
         return Damage(at, (size if found is None else found) - at, str(error))
     if head.signal is not signal:
         return Damage(at, min(left, head.size), f"The record is one of {head.signal}.", head)
     if head.size > left:
-        found = _next_head(descriptor, at + 1, size, mark)
+        found = _next_head(file, at + 1, size, mark)
         return Tail(at, left, head) if found is None else Damage(at, found - at, "The record is cut short.", head)
-    if bodies and _checksum(descriptor, at + HEAD_BYTES, head.body) != head.checksum:
-        found = _next_head(descriptor, at + 1, size, mark)  # bytes may have been put in or taken out
+    if bodies and _checksum(file, at + HEAD_BYTES, head.body) != head.checksum:
+        found = _next_head(file, at + 1, size, mark)  # bytes may have been put in or taken out
         return Damage(at, (size if found is None else found) - at, "The checksum of the record is wrong.", head)
-    return Whole(at, head, _reason(descriptor, at, head))
+    return Whole(at, head, _reason(file, at, head))
 
 
-def _reason(descriptor: int, at: int, head: RecordHead) -> str:
+def _reason(file: _Window, at: int, head: RecordHead) -> str:
     if not head.texts[3]:
         return ""
-    data = os.pread(descriptor, head.texts[3], at + HEAD_BYTES + sum(head.texts[:3]))
+    data = file.get(at + HEAD_BYTES + sum(head.texts[:3]), head.texts[3])
     try:
         return data.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:  # only where the checksum was not compared
         return data.decode("utf-8", "replace")
 
 
-def _checksum(descriptor: int, at: int, length: int) -> int:
+def _checksum(file: _Window, at: int, length: int) -> int:
     checksum = 0
     while length > 0:
-        data = os.pread(descriptor, min(length, _CHUNK), at)
+        data = file.get(at, min(length, _CHUNK))
         if not data:
             return -1
         checksum = zlib.crc32(data, checksum)
@@ -152,16 +170,16 @@ def _checksum(descriptor: int, at: int, length: int) -> int:
     return checksum
 
 
-def _next_head(descriptor: int, at: int, size: int, mark: bytes) -> int | None:
+def _next_head(file: _Window, at: int, size: int, mark: bytes) -> int | None:
     """Where the next record with a right head begins; None when there is none."""
     while at < size:
-        data = os.pread(descriptor, _CHUNK, at)
+        data = file.get(at, _CHUNK)
         if len(data) < len(mark):
             return None
         found = data.find(mark)
         while found >= 0:
             try:
-                decode_head(os.pread(descriptor, HEAD_BYTES, at + found), mark)
+                decode_head(file.get(at + found, HEAD_BYTES), mark)
                 return at + found
             except BadBytes:
                 found = data.find(mark, found + 1)
@@ -169,9 +187,9 @@ def _next_head(descriptor: int, at: int, size: int, mark: bytes) -> int | None:
     return None
 
 
-def _only_zeros(descriptor: int, at: int, size: int) -> bool:
+def _only_zeros(file: _Window, at: int, size: int) -> bool:
     while at < size:
-        data = os.pread(descriptor, _CHUNK, at)
+        data = file.get(at, _CHUNK)
         if not data or data.strip(b"\0"):
             return not data
         at += len(data)

@@ -36,6 +36,7 @@ class SegmentReport:
     size: int = 0
     records: int = 0
     items: int = 0
+    """Those that the senders were told are safe."""
     oldest_ns: int | None = None
     tail: int = 0
     """Bytes at the end of the newest segment that are no whole record: being written, or cut at the next start."""
@@ -109,11 +110,11 @@ def _look(report: SegmentReport, descriptor: int, spool: UUID, bodies: bool) -> 
                     report.problems.append(problem)
             case Whole(_, head):
                 report.records += 1
-                report.items += head.items
+                report.items += head.items - head.rejected
                 oldest = head.received_ns if report.oldest_ns is None else report.oldest_ns
                 report.oldest_ns = min(oldest, head.received_ns)
             case Damage(offset, size, why, head):
-                known = "" if head is None else f" A request with {head.items} items was there."
+                known = "" if head is None else f" A request with {head.items - head.rejected} items was there."
                 report.problems.append(f"Byte {offset}, {size} bytes: {why}{known}")
             case Tail(_, size) if file.state == "newest":
                 report.tail = size

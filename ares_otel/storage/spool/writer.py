@@ -197,12 +197,11 @@ class SpoolWriter:
             new.rename(path)
             named = True
             files.sync_directory(directory)
-        except OSError:
+        except Exception:
             os.close(descriptor)
             with suppress(OSError):  # what has this name is deleted at the next start at the latest
                 new.unlink(missing_ok=True)
             if named:
-                self._next[signal] += 1
                 self._take_back(path, 0)
             raise
         self._next[signal] += 1
@@ -218,9 +217,9 @@ class SpoolWriter:
             os.fdatasync(descriptor)
             if not os.fstat(descriptor).st_nlink:
                 raise FileNotFoundError(errno.ENOENT, "Somebody deleted it", str(segment.path))
-        except OSError as error:
+        except Exception as error:
             # After a failed sync the kernel may have dropped pages of this file: it is never written again.
-            if written or error.errno == errno.EFBIG:
+            if written or getattr(error, "errno", None) == errno.EFBIG:
                 self._close(segment.signal)
             self._take_back(segment.path, segment.size)
             if segment.path in self._unmended:

@@ -23,8 +23,9 @@ def build(directory: Path) -> Path:
 def environment(library: Path, control: Path, below: Path) -> Mapping[str, str]:
     """Variables for a process whose disk obeys the file `control`, for the files below a directory.
 
-    `control` holds one line, `CALL ERRNO MILLISECONDS`: CALL is `write`, `sync`, `truncate`, `all` or `none`; ERRNO 0
-    lets the call through after the delay. The file is read at each call, so a test can change its mind.
+    `control` holds one line, `CALL ERRNO MILLISECONDS`: CALL is `write`, `sync`, `syncdir` (of a directory),
+    `truncate`, `all` or `none`; ERRNO 0 lets the call through after the delay. The file is read at each call, so a test
+    can change its mind.
     """
     return {
         **os.environ,

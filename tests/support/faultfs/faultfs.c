@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <time.h>
 #include <unistd.h>
@@ -64,7 +65,8 @@ ssize_t write(int fd, const void *data, size_t size) {
 
 int fsync(int fd) {
     REAL(int, "fsync", int);
-    int number = fault("sync", fd);
+    struct stat info;
+    int number = fault(fstat(fd, &info) == 0 && S_ISDIR(info.st_mode) ? "syncdir" : "sync", fd);
     if (number) { errno = number; return -1; }
     return real(fd);
 }
