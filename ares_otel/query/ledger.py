@@ -1,0 +1,87 @@
+"""What receipts say was stored, against what the tables hold: the accounting equation in the database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import asyncpg
+
+from ares_otel.model.signal import SIGNALS
+from ares_otel.query.statements import load_statements
+from ares_otel.storage.partitions import list_partitions
+from ares_otel.storage.rows.encoded import DISTRIBUTIONS, LOGS, SAMPLES, SPANS
+
+_STATEMENTS = load_statements("ledger.sql")
+_TABLES = {"traces": (SPANS,), "logs": (LOGS,), "metrics": (SAMPLES, DISTRIBUTIONS)}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One signal, from a receive time on."""
+
+    signal: str
+    since: datetime
+    """Rows and receipts received at or after this time are compared."""
+    requests: int
+    """Receipts."""
+    accepted: int
+    """Items that the receipts say are stored."""
+    stored: int
+    """Rows."""
+    by_sql: int
+    """Rows that nobody sent: they have no receipt and are not compared."""
+
+    @property
+    def difference(self) -> int:
+        """Rows more (or, below 0, fewer) than the receipts say."""
+        return self.stored - self.accepted
+
+
+async def read_ledger(connection: asyncpg.Connection, *, since: datetime | None = None) -> list[Entry]:
+    """The comparison for each signal, all of it of one moment, while senders send.
+
+    It goes back to the oldest receipt, for older ones were pruned, and to the start of the oldest partition, for older
+    rows were dropped; `since` makes it shorter. Every row of that time is read. Without any receipt there is nothing to
+    compare, and no entry.
+
+    Raises:
+        asyncpg.PostgresError, OSError: the database could not answer.
+    """
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        oldest = await _one(connection, "oldest")
+        if oldest["received_at"] is None:
+            return []
+        partitions = await list_partitions(connection)
+        entries = []
+        for signal in SIGNALS:
+            starts = [min((p.start for p in partitions if p.table == table), default=None) for table in _TABLES[signal]]
+            bounds = [time for time in (oldest["received_at"], since, *starts) if time is not None]
+            start = max(bounds)
+            receipts = await _one(connection, "receipts", signal=signal, since=start)
+            rows = await _one(connection, signal, since=start)
+            entries.append(Entry(signal, start, receipts["requests"], receipts["items"], rows["items"], rows["by_sql"]))
+    return entries
+
+
+def ledger_imbalances(entries: Sequence[Entry]) -> list[str]:
+    """A sentence for each signal whose rows are not those of its receipts."""
+    found = []
+    for entry in entries:
+        if entry.difference < 0:
+            found.append(
+                f"{entry.signal} in the database: receipts say that {entry.accepted} items are stored, the tables have "
+                f"{entry.stored}: {-entry.difference} are missing."
+            )
+        elif entry.difference > 0:
+            found.append(
+                f"{entry.signal} in the database: the tables have {entry.stored} items, receipts only say "
+                f"{entry.accepted}: {entry.difference} were stored twice, or without a receipt."
+            )
+    return found
+
+
+async def _one(connection: asyncpg.Connection, name: str, **values: object) -> asyncpg.Record:
+    text, arguments = _STATEMENTS[name].bind(values)
+    return await connection.fetchrow(text, *arguments)
