@@ -114,12 +114,6 @@ INSTRUMENTS: dict[str, Instrument] = {
             "Requests answered with an error before their items could be counted",
             (*_RECEIVER, "signal", "reason"),
         ),
-        Instrument(
-            "ares_otel_account_items",
-            Counter,
-            "Items by outcome: received = stored + deduplicated + rejected + refused + dropped + spooled",
-            ("signal", *_RECEIVER, "outcome"),
-        ),
         Instrument("ares_otel_admission_used_bytes", Gauge, "Bytes of requests that are in memory now"),
         Instrument("ares_otel_admission_limit_bytes", Gauge, "Bytes of requests that may be in memory at once"),
         Instrument("otelcol_exporter_queue_size", Gauge, "Batches waiting in a tee exporter's queue", ("exporter",)),

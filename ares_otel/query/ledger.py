@@ -42,9 +42,9 @@ class Entry:
 async def read_ledger(connection: asyncpg.Connection, *, since: datetime | None = None) -> list[Entry]:
     """The comparison for each signal, all of it of one moment, while senders send.
 
-    It goes back to the oldest receipt, for older ones were pruned, and to the start of the oldest partition, for older
-    rows were dropped; `since` makes it shorter. Every row of that time is read. Without any receipt there is nothing to
-    compare, and no entry.
+    It goes back to the oldest receipt, for older ones were pruned, and to where rows were last dropped, for late rows
+    may have been among them; `since` makes it shorter. Every row of that time is read. Without any receipt there is
+    nothing to compare, and no entry.
 
     Raises:
         asyncpg.PostgresError, OSError: the database could not answer.
@@ -53,12 +53,11 @@ async def read_ledger(connection: asyncpg.Connection, *, since: datetime | None 
         oldest = await _one(connection, "oldest")
         if oldest["received_at"] is None:
             return []
-        partitions = await list_partitions(connection)
+        floors = await _floors(connection)
         entries = []
         for signal in SIGNALS:
-            starts = [min((p.start for p in partitions if p.table == table), default=None) for table in _TABLES[signal]]
-            bounds = [time for time in (oldest["received_at"], since, *starts) if time is not None]
-            start = max(bounds)
+            start = max([oldest["received_at"], *(floors[table] for table in _TABLES[signal] if table in floors)])
+            start = start if since is None else max(start, since)
             receipts = await _one(connection, "receipts", signal=signal, since=start)
             rows = await _one(connection, signal, since=start)
             entries.append(Entry(signal, start, receipts["requests"], receipts["items"], rows["items"], rows["by_sql"]))
@@ -80,6 +79,18 @@ def ledger_imbalances(entries: Sequence[Entry]) -> list[str]:
                 f"{entry.accepted}: {entry.difference} were stored twice, or without a receipt."
             )
     return found
+
+
+async def _floors(connection: asyncpg.Connection) -> dict[str, datetime]:
+    """For each table the receive time from which on no row can have been dropped with a partition."""
+    floors: dict[str, datetime] = {}
+    for partition in await list_partitions(connection):
+        floors[partition.table] = min(partition.start, floors.get(partition.table, partition.start))
+    if await connection.fetchval("SELECT to_regclass('partition_floors') IS NOT NULL"):
+        for row in await connection.fetch(_STATEMENTS["floors"].bind({})[0]):
+            table = row["table_name"]
+            floors[table] = max(row["settled_at"], floors.get(table, row["settled_at"]))
+    return floors
 
 
 async def _one(connection: asyncpg.Connection, name: str, **values: object) -> asyncpg.Record:

@@ -114,7 +114,7 @@ async def retry_row(connection: asyncpg.Connection, store: Consumer, id: int) ->
             stored, reason, whole = answer.stored + answer.deduplicated, answer.reason, True
         again = await connection.fetch(_AGAIN, key, id)
         refused = sum(new["items"] for new in again)
-        if not whole or stored + refused < batch.items:
+        if not whole or stored + refused < row["items"]:
             # Some item was refused without being kept in a row of its own: this row keeps it.
             await connection.execute(_REMOVE, [new["id"] for new in again])
             return Retried(Outcome.REFUSED, stored, row["items"] - stored, reason)

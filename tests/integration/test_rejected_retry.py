@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import asyncpg
 import pytest
@@ -12,8 +13,9 @@ from ares_otel.model.batch import Accepted, Batch
 from ares_otel.model.errors import Retryable
 from ares_otel.storage.rejected_retry import RETRY_KEY, Outcome, Retried, interrupted_rows, retry_key, retry_row
 from ares_otel.storage.store import Store
-from tests.support.otlp_samples import logs_request
-from tests.support.rejected import ReceiptStore, insert_rejected
+from tests.support.otlp_samples import any_value, log_record, logs_request
+from tests.support.poison import POISON, refuse_poison, take_poison
+from tests.support.rejected import insert_rejected
 
 pytestmark = pytest.mark.every_server
 
@@ -26,10 +28,11 @@ async def connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 @pytest.fixture
-async def receipts(database_url: str) -> AsyncIterator[ReceiptStore]:
-    connection = await asyncpg.connect(database_url)
-    yield ReceiptStore(connection)
-    await connection.close()
+async def store(database_url: str) -> AsyncIterator[Store]:
+    store = Store(database_url)
+    await store.start()
+    yield store
+    await store.stop()
 
 
 async def counts(connection: asyncpg.Connection) -> tuple[int, int]:
@@ -40,80 +43,73 @@ async def counts(connection: asyncpg.Connection) -> tuple[int, int]:
     )
 
 
+def records(*texts: str) -> Any:
+    """A request with a log record for each text."""
+    return logs_request(records=[log_record(body=any_value(text)) for text in texts])
+
+
 async def test_what_is_stored_leaves_the_list_and_keeps_its_receive_time(
-    connection: asyncpg.Connection, database_url: str
+    connection: asyncpg.Connection, store: Store
 ) -> None:
     received_at = datetime.now(UTC).replace(microsecond=123456) - timedelta(hours=2)
     row = await insert_rejected(connection, logs_request(records=3), received_at=received_at)
-    store = Store(database_url)
-    await store.start()
-    try:
-        assert await retry_row(connection, store, row) == Retried(Outcome.STORED, 3)
-        assert await retry_row(connection, store, row) == Retried(Outcome.GONE)
-    finally:
-        await store.stop()
+    assert await retry_row(connection, store, row) == Retried(Outcome.STORED, 3)
+    assert await retry_row(connection, store, row) == Retried(Outcome.GONE)
     assert await counts(connection) == (3, 0)
     assert await connection.fetchval("SELECT DISTINCT received_at FROM service_logs") == received_at
 
 
-async def test_what_the_database_refuses_again_stays_as_one_row_until_the_reason_is_mended(
-    connection: asyncpg.Connection, database_url: str
+async def test_what_is_refused_again_stays_as_one_row_with_its_id_its_age_and_what_was_told(
+    connection: asyncpg.Connection, store: Store
 ) -> None:
-    await connection.execute("ALTER TABLE service_logs ALTER COLUMN event_name SET NOT NULL")
-    row = await insert_rejected(connection, logs_request(records=1), told=False)
-    store = Store(database_url)
-    await store.start()
-    try:
-        for _ in range(3):
-            retried = await retry_row(connection, store, row)
-            assert (retried.outcome, retried.stored, retried.refused) == (Outcome.REFUSED, 0, 1)
-            assert "event_name" in retried.reason
-            kept = await connection.fetch("SELECT id, told, items FROM ingest_rejected")
-            assert [tuple(one) for one in kept] == [(row, False, 1)]
-        await connection.execute("ALTER TABLE service_logs ALTER COLUMN event_name DROP NOT NULL")
-        assert await retry_row(connection, store, row) == Retried(Outcome.STORED, 1)
-    finally:
-        await store.stop()
-    assert await counts(connection) == (1, 0)
-
-
-async def test_a_row_that_is_refused_again_keeps_its_id_its_age_and_what_the_sender_was_told(
-    connection: asyncpg.Connection, receipts: ReceiptStore
-) -> None:
-    receipts.refuses = lambda number: True
+    await refuse_poison(connection)
     rejected_at = datetime.now(UTC) - timedelta(days=3)
-    row = await insert_rejected(connection, told=False, rejected_at=rejected_at, reason="first")
-    for _ in range(2):
-        assert await retry_row(connection, receipts, row) == Retried(Outcome.REFUSED, 0, 1, "again")
+    row = await insert_rejected(connection, records(POISON), told=False, rejected_at=rejected_at, reason="first")
+    for _ in range(3):
+        retried = await retry_row(connection, store, row)
+        assert (retried.outcome, retried.stored, retried.refused) == (Outcome.REFUSED, 0, 1)
+        assert "no_poison" in retried.reason
         kept = await connection.fetch("SELECT id, told, rejected_at, reason FROM ingest_rejected")
-        assert [tuple(one) for one in kept] == [(row, False, rejected_at, "again")]
-    receipts.refuses = lambda number: False
-    assert await retry_row(connection, receipts, row) == Retried(Outcome.STORED, 1)
+        assert [tuple(one) for one in kept] == [(row, False, rejected_at, retried.reason)]
+    await take_poison(connection)
+    assert await retry_row(connection, store, row) == Retried(Outcome.STORED, 1)
     assert await counts(connection) == (1, 0)
 
 
 async def test_of_a_row_with_many_items_only_the_refused_ones_stay(
-    connection: asyncpg.Connection, receipts: ReceiptStore
+    connection: asyncpg.Connection, store: Store
 ) -> None:
-    receipts.refuses = lambda number: number in (1, 3)
-    row = await insert_rejected(connection, logs_request(records=5))
-    assert await retry_row(connection, receipts, row) == Retried(Outcome.REFUSED, 3, 2, "again")
+    await refuse_poison(connection)
+    row = await insert_rejected(connection, records("a", POISON, "b", POISON, "c"))
+    retried = await retry_row(connection, store, row)
+    assert (retried.outcome, retried.stored, retried.refused) == (Outcome.REFUSED, 3, 2)
     kept = await connection.fetch("SELECT id, items FROM ingest_rejected ORDER BY id")
     assert [one["items"] for one in kept] == [1, 1]
     assert kept[0]["id"] == row
-    receipts.refuses = lambda number: False
+    await take_poison(connection)
     for one in kept:
-        assert await retry_row(connection, receipts, one["id"]) == Retried(Outcome.STORED, 1)
+        assert await retry_row(connection, store, one["id"]) == Retried(Outcome.STORED, 1)
     assert await counts(connection) == (5, 0)
 
 
-async def test_an_item_that_is_refused_without_a_row_of_its_own_stays_in_its_row(
-    connection: asyncpg.Connection, receipts: ReceiptStore
-) -> None:
-    receipts.refuses, receipts.record = (lambda number: True), False
-    row = await insert_rejected(connection)
-    assert (await retry_row(connection, receipts, row)).outcome is Outcome.REFUSED
+async def test_an_item_that_the_encoder_refuses_stays_in_its_row(connection: asyncpg.Connection, store: Store) -> None:
+    request = logs_request(records=[log_record(trace_id=b"short")])
+    row = await insert_rejected(connection, request)
+    for _ in range(2):
+        retried = await retry_row(connection, store, row)
+        assert (retried.outcome, retried.refused) == (Outcome.REFUSED, 1)
+        assert "trace_id" in retried.reason
     assert await counts(connection) == (0, 1)
+
+
+async def test_invalid_items_that_the_row_never_counted_do_not_keep_it(
+    connection: asyncpg.Connection, store: Store
+) -> None:
+    """A request that came from the spool is set aside whole, with the items that its sender was told are invalid."""
+    request = logs_request(records=[log_record(trace_id=b"short"), log_record()])
+    row = await insert_rejected(connection, request, items=1, told=False)
+    assert await retry_row(connection, store, row) == Retried(Outcome.STORED, 1)
+    assert await counts(connection) == (1, 0)
 
 
 class Killed(Exception):
@@ -123,7 +119,7 @@ class Killed(Exception):
 class KilledAfterStoring:
     """A store whose process does not live to hear the answer."""
 
-    def __init__(self, store: ReceiptStore) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
 
     async def consume(self, batch: Batch) -> Accepted:
@@ -132,45 +128,46 @@ class KilledAfterStoring:
 
 
 async def test_an_end_between_storing_and_removing_neither_loses_nor_doubles(
-    connection: asyncpg.Connection, receipts: ReceiptStore
+    connection: asyncpg.Connection, store: Store
 ) -> None:
     row = await insert_rejected(connection, logs_request(records=2))
     with pytest.raises(Killed):
-        await retry_row(connection, KilledAfterStoring(receipts), row)
+        await retry_row(connection, KilledAfterStoring(store), row)
     assert await counts(connection) == (2, 1)
     assert await interrupted_rows(connection) == []
-    assert await retry_row(connection, receipts, row) == Retried(Outcome.STORED, 2)
+    assert await retry_row(connection, store, row) == Retried(Outcome.STORED, 2)
     assert await counts(connection) == (2, 0)
 
 
 async def test_an_end_after_a_second_refusal_leaves_two_rows_that_become_one(
-    connection: asyncpg.Connection, receipts: ReceiptStore
+    connection: asyncpg.Connection, store: Store
 ) -> None:
-    receipts.refuses = lambda number: number == 0
+    await refuse_poison(connection)
     other = await insert_rejected(connection)
-    row = await insert_rejected(connection, logs_request(records=2))
+    row = await insert_rejected(connection, records(POISON, "fine"))
     with pytest.raises(Killed):
-        await retry_row(connection, KilledAfterStoring(receipts), row)
+        await retry_row(connection, KilledAfterStoring(store), row)
     assert await counts(connection) == (1, 3)
     assert await interrupted_rows(connection) == [row]
-    assert await retry_row(connection, receipts, row) == Retried(Outcome.REFUSED, 1, 1, "again")
+    retried = await retry_row(connection, store, row)
+    assert (retried.outcome, retried.stored, retried.refused) == (Outcome.REFUSED, 1, 1)
     assert {one["id"] for one in await connection.fetch("SELECT id FROM ingest_rejected")} == {other, row}
     assert await interrupted_rows(connection) == []
-    receipts.refuses = lambda number: False
-    assert await retry_row(connection, receipts, row) == Retried(Outcome.STORED, 1)
+    await take_poison(connection)
+    assert await retry_row(connection, store, row) == Retried(Outcome.STORED, 1)
     assert await counts(connection) == (2, 1)
 
 
 async def test_two_people_do_not_try_the_same_row_at_once(
-    connection: asyncpg.Connection, receipts: ReceiptStore, database_url: str
+    connection: asyncpg.Connection, store: Store, database_url: str
 ) -> None:
     row = await insert_rejected(connection)
     other = await asyncpg.connect(database_url)
 
     class Meanwhile:
         async def consume(self, batch: Batch) -> Accepted:
-            assert await retry_row(other, receipts, row) == Retried(Outcome.GONE)
-            return await receipts.consume(batch)
+            assert await retry_row(other, store, row) == Retried(Outcome.GONE)
+            return await store.consume(batch)
 
     assert await retry_row(connection, Meanwhile(), row) == Retried(Outcome.STORED, 1)
     await other.close()
@@ -189,7 +186,7 @@ async def test_while_the_database_cannot_store_the_row_is_as_it_was(connection: 
 
 
 async def test_a_receipt_from_before_all_others_is_forgotten_with_its_row(
-    connection: asyncpg.Connection, receipts: ReceiptStore
+    connection: asyncpg.Connection, store: Store
 ) -> None:
     """Receipts are pruned by age; one from before would say that they are complete from there on."""
     await connection.execute(
@@ -198,7 +195,7 @@ async def test_a_receipt_from_before_all_others_is_forgotten_with_its_row(
     old = await insert_rejected(connection, received_at=datetime.now(UTC) - timedelta(days=20))
     new = await insert_rejected(connection, received_at=datetime.now(UTC) + timedelta(seconds=1))
     for row in (old, new):
-        assert (await retry_row(connection, receipts, row)).outcome is Outcome.STORED
+        assert (await retry_row(connection, store, row)).outcome is Outcome.STORED
     assert await connection.fetchval("SELECT count(*) FROM ingest_receipts") == 2
 
 

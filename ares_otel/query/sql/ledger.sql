@@ -4,6 +4,10 @@
 -- name: oldest
 SELECT min(received_at) AS received_at FROM ingest_receipts
 
+-- name: floors
+-- Where rows were dropped: before a floor moved, and shortly after, late rows went where they are no more.
+SELECT table_name, moved_at + interval '2 minutes' AS settled_at FROM partition_floors
+
 -- name: receipts
 SELECT count(*) AS requests, coalesce(sum(accepted - rejected_later), 0)::bigint AS items
 FROM ingest_receipts
