@@ -69,11 +69,13 @@ async def run_account(options: DoctorOptions) -> int:
 
 async def settled_account(url: str, *, reads: int = READS, pause: float = PAUSE) -> tuple[Account, list[str]]:
     """The account of a running process, read again until nothing is under way, but at most `reads` times; with the
-    sentences about what is still off then.
+    sentences about what was off each time. Under load some request is always under way, but not always of the same
+    receiver, and not the same number: each equation has to hold once.
 
     Raises:
         StartError: no Ares answers there.
     """
+    wrong: dict[str, str] = {}
     async with httpx.AsyncClient(timeout=TIMEOUT) as client:
         for read in range(reads):
             if read:
@@ -82,10 +84,11 @@ async def settled_account(url: str, *, reads: int = READS, pause: float = PAUSE)
                 account = read_account(await fetch_metrics(client, url))
             except ValueError as error:
                 raise StartError(f"{error}; is it an Ares of this version that answers at {url}?") from error
-            found = imbalances(account)
-            if not found:
+            found = {sentence.partition(": ")[0]: sentence for sentence in imbalances(account)}
+            wrong = {subject: sentence for subject, sentence in found.items() if not read or subject in wrong}
+            if not wrong:
                 break
-    return account, found
+    return account, list(wrong.values())
 
 
 def lines(report: Report) -> list[str]:

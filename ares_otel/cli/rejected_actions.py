@@ -48,6 +48,8 @@ async def acting(data_dir: Path, database_url: str | None) -> AsyncIterator[Acti
         if not await pool.fetchval("SELECT to_regclass('ingest_rejected') IS NOT NULL"):
             raise StartError("The database has no table ingest_rejected yet; run `ares-otel migrate`.")
         yield Actions(url, facts, pool)
+    except BrokenPipeError:
+        raise  # that is the reader of the output
     except DATABASE_ERRORS as error:
         raise DatabaseUnavailable(
             f"The database did not finish ({type(error).__name__}): run the command again when it answers; "

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import subprocess
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +19,7 @@ from ares_otel.cli.moments import moment
 from ares_otel.cli.shown import json_shown
 from ares_otel.model.errors import StartError
 from ares_otel.model.signal import TRACES
+from ares_otel.query.ledger import ledger_imbalances, read_ledger
 from tests.support.ares_process import command, environment
 from tests.support.otlp_samples import any_value, log_record, logs_request, metrics_request, trace_request
 from tests.support.rejected import insert_rejected
@@ -138,8 +141,9 @@ def test_entries_are_stored_after_all_when_the_reason_is_mended(run: Run, databa
     assert lines[1] == f"Stored 1 entry with {points} items; 1 entry with 2 items were refused again."
     in_database(database_url, lambda c: c.execute("ALTER TABLE service_logs ALTER COLUMN event_name DROP NOT NULL"))
     assert said(run("retry", str(rows[0]))) == (
-        "Stored 1 entry with 2 items; 0 entries with 0 items were refused again.\n"
+        "Stored 1 entry with 1 item; 0 entries with 0 items were refused again.\n"
     )
+    said(run("retry", "--all"))  # each of the two items had become an entry of its own
     assert (count(database_url, "service_logs"), count(database_url, "service_metrics")) == (2, points)
     result = run("retry", str(rows[0]), "--json")
     assert json.loads(said(result, 1)) == {"stored": {"entries": 0, "items": 0}, "refused": [], "missing": [rows[0]]}
@@ -202,3 +206,48 @@ def test_a_moment_is_a_duration_ago_or_a_time() -> None:
     assert moment("2026-01-31T13:00:00+01:00", "--since") == datetime(2026, 1, 31, 12, tzinfo=UTC)
     with pytest.raises(StartError, match="--since takes"):
         moment("2026-01-31", "--since")
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(database_url: str) -> None:
+    add(database_url)
+    line = f"{' '.join(command('rejected', 'ls'))} | true; exit ${{PIPESTATUS[0]}}"
+    result = subprocess.run(
+        ["bash", "-c", line], env=environment({"ARES_OTEL_DATABASE_URL": database_url}), capture_output=True, text=True
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_a_retry_that_is_killed_again_and_again_stores_each_entry_once(run: Run, database_url: str) -> None:
+    entries = 400
+
+    async def fill(connection: asyncpg.Connection) -> None:
+        for number in range(entries):
+            request = logs_request(records=[log_record(body=any_value(f"entry {number}"))])
+            await insert_rejected(connection, request)
+
+    async def kill_after(connection: asyncpg.Connection, stored: int) -> bool:
+        process = await asyncio.create_subprocess_exec(
+            *command("rejected", "retry", "--all"),
+            env=environment({"ARES_OTEL_DATABASE_URL": database_url}),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        ended = asyncio.create_task(process.wait())
+        while not ended.done() and await connection.fetchval("SELECT count(*) FROM service_logs") <= stored:
+            pass
+        if not ended.done():
+            process.kill()
+        return await ended == -signal.SIGKILL
+
+    in_database(database_url, fill)
+    killed = [in_database(database_url, partial(kill_after, stored=entries * share // 5)) for share in range(4)]
+    assert killed[0]
+    while run("retry", "--all").returncode:
+        pass  # a killed process's server process may hold a request for a moment
+    assert (count(database_url, "service_logs"), count(database_url, "ingest_rejected")) == (entries, 0)
+    assert (
+        in_database(database_url, lambda c: c.fetchval("SELECT count(DISTINCT message) FROM service_logs")) == entries
+    )
+    account = in_database(database_url, read_ledger)
+    assert ledger_imbalances(account) == []

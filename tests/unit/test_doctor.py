@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ares_otel.cli import doctor_account
 from ares_otel.cli.doctor import Finding, State, check_server, lines, ok, problem, warning
 from ares_otel.cli.doctor_database import window_findings
 from ares_otel.cli.doctor_disk import LEAST_BYTES, amount, check_disk, check_spool, room
@@ -172,3 +173,30 @@ def test_metrics_are_only_shown_where_they_ask_for_attention() -> None:
         "The": State.WARNING,
     }
     assert states(metric_findings("<html>{")) == ["warning"]
+
+
+async def test_an_equation_that_held_once_is_balanced_and_one_that_never_did_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Three readings under load: one door is open now and then, the other one always."""
+
+    def reading(grpc: int, http: int) -> str:
+        return "".join(
+            f'ares_otel_account_items_total{{signal="logs",receiver="otlp",transport="{transport}",'
+            f'outcome="{outcome}"}} {amount}\n'
+            for transport, opened in (("grpc", grpc), ("http", http))
+            for outcome, amount in (("received", 10 + opened), ("stored", 10))
+        )
+
+    readings = [reading(3, 2), reading(0, 1), reading(5, 4), reading(0, 0)]
+
+    async def fetch(client: object, url: str) -> str:
+        return readings.pop(0)
+
+    monkeypatch.setattr(doctor_account, "fetch_metrics", fetch)
+    _, wrong = await doctor_account.settled_account("url", reads=3, pause=0.0)
+    assert wrong == ["logs of otlp over http: 4 received items have no outcome: under way, or lost."]
+    readings.insert(0, reading(1, 1))
+    _, wrong = await doctor_account.settled_account("url", reads=3, pause=0.0)
+    assert wrong == []
+    assert readings == []
