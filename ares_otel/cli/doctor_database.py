@@ -25,6 +25,11 @@ SELECT coalesce(sum(items), 0)::bigint AS items, count(*) AS entries, count(DIST
 FROM ingest_rejected WHERE rejected_at > now() - interval '1 day'
 """
 _KEPT = "SELECT count(*) FROM ingest_rejected"
+_JOBS = """
+SELECT count(*) AS partitions, max(failed_at) AS last,
+       (array_agg(partition_name || ': ' || coalesce(last_error, 'no reason') ORDER BY failed_at DESC))[1] AS error
+FROM partition_jobs WHERE failures > 0
+"""
 _SPOOLS = (
     "SELECT spool_id, place, seen_at, oldest_at, now() AS now FROM ingest_spools ORDER BY oldest_at NULLS LAST, place"
 )
@@ -38,6 +43,7 @@ async def check_tables(connection: asyncpg.Connection) -> list[Finding]:
         findings.append(migrations)
         if migrations.state == "ok":
             findings += await _partitions(connection)
+            findings += await _retention(connection)
             findings += await _rejected(connection)
             findings += await _spools(connection)
     except DATABASE_ERRORS as error:
@@ -108,6 +114,19 @@ def window_findings(windows: Mapping[str, Window], now: datetime) -> list[Findin
     return [ok("partitions", f"Every table takes times from {text}; others are filed under the receive time.")]
 
 
+async def _retention(connection: asyncpg.Connection) -> list[Finding]:
+    row = await connection.fetchrow(_JOBS)
+    if row["partitions"]:
+        return [
+            warning(
+                "retention",
+                f"Sealing or dropping failed for {row['partitions']} partitions and is tried again, the last at "
+                f"{row['last']:%Y-%m-%d %H:%M:%S} UTC, {row['error']}",
+            )
+        ]
+    return [ok("retention", "No partition waits for a seal or a drop that failed.")]
+
+
 async def _rejected(connection: asyncpg.Connection) -> list[Finding]:
     row = await connection.fetchrow(_REJECTED)
     if row["items"]:
@@ -136,7 +155,7 @@ async def _spools(connection: asyncpg.Connection) -> list[Finding]:
                 problem(
                     "spools",
                     f"{what}, and its process has not reported since {row['seen_at']:%Y-%m-%d %H:%M:%S} UTC: start the "
-                    "Ares that owns it; what waits there is then stored.",
+                    "Ares that owns it, or run `ares-otel spool replay` there.",
                 )
             )
         else:

@@ -56,7 +56,7 @@ def check_spool(directory: Path) -> list[Finding]:
         text = f"{whose} holds {amount(size)} in {len(stats)} segments, written since {since:%Y-%m-%d %H:%M:%S} UTC"
         if holder.startswith("no process"):
             findings.append(
-                problem("spool", f"{text}: start the Ares that it belongs to, which stores what waits there.")
+                problem("spool", f"{text}: start the Ares that it belongs to, or run `ares-otel spool replay`.")
             )
         else:
             findings.append(warning("spool", f"{text}; its process stores it when the database takes data."))
@@ -65,7 +65,7 @@ def check_spool(directory: Path) -> list[Finding]:
             problem(
                 "spool",
                 f"{len(aside)} segments were set aside as damaged in {aside[0].path.parent}: what could not be read "
-                "there is lost unless you mend it. Keep the files, and look at the disk.",
+                "there is lost unless you mend it. Keep the files, look at the disk, and see `ares-otel spool ls`.",
             )
         )
     return findings

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import asyncpg
 
@@ -42,16 +43,16 @@ class Entry:
 async def read_ledger(connection: asyncpg.Connection, *, since: datetime | None = None) -> list[Entry]:
     """The comparison for each signal, all of it of one moment, while senders send.
 
-    It goes back to the oldest receipt, for older ones were pruned, and to where rows were last dropped, for late rows
-    may have been among them; `since` makes it shorter. Every row of that time is read. Without any receipt there is
-    nothing to compare, and no entry.
+    It goes back as far as receipts do (older ones are pruned, by `receipts.hours`), and to where rows were last
+    dropped, for late rows may have been among them; `since` makes it shorter. Every row of that time is read.
+    Without any receipt there is nothing to compare, and no entry.
 
     Raises:
         asyncpg.PostgresError, OSError: the database could not answer.
     """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         oldest = await _one(connection, "oldest")
-        if oldest["received_at"] is None:
+        if oldest is None:
             return []
         floors = await _floors(connection)
         entries = []
@@ -93,6 +94,6 @@ async def _floors(connection: asyncpg.Connection) -> dict[str, datetime]:
     return floors
 
 
-async def _one(connection: asyncpg.Connection, name: str, **values: object) -> asyncpg.Record:
+async def _one(connection: asyncpg.Connection, name: str, **values: object) -> Any:
     text, arguments = _STATEMENTS[name].bind(values)
     return await connection.fetchrow(text, *arguments)

@@ -33,11 +33,6 @@ _AGAIN = "SELECT id, items, reason FROM ingest_rejected WHERE key = $1 AND id <>
 _REPLACE = "UPDATE ingest_rejected SET id = $2, told = $3, rejected_at = $4 WHERE id = $1"
 _INHERIT = "UPDATE ingest_rejected SET told = $2, rejected_at = $3 WHERE id = ANY ($1::bigint[])"
 _REMOVE = "DELETE FROM ingest_rejected WHERE id = ANY ($1::bigint[])"
-# A receipt older than all others would say that receipts are complete from its time on; they were pruned since.
-_FORGET = """
-DELETE FROM ingest_receipts r WHERE r.key = $1
-  AND NOT EXISTS (SELECT FROM ingest_receipts o WHERE o.received_at <= r.received_at AND o.key <> r.key)
-"""
 _INTERRUPTED = f"""
 SELECT DISTINCT r.id FROM (SELECT id, {RETRY_KEY} AS retry FROM ingest_rejected) r
 JOIN ingest_rejected again ON again.key = r.retry ORDER BY r.id
@@ -123,5 +118,4 @@ async def retry_row(connection: asyncpg.Connection, store: Consumer, id: int) ->
             await connection.execute(_INHERIT, [new["id"] for new in again], row["told"], row["rejected_at"])
             await connection.execute(_REPLACE, again[0]["id"], id, row["told"], row["rejected_at"])
             return Retried(Outcome.REFUSED, stored, refused, again[0]["reason"])
-        await connection.execute(_FORGET, key)
         return Retried(Outcome.STORED, stored)

@@ -16,7 +16,8 @@ from google.protobuf.message import Message
 
 from ares_otel.model.signal import LOGS, METRICS, TRACES, Signal
 from tests.support.ares_process import run_ares, running_ares
-from tests.support.otlp_samples import log_record, logs_request, metrics_request, span, trace_request
+from tests.support.otlp_samples import any_value, log_record, logs_request, metrics_request, span, trace_request
+from tests.support.poison import POISON, refuse_poison, take_poison
 from tests.support.rejected import insert_rejected
 
 NOBODY = "http://127.0.0.1:1"
@@ -67,8 +68,8 @@ def test_a_running_ares_is_well_and_every_item_is_accounted_for(data_dir: Path) 
         assert result.returncode == 0, result.stdout
         found = page(result)
         assert set(found) == {
-            *("database", "durability", "migrations", "partitions", "rejected", "spools", "spool", "disk", "process"),
-            "metrics",
+            *("database", "durability", "migrations", "partitions", "retention", "rejected", "spools", "spool"),
+            *("disk", "process", "metrics"),
         }
         assert [name for name, said in found.items() if said[0][0] != "ok" and name != "disk"] == []
 
@@ -105,6 +106,28 @@ def test_a_running_ares_is_well_and_every_item_is_accounted_for(data_dir: Path) 
         result = doctor("--account", *where)
         assert result.returncode == 1
         assert f"unknown: Nothing answers at {ares.http}" in result.stdout
+
+
+def test_what_the_database_refuses_is_seen_mended_and_stored_and_the_account_holds_all_the_time(data_dir: Path) -> None:
+    with running_ares(data_dir) as ares:
+        where = ("--data-dir", str(data_dir))
+        ask = (*where, "--url", ares.http)
+        in_database(ares.database, refuse_poison)
+        records = [log_record(), log_record(body=any_value(POISON)), log_record()]
+        answer = LOGS.response.FromString(send(ares.otlp_http, LOGS, logs_request(service="orders", records=records)))
+        assert answer.partial_success.rejected_log_records == 1  # type: ignore[attr-defined]
+        [entry] = json.loads(run_ares(["rejected", "ls", "--json", *where]).stdout)
+        assert (entry["service_name"], entry["items"], entry["sqlstate"], entry["told"]) == ("orders", 1, "23514", True)
+        over_rest = httpx.get(f"{ares.http}/api/v1/observability/rejected/{entry['id']}").json()
+        [resource] = over_rest["otlp"]["resourceLogs"]
+        assert resource["scopeLogs"][0]["logRecords"][0]["body"] == {"stringValue": POISON}
+        assert page(doctor(*ask))["rejected"][0][0] == "warning"
+        assert "balanced: every item" in doctor("--account", *ask).stdout
+        assert run_ares(["rejected", "retry", "--all", *where]).returncode == 1
+        in_database(ares.database, take_poison)
+        assert "Stored 1 entry with 1 item" in run_ares(["rejected", "retry", "--all", *where]).stdout
+        assert run_ares(["rejected", "ls", *where]).stdout == ""
+        assert "balanced: every item" in doctor("--account", *ask).stdout
 
 
 def test_without_a_database_that_is_said_and_the_rest_is_looked_at(tmp_path: Path) -> None:
@@ -161,6 +184,20 @@ def test_refused_items_of_a_day_are_a_warning(database_url: str) -> None:
     assert state == "warning"
     assert sentence.startswith("The database refused 3 items of 1 services within a day")
     assert "ares-otel rejected ls" in sentence
+
+
+def test_a_partition_that_cannot_be_dropped_is_a_warning_with_the_reason(database_url: str) -> None:
+    in_database(
+        database_url,
+        lambda c: c.execute(
+            "INSERT INTO partition_jobs (partition_name, table_name, range_start, range_end, failures, failed_at,"
+            " last_error) VALUES ('service_logs_20260101', 'service_logs', now(), now(), 2, now(), 'no\\x1b way')"
+        ),
+    )
+    [(state, sentence)] = page(doctor("--database-url", database_url, "--url", NOBODY))["retention"]
+    assert state == "warning"
+    assert "failed for 1 partitions" in sentence
+    assert "service_logs_20260101: no" in sentence
 
 
 def test_a_spool_that_holds_requests_and_does_not_report_is_a_problem(database_url: str) -> None:

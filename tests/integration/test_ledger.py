@@ -14,10 +14,11 @@ from google.protobuf.message import Message
 from ares_otel.model.batch import Batch
 from ares_otel.model.signal import LOGS, METRICS, SIGNALS, TRACES, Signal
 from ares_otel.query.ledger import Entry, ledger_imbalances, read_ledger
-from ares_otel.storage.rejected_retry import Outcome, retry_row
+from ares_otel.storage.rejected_retry import Outcome, Retried, retry_row
 from ares_otel.storage.store import Store
 from tests.support.otlp_samples import log_record, logs_request, metrics_request, trace_request
 from tests.support.poison import POISON, refuse_poison, take_poison
+from tests.support.rejected import insert_rejected
 
 pytestmark = pytest.mark.every_server
 REQUESTS: dict[Signal, Callable[[], Message]] = {
@@ -108,6 +109,31 @@ async def test_time_whose_receipts_were_pruned_is_not_compared(connection: async
     assert (found.since, found.stored, found.difference) == (now - timedelta(hours=4), 8, 0)
     found = (await entries(connection, now - timedelta(hours=3.5)))["logs"]
     assert (found.since, found.stored, found.difference) == (now - timedelta(hours=3.5), 4, 0)
+
+
+async def test_a_retry_of_what_was_refused_long_ago_is_out_of_range(
+    connection: asyncpg.Connection, store: Store
+) -> None:
+    """The receipts around it were pruned; its own, as old as itself, must not say that they are complete from there."""
+    now = datetime.now(UTC)
+    await store.consume(batch(LOGS))
+    await store.consume(batch(LOGS, received_at=now - timedelta(hours=30)))
+    await connection.execute("DELETE FROM ingest_receipts WHERE received_at < $1", now - timedelta(hours=24))
+    row = await insert_rejected(connection, received_at=now - timedelta(hours=40))
+    assert await retry_row(connection, store, row) == Retried(Outcome.STORED, 1)
+    found = (await entries(connection))["logs"]
+    assert (found.stored, found.difference) == (4, 0)
+
+
+async def test_the_range_is_that_of_the_setting(connection: asyncpg.Connection, store: Store) -> None:
+    now = datetime.now(UTC).replace(microsecond=0)
+    for hours in (5, 1):
+        await store.consume(batch(LOGS, received_at=now - timedelta(hours=hours)))
+    await connection.execute(
+        "INSERT INTO service_config (service_name, config_key, config_value) VALUES ('ares-api', 'receipts.hours', '2')"
+        " ON CONFLICT (service_name, config_key) DO UPDATE SET config_value = '2'"
+    )
+    assert (await entries(connection))["logs"].requests == 1
 
 
 async def test_time_before_the_oldest_partition_is_not_compared(connection: asyncpg.Connection, store: Store) -> None:

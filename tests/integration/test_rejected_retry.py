@@ -185,20 +185,6 @@ async def test_while_the_database_cannot_store_the_row_is_as_it_was(connection: 
     assert await counts(connection) == (0, 1)
 
 
-async def test_a_receipt_from_before_all_others_is_forgotten_with_its_row(
-    connection: asyncpg.Connection, store: Store
-) -> None:
-    """Receipts are pruned by age; one from before would say that they are complete from there on."""
-    await connection.execute(
-        "INSERT INTO ingest_receipts (key, signal, accepted, received_at) VALUES ('\\x01', 'logs', 0, now())"
-    )
-    old = await insert_rejected(connection, received_at=datetime.now(UTC) - timedelta(days=20))
-    new = await insert_rejected(connection, received_at=datetime.now(UTC) + timedelta(seconds=1))
-    for row in (old, new):
-        assert (await retry_row(connection, store, row)).outcome is Outcome.STORED
-    assert await connection.fetchval("SELECT count(*) FROM ingest_receipts") == 2
-
-
 async def test_the_key_of_a_retry_is_the_same_in_sql(connection: asyncpg.Connection) -> None:
     row = await insert_rejected(connection, key=bytes(range(16)))
     key = retry_key(bytes(range(16)), row)

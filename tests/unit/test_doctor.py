@@ -114,7 +114,7 @@ def test_a_spool_is_a_problem_when_something_waits_and_nobody_owns_it(spool: Spo
     [finding] = check_spool(directory)
     assert finding.state is State.PROBLEM
     assert "no process" in finding.sentence
-    assert "start the Ares that it belongs to" in finding.sentence
+    assert "start the Ares that it belongs to, or run `ares-otel spool replay`" in finding.sentence
 
 
 def test_an_empty_spool_and_none_are_well_and_a_quarantine_is_not(tmp_path: Path) -> None:

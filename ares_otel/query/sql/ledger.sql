@@ -2,7 +2,16 @@
 -- the same transaction. Rows without a resource were not made by a request: somebody inserted them with SQL.
 
 -- name: oldest
-SELECT min(received_at) AS received_at FROM ingest_receipts
+-- Receipts are pruned after so many hours. A retry of what was refused long ago has a receipt, and rows, of that time: they
+-- are left out, for the receipts around them are gone.
+SELECT greatest(
+           (SELECT min(received_at) FROM ingest_receipts),
+           now() - COALESCE((
+               SELECT CASE WHEN jsonb_typeof(config_value) = 'number' THEN config_value::double precision END
+               FROM service_config WHERE service_name = 'ares-api' AND config_key = 'receipts.hours'
+           ), 24) * interval '1 hour'
+       ) AS received_at
+WHERE EXISTS (SELECT FROM ingest_receipts)
 
 -- name: floors
 -- Where rows were dropped: before a floor moved, and shortly after, late rows went where they are no more.
