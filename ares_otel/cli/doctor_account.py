@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import asyncpg
 import httpx
 import typer
 
@@ -57,6 +58,8 @@ async def run_account(options: DoctorOptions) -> int:
         report.imbalances += ledger_imbalances(report.entries)
     except StartError as error:
         report.trouble.append(error.message)
+    except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError):
+        report.trouble.append("The database lacks tables or columns of this version; run `ares-otel migrate`.")
     except DATABASE_ERRORS as error:
         report.trouble.append(f"The database did not answer ({type(error).__name__}: {error}); try again.")
     if options.json:

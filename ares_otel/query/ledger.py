@@ -10,11 +10,12 @@ from typing import Any
 import asyncpg
 
 from ares_otel.model.signal import SIGNALS
-from ares_otel.query.statements import load_statements
+from ares_otel.query.statements import Statement, load_statements
 from ares_otel.storage.partitions import list_partitions
 from ares_otel.storage.rows.encoded import DISTRIBUTIONS, LOGS, SAMPLES, SPANS
 
 _STATEMENTS = load_statements("ledger.sql")
+_ROWS = {"traces": _STATEMENTS["traces"], "logs": _STATEMENTS["logs"], "metrics": _STATEMENTS["metrics"]}
 _TABLES = {"traces": (SPANS,), "logs": (LOGS,), "metrics": (SAMPLES, DISTRIBUTIONS)}
 
 
@@ -51,7 +52,7 @@ async def read_ledger(connection: asyncpg.Connection, *, since: datetime | None 
         asyncpg.PostgresError, OSError: the database could not answer.
     """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        oldest = await _one(connection, "oldest")
+        oldest = await _one(connection, _STATEMENTS["oldest"])
         if oldest is None:
             return []
         floors = await _floors(connection)
@@ -59,8 +60,8 @@ async def read_ledger(connection: asyncpg.Connection, *, since: datetime | None 
         for signal in SIGNALS:
             start = max([oldest["received_at"], *(floors[table] for table in _TABLES[signal] if table in floors)])
             start = start if since is None else max(start, since)
-            receipts = await _one(connection, "receipts", signal=signal, since=start)
-            rows = await _one(connection, signal, since=start)
+            receipts = await _one(connection, _STATEMENTS["receipts"], signal=signal, since=start)
+            rows = await _one(connection, _ROWS[signal], since=start)
             entries.append(Entry(signal, start, receipts["requests"], receipts["items"], rows["items"], rows["by_sql"]))
     return entries
 
@@ -87,13 +88,12 @@ async def _floors(connection: asyncpg.Connection) -> dict[str, datetime]:
     floors: dict[str, datetime] = {}
     for partition in await list_partitions(connection):
         floors[partition.table] = min(partition.start, floors.get(partition.table, partition.start))
-    if await connection.fetchval("SELECT to_regclass('partition_floors') IS NOT NULL"):
-        for row in await connection.fetch(_STATEMENTS["floors"].bind({})[0]):
-            table = row["table_name"]
-            floors[table] = max(row["settled_at"], floors.get(table, row["settled_at"]))
+    for row in await connection.fetch(_STATEMENTS["floors"].bind({})[0]):
+        table = row["table_name"]
+        floors[table] = max(row["settled_at"], floors.get(table, row["settled_at"]))
     return floors
 
 
-async def _one(connection: asyncpg.Connection, name: str, **values: object) -> Any:
-    text, arguments = _STATEMENTS[name].bind(values)
+async def _one(connection: asyncpg.Connection, statement: Statement, **values: object) -> Any:
+    text, arguments = statement.bind(values)
     return await connection.fetchrow(text, *arguments)

@@ -150,6 +150,9 @@ def test_a_database_without_tables_needs_migrations(empty_database_url: str) -> 
     assert state == "problem"
     assert "001_service_registry.sql first; run `ares-otel migrate`" in sentence
     assert "partitions" not in found
+    account = doctor("--account", "--database-url", empty_database_url, "--url", NOBODY)
+    assert account.returncode == 1
+    assert "unknown: The database lacks tables or columns of this version; run `ares-otel migrate`." in account.stdout
 
 
 def test_settings_of_the_server_that_break_the_promise_are_problems(database_url: str) -> None:

@@ -150,11 +150,7 @@ async def test_time_before_the_oldest_partition_is_not_compared(connection: asyn
 
 
 async def test_time_before_a_floor_moved_is_not_compared(connection: asyncpg.Connection, store: Store) -> None:
-    """Retention leaves there where it dropped, when it is installed."""
-    await connection.execute(
-        "CREATE TABLE IF NOT EXISTS partition_floors"
-        " (table_name text PRIMARY KEY, not_before timestamptz NOT NULL, moved_at timestamptz NOT NULL DEFAULT now())"
-    )
+    """Retention notes there what it dropped."""
     now = datetime.now(UTC).replace(microsecond=0)
     await store.consume(batch(LOGS, received_at=now - timedelta(hours=2)))
     await connection.execute("DELETE FROM service_logs")
