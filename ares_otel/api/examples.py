@@ -125,6 +125,25 @@ TRACE: dict[str, Any] = {
     "logs": [LOG],
     "resources": {_RESOURCE: {"service.name": "orders", "service.version": "1.4.2"}},
 }
+REJECTED_ROW: dict[str, Any] = {
+    "id": 7,
+    "rejected_at": "2026-01-31T12:00:00.250000Z",
+    "received_at": "2026-01-31T12:00:00.200000Z",
+    "signal": "logs",
+    "service_name": "orders",
+    "items": 1,
+    "reason": "numeric field overflow",
+    "sqlstate": "22003",
+    "told": True,
+    "key": "1f6f0f9d2a9b4f0e8c1d5b7a90e3c2d4",
+    "tenant_id": 0,
+}
+REJECTED: dict[str, Any] = {"rejected": [REJECTED_ROW], "next": None}
+REJECTED_ITEM: dict[str, Any] = {
+    **REJECTED_ROW,
+    "payload": "ChgKABIUEhIyAggBKgoKCGRlY2xpbmVk",
+    "otlp": {"resourceLogs": [{"scopeLogs": [{"logRecords": [{"body": {"stringValue": "declined"}}]}]}]},
+}
 REGISTERED: dict[str, Any] = {
     "id": 17,
     "tenant_id": 0,

@@ -248,6 +248,38 @@ class Trace(BaseModel):
     resources: Annotated[dict[str, Attributes], Field(description="Resource attributes by resource_id")]
 
 
+class Rejected(BaseModel):
+    """A row of `ingest_rejected`, without its payload."""
+
+    id: int
+    rejected_at: Time
+    received_at: Time
+    signal: Literal["traces", "logs", "metrics"]
+    service_name: str
+    items: Annotated[int, Field(description="Spans, log records or data points in the payload")]
+    reason: Annotated[str, Field(description="What the database said")]
+    sqlstate: Annotated[str | None, Field(description="Its error code; null when the refusal was not the database's")]
+    told: Annotated[bool, Field(description="Whether the sender was told, by partial success")]
+    key: Annotated[Hash, Field(description="Key of the request that the items came with")]
+    tenant_id: int
+
+
+class RejectedPage(BaseModel):
+    """What the database refused to store, newest first."""
+
+    rejected: list[Rejected]
+    next: Next
+
+
+class RejectedItem(Rejected):
+    """A row of `ingest_rejected` with its payload."""
+
+    payload: Annotated[str, Field(description="The items as an OTLP export request: protobuf in base64")]
+    otlp: Annotated[
+        dict[str, Any] | None, Field(description="The same as OTLP JSON; null when the payload cannot be decoded")
+    ]
+
+
 class Alive(BaseModel):
     """The process answers."""
 

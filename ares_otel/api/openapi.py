@@ -21,6 +21,7 @@ from ares_otel.api.problems import (
     NOT_READY,
     PRECONDITION_FAILED,
     QUERY_TOO_SLOW,
+    REJECTED_NOT_FOUND,
     SETTING_NOT_FOUND,
     TOO_MANY_STREAMS,
     TRACE_NOT_FOUND,
@@ -37,6 +38,7 @@ _KINDS = {kind.slug: kind for kind in KINDS}
 _DETAILS = {
     INVALID_PARAMETERS: "limit: The value must be a whole number from 1 to 1000.",
     TRACE_NOT_FOUND: "No span and no log record has the trace id 4bf92f3577b34da6a3ce929d0e0e4736.",
+    REJECTED_NOT_FOUND: "Nothing that was rejected has the id 7: it was dropped, or stored in the meantime.",
     INTERNAL_ERROR: "The request could not be answered; Ares's log has the reason.",
     DATABASE_UNAVAILABLE: DatabaseUnavailable().message,
     QUERY_TOO_SLOW: QueryTooSlow().message,

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchem
 from pydantic_core import PydanticCustomError
 
 from ares_otel.api.problems import FieldError, InvalidParameters
+from ares_otel.model.signal import SIGNALS
 from ares_otel.query.instant import Instant
 from ares_otel.query.logs import LEVELS
 from ares_otel.query.traces import parse_trace_id
@@ -77,6 +78,12 @@ def _status(text: str) -> str:
     return text
 
 
+def _signal(text: str) -> str:
+    if text not in SIGNALS:
+        raise ValueError(f"must be one of {', '.join(SIGNALS)}")
+    return text
+
+
 def _row_id(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,18}", text, re.ASCII) or int(text) == 0:
         raise ValueError("must be the `id` of a row, a whole number from 1")
@@ -123,6 +130,16 @@ RegistryId = Annotated[
     Path(description="`id` of the service's row, from the answer to its registration."),
 ]
 
+SignalFilter = Annotated[
+    str | None, _reader(_signal), WithJsonSchema({"type": "string", "enum": list(SIGNALS), "examples": ["traces"]})
+]
+RejectedId = Annotated[
+    int,
+    _reader(_row_id),
+    WithJsonSchema({"type": "integer", "minimum": 1, "examples": [7]}),
+    Path(description="`id` of a row, as the list has it."),
+]
+
 _SERVICE_TEXT = "Exact name of the service. Stored names hold 255 characters, so the rest does not count."
 _LIMIT_TEXT = f"Rows a page, 1 to {MAX_LIMIT}. A page of very large rows ends earlier; `next` tells."
 _CURSOR_TEXT = "`next` of the page before, with the same filters."
@@ -167,6 +184,15 @@ class PerformanceParameters(NoParameters):
     """Query of `performance`."""
 
     service: Service = Field(None, description=_SERVICE_TEXT)
+
+
+class RejectedParameters(NoParameters):
+    """Query of `rejected`."""
+
+    service: Service = Field(None, description=_SERVICE_TEXT)
+    signal: SignalFilter = Field(None, description="Items of this signal: traces, logs or metrics.")
+    limit: Limit = Field(100, description=_LIMIT_TEXT)
+    cursor: CursorText = Field(None, description=_CURSOR_TEXT)
 
 
 class RegistryParameters(NoParameters):

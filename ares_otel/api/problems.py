@@ -39,6 +39,7 @@ class Kind:
 
 INVALID_PARAMETERS = Kind("invalid-parameters", 422, "A parameter is wrong")
 TRACE_NOT_FOUND = Kind("trace-not-found", 404, "There is no such trace")
+REJECTED_NOT_FOUND = Kind("rejected-not-found", 404, "There is no such rejected item")
 SERVICE_NOT_FOUND = Kind("service-not-found", 404, "There is no such service")
 PATH_NOT_FOUND = Kind("path-not-found", 404, "There is nothing at this path")
 METHOD_NOT_ALLOWED = Kind("method-not-allowed", 405, "The path does not take this method")
@@ -59,6 +60,7 @@ TOO_MANY_STREAMS = Kind("too-many-streams", 503, "Too many streams are open")
 KINDS = (
     INVALID_PARAMETERS,
     TRACE_NOT_FOUND,
+    REJECTED_NOT_FOUND,
     SERVICE_NOT_FOUND,
     PATH_NOT_FOUND,
     METHOD_NOT_ALLOWED,

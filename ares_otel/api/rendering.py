@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Mapping
 from datetime import datetime
@@ -11,9 +12,13 @@ from uuid import UUID
 
 import orjson
 from fastapi import Response
+from google.protobuf.message import DecodeError
 
 from ares_otel.control.registry import ServiceRow
-from ares_otel.query.rows import HealthRow, Json, LogRow, MetricRow, OperationRow, SpanRow
+from ares_otel.model.otlp_json import json_object
+from ares_otel.model.signal import SIGNALS
+from ares_otel.query.rejected import RejectedItem
+from ares_otel.query.rows import HealthRow, Json, LogRow, MetricRow, OperationRow, RejectedRow, SpanRow
 from ares_otel.query.traces import PlacedSpan, Trace
 
 
@@ -188,6 +193,32 @@ def render_service(row: ServiceRow) -> dict[str, Any]:
             "summary": row.signs_summary,
         },
     }
+
+
+def render_rejected(row: RejectedRow) -> dict[str, Any]:
+    """A row of `ingest_rejected`, without its payload."""
+    return {
+        "id": row.id,
+        "rejected_at": render_time(row.rejected_at),
+        "received_at": render_time(row.received_at),
+        "signal": row.signal,
+        "service_name": row.service_name,
+        "items": row.items,
+        "reason": row.reason,
+        "sqlstate": row.sqlstate,
+        "told": row.told,
+        "key": row.key.hex(),
+        "tenant_id": row.tenant_id,
+    }
+
+
+def render_rejected_item(item: RejectedItem) -> dict[str, Any]:
+    """A row of `ingest_rejected` with its payload, as it is and as OTLP JSON."""
+    try:
+        otlp = json_object(SIGNALS[item.row.signal].request.FromString(item.payload))
+    except (DecodeError, KeyError):
+        otlp = None  # it is shown in base64 all the same
+    return {**render_rejected(item.row), "payload": base64.b64encode(item.payload).decode(), "otlp": otlp}
 
 
 def render_operation(row: OperationRow) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from ares_otel.cli.arguments import DatabaseUrl, DataDir
 from ares_otel.cli.bench.command import bench
 from ares_otel.cli.config import config as config_commands
 from ares_otel.cli.options import UpOptions
+from ares_otel.cli.rejected import rejected as rejected_commands
 from ares_otel.cli.spool import spool as spool_commands
 from ares_otel.model.errors import StartError
 from ares_otel.pipeline.listen import parse_allowed_hosts
@@ -37,6 +38,7 @@ app = typer.Typer(
 app.add_typer(bench, name="bench")
 app.add_typer(config_commands, name="config")
 app.add_typer(spool_commands, name="spool")
+app.add_typer(rejected_commands, name="rejected")
 
 Config = Annotated[
     Path,
@@ -221,6 +223,41 @@ def tail(
     both = spans == logs
     options = TailOptions(url, service, level and level.upper(), spans or both, logs or both, json)
     raise typer.Exit(asyncio.run(run_tail(options)))
+
+
+@app.command()
+def doctor(
+    data_dir: DataDir,
+    database_url: DatabaseUrl = None,
+    spool_dir: Annotated[
+        Path | None,
+        typer.Option(envvar="ARES_OTEL_SPOOL_DIR", show_default="DATA_DIR/spool", help="The spool to look at."),
+    ] = None,
+    url: Annotated[
+        str, typer.Option(envvar="ARES_OTEL_URL", help="HTTP API of a running Ares.")
+    ] = "http://127.0.0.1:8080",
+    account: Annotated[
+        bool,
+        typer.Option("--account", help="Check instead that every item is accounted for; docs/doctor.md tells how."),
+    ] = False,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since", help="With --account: only compare what was received since then: 90m, 12h, 2d, or a time."
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")] = False,
+) -> None:
+    """Say what is wrong and what to do about it. The exit status is 1 if something is a problem."""
+    from ares_otel.cli.doctor import DoctorOptions, run_doctor
+    from ares_otel.cli.doctor_account import run_account
+    from ares_otel.cli.moments import moment
+
+    if since is not None and not account:
+        raise StartError("--since belongs to --account; leave it out, or add --account.")
+    start = None if since is None else moment(since, "--since")
+    options = DoctorOptions(data_dir, database_url or None, spool_dir, url, json, start)
+    raise typer.Exit(asyncio.run((run_account if account else run_doctor)(options)))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

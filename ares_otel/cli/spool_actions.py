@@ -15,8 +15,8 @@ from google.protobuf.message import DecodeError
 
 from ares_otel.cli import console
 from ares_otel.cli.config_text import table
-from ares_otel.exporters.otlp_json import encode_json
 from ares_otel.model.errors import StartError
+from ares_otel.model.otlp_json import encode_json
 from ares_otel.model.signal import SIGNALS
 from ares_otel.storage.spool.spool import explain_os_error
 from ares_otel.storage.spool.survey import SegmentReport, missing_files, records_of, segment_files, survey

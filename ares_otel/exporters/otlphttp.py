@@ -31,9 +31,9 @@ from ares_otel.exporters.client import (
     TlsConfig,
     read_tls_file,
 )
-from ares_otel.exporters.otlp_json import encode_json
 from ares_otel.model.batch import Accepted, Batch
 from ares_otel.model.errors import Rejected, Retryable, StartError
+from ares_otel.model.otlp_json import encode_json
 from ares_otel.model.signal import LOGS, METRICS, SIGNALS, TRACES, Signal
 from ares_otel.pipeline.component import BuildContext, ExporterFactory
 from ares_otel.pipeline.occasional import Occasional

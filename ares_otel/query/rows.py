@@ -130,7 +130,24 @@ class OperationRow:
     error_count: int
 
 
-Row = TypeVar("Row", LogRow, SpanRow, MetricRow, HealthRow, OperationRow)
+@dataclass(frozen=True, slots=True)
+class RejectedRow:
+    """A row of `ingest_rejected`, without its payload."""
+
+    id: int
+    tenant_id: int
+    received_at: datetime
+    rejected_at: datetime
+    signal: str
+    service_name: str
+    items: int
+    reason: str
+    sqlstate: str | None
+    told: bool
+    key: bytes
+
+
+Row = TypeVar("Row", LogRow, SpanRow, MetricRow, HealthRow, OperationRow, RejectedRow)
 
 
 def rows_of(kind: type[Row], records: Iterable[Any]) -> list[Row]:

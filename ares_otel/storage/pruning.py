@@ -18,6 +18,7 @@ from ares_otel.model.clock import Clock
 from ares_otel.storage.definitions import ID_COLUMN
 from ares_otel.storage.partitions.catalog import to_datetime
 from ares_otel.storage.partitions.ensure import AHEAD, LENGTH
+from ares_otel.storage.rejected_retry import RETRY_KEY
 from ares_otel.storage.rows.encoded import DEFINITIONS
 from ares_otel.storage.transaction import BEGIN
 
@@ -26,10 +27,13 @@ FORGOTTEN = timedelta(days=30)
 DEFINITION_MARGIN = (AHEAD + 2) * LENGTH
 """`last_seen` of a definition in use may be a day old, and its rows may lie in the partitions ahead."""
 
-_RECEIPTS = """
+# A rejected item that is tried again has a receipt as old as itself, until it is removed from its table.
+_RECEIPTS = f"""
 DELETE FROM ingest_receipts WHERE key = ANY (ARRAY(
-    SELECT key FROM ingest_receipts WHERE received_at < $1 ORDER BY received_at LIMIT $2))
-"""
+    SELECT key FROM ingest_receipts
+    WHERE received_at < $1 AND key NOT IN (SELECT {RETRY_KEY} FROM ingest_rejected WHERE received_at < $1)
+    ORDER BY received_at LIMIT $2))
+"""  # noqa: S608 - nothing in it comes from outside
 _REJECTED_BY_AGE = """
 DELETE FROM ingest_rejected WHERE id = ANY (ARRAY(
     SELECT id FROM ingest_rejected WHERE rejected_at < $1 ORDER BY rejected_at LIMIT $2))

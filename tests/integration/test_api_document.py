@@ -88,6 +88,8 @@ def test_examples_are_answers_as_the_models_have_them() -> None:
         (models.Health, examples.HEALTH),
         (models.Performance, examples.PERFORMANCE),
         (models.Trace, examples.TRACE),
+        (models.RejectedPage, examples.REJECTED),
+        (models.RejectedItem, examples.REJECTED_ITEM),
     ):
         again = model.model_validate(example, extra="forbid")
         assert json.loads(again.model_dump_json()) == json.loads(json.dumps(example))

@@ -153,7 +153,7 @@ async def test_a_mistake_of_ares_is_a_500_that_tells_nothing_and_is_logged_once(
 ) -> None:
     await api.pool.execute(
         "DROP VIEW v_system_health, v_service_performance, service_metrics, v_logs, v_spans;"
-        "DROP TABLE service_logs, service_spans CASCADE"
+        "DROP TABLE service_logs, service_spans, ingest_rejected CASCADE"
     )
     with caplog.at_level(logging.ERROR):
         answer = await api.get(path)
@@ -191,7 +191,9 @@ async def test_a_query_that_takes_too_long_is_a_503_that_advises_a_narrower_time
     locks = await asyncpg.connect(database_url)
     try:
         async with locks.transaction():
-            await locks.execute("LOCK TABLE service_logs, service_spans, metric_samples, service_registry")
+            await locks.execute(
+                "LOCK TABLE service_logs, service_spans, metric_samples, service_registry, ingest_rejected"
+            )
             for path in ENDPOINTS:
                 body = check_problem(await api.get(path), 503)
                 assert body["type"] == "urn:ares-otel:problem:query-too-slow"

@@ -12,6 +12,7 @@ import pytest
 from ares_otel.api.problems import problem_body
 from ares_otel.pipeline.http_door import HttpDoor
 from tests.support.api import ENDPOINTS, ROOT, Api, check_problem, running_api
+from tests.support.rejected import insert_rejected
 from tests.support.stored_rows import TRACE, insert_log, insert_span
 
 
@@ -102,6 +103,8 @@ async def test_all_endpoints_answer_through_a_real_server_which_keeps_the_connec
     async with running_api(database_url) as api:
         await insert_log(api.pool, trace_id=TRACE)
         await insert_span(api.pool, 1)
+        await api.pool.execute("ALTER SEQUENCE ingest_rejected_id_seq RESTART 7")
+        await insert_rejected(api.pool)
         door = HttpDoor(
             "http", api.app, host="127.0.0.1", port=0, setting="--http-port", error_bodies=problem_body, lifespan="on"
         )

@@ -11,7 +11,9 @@ import pytest
 from ares_otel.model.clock import SYSTEM_CLOCK
 from ares_otel.storage.partitions.settings import RetentionSettings
 from ares_otel.storage.pruning import Pace, prune_definitions, prune_receipts, prune_rejected
+from ares_otel.storage.rejected_retry import retry_key
 from tests.support.partitions import Keeper, SetClock, day, make_partition
+from tests.support.rejected import insert_rejected
 from tests.support.stored_rows import insert, insert_log, insert_metric, insert_span, now
 
 pytestmark = pytest.mark.every_server
@@ -61,6 +63,24 @@ class TestReceipts:
         await spool(sql, seen=timedelta(hours=50))
         assert await prune_receipts(sql, SYSTEM_CLOCK, DAY) == 1
         assert await ages(sql) == [70, 30, 1]
+
+    async def test_that_of_a_rejected_item_whose_retry_is_not_finished_is_kept(self, sql: asyncpg.Connection) -> None:
+        """Its key follows from the row; without it the next try would store the item once more."""
+        await receipts(sql, timedelta(hours=30), timedelta(hours=1))
+        row = await insert_rejected(sql, key=bytes(16), received_at=now() - timedelta(hours=50))
+        await insert(
+            sql,
+            "ingest_receipts",
+            key=retry_key(bytes(16), row),
+            signal="logs",
+            received_at=now() - timedelta(hours=50),
+            accepted=1,
+        )
+        assert await prune_receipts(sql, SYSTEM_CLOCK, DAY) == 1
+        assert await ages(sql) == [50, 1]
+        await sql.execute("DELETE FROM ingest_rejected")
+        assert await prune_receipts(sql, SYSTEM_CLOCK, DAY) == 1
+        assert await ages(sql) == [1]
 
     async def test_a_spool_that_was_not_seen_for_a_month_counts_no_longer_and_that_is_said(
         self, sql: asyncpg.Connection

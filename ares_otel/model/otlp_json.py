@@ -15,7 +15,12 @@ _IDS = frozenset({"traceId", "spanId", "parentSpanId"})
 
 def encode_json(message: Message) -> bytes:
     """The request in JSON."""
-    return orjson.dumps(_with_hex_ids(MessageToDict(message, use_integers_for_enums=True)))
+    return orjson.dumps(json_object(message))
+
+
+def json_object(message: Message) -> Any:
+    """The request as what its JSON holds: dicts, lists, text, numbers and truth values."""
+    return _with_hex_ids(MessageToDict(message, use_integers_for_enums=True))
 
 
 def _with_hex_ids(value: Any) -> Any:
