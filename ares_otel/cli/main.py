@@ -16,6 +16,7 @@ from ares_otel.cli.arguments import DatabaseUrl, DataDir
 from ares_otel.cli.bench.command import bench
 from ares_otel.cli.config import config as config_commands
 from ares_otel.cli.options import UpOptions
+from ares_otel.cli.partitions import partitions as partition_commands
 from ares_otel.model.errors import StartError
 from ares_otel.pipeline.listen import parse_allowed_hosts
 from ares_otel.storage.assets import asset
@@ -35,6 +36,7 @@ app = typer.Typer(
 )
 app.add_typer(bench, name="bench")
 app.add_typer(config_commands, name="config")
+app.add_typer(partition_commands, name="partitions")
 
 Config = Annotated[
     Path,

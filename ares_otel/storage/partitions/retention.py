@@ -102,9 +102,10 @@ class Retention:
             if job.leaving_reason not in (None, COMMAND) and job.partition.name in attached - planned
         ]:
             await keep_after_all(self._connection, stays)
-        await self._mark([removal for removal in removals if removal.partition.name not in leaving])
+        await self.mark([removal for removal in removals if removal.partition.name not in leaving])
 
-    async def _mark(self, removals: Sequence[Removal]) -> None:
+    async def mark(self, removals: Sequence[Removal]) -> None:
+        """Decides that partitions leave. Raises asyncpg.PostgresError."""
         if removals:
             floors = await mark_leaving(self._connection, removals)
             self._on_narrowed(floors)
@@ -151,7 +152,7 @@ class Retention:
                 return
             oldest = candidates[0]
             log.warning("The disk is nearly full (%.0f MB free): %s has to go.", seen.free / 1e6, oldest.name)
-            await self._mark([Removal(oldest, DISK)])
+            await self.mark([Removal(oldest, DISK)])
             jobs = {job.partition.name: job for job in await read_jobs(self._connection)}
             if oldest.name not in jobs or not await self.let_go(jobs[oldest.name]):
                 return
