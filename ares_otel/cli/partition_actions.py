@@ -121,7 +121,8 @@ class PartitionActions:
             chosen = await self._chosen(connection, names, older_than)
         if chosen and not yes:
             _ask(chosen, settings.archive_directory)
-        dropped, left = [], []
+        dropped: list[str] = []
+        left: list[str] = []
         async with self._turn(RETENTION) as connection:
             retention = Retention(
                 connection,
@@ -151,9 +152,9 @@ class PartitionActions:
         maintenance = Maintenance(
             self._connect, settings=lambda: retention_settings(self._manager), pooled=self._facts.pooled
         )
-        async with asyncio.timeout(TURN_SECONDS):
-            while not await maintenance.run():
-                await asyncio.sleep(0.5)
+        deadline = SYSTEM_CLOCK.monotonic() + TURN_SECONDS
+        while not await maintenance.run():
+            await _wait_for_turn(deadline)
         await self.list(as_json)
         if made:
             console.hint(f"Made {len(made)} partitions.")
@@ -164,18 +165,14 @@ class PartitionActions:
 
     @asynccontextmanager
     async def _turn(self, key: int) -> AsyncIterator[asyncpg.Connection]:
-        """A connection while no other process is at it. Raises StartError when one does not come to an end."""
+        """A connection while no other process is at it. Raises StartError when that one does not come to an end."""
         deadline = SYSTEM_CLOCK.monotonic() + TURN_SECONDS
         while True:
             async with exclusive(self._connect, key, pooled=self._facts.pooled) as connection:
                 if connection is not None:
                     yield connection
                     return
-            if SYSTEM_CLOCK.monotonic() > deadline:
-                raise StartError(
-                    "Another process works on the partitions and does not come to an end; try again later."
-                )
-            await asyncio.sleep(0.5)
+            await _wait_for_turn(deadline)
 
     async def _chosen(
         self, connection: asyncpg.Connection, names: Sequence[str], older_than: float | None, *, any_age: bool = False
@@ -192,6 +189,13 @@ class PartitionActions:
             if by_name[name].end > now and not any_age:
                 raise StartError(f"{name} is not closed: it takes rows, or will; it closes at {by_name[name].end}.")
         return [by_name[name] for name in names]
+
+
+async def _wait_for_turn(deadline: float) -> None:
+    """Raises StartError after the deadline, seconds of the monotonic clock."""
+    if SYSTEM_CLOCK.monotonic() > deadline:
+        raise StartError("Another process works on the partitions and does not come to an end; try again later.")
+    await asyncio.sleep(0.5)
 
 
 def _ask(chosen: Sequence[Partition], archive_directory: str) -> None:

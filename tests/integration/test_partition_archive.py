@@ -53,7 +53,14 @@ class TestTheFile:
     ) -> None:
         store = Store(database_url)
         await store.start()
-        odd = {"s": "ü\n", "b": b"\x00\xff", "nan": math.nan, "i": 2**62, "f": 1.0, "deep": {"a": [1, None]}}
+        odd: dict[str, Any] = {
+            "s": "ü\n",
+            "b": b"\x00\xff",
+            "nan": math.nan,
+            "i": 2**62,
+            "f": 1.0,
+            "deep": {"a": [1, None]},
+        }
         await store.consume(batch_of(trace_request(spans=[span(), span(trace_state="a=b", start_time_unix_nano=0)])))
         await store.consume(batch_of(logs_request(records=[log_record(), log_record(body=None)], **odd)))
         await store.consume(batch_of(metrics_request(**odd)))
@@ -166,7 +173,13 @@ class TestBeforeDropping:
     async def test_a_file_that_was_damaged_or_removed_is_written_again(
         self, database_url: str, sql: asyncpg.Connection, tmp_path: Path
     ) -> None:
-        for damage in (lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:-20])):
+        def remove(path: Path) -> None:
+            path.unlink()
+
+        def cut(path: Path) -> None:
+            path.write_bytes(path.read_bytes()[:-20])
+
+        for damage in (remove, cut):
             old = await make_partition(sql, "service_spans", 40, rows=3)
             done = await archive(sql, old, tmp_path)
             damage(done.path)

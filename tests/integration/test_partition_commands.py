@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from ares_otel.storage.partitions.lock import RETENTION
 from ares_otel.storage.partitions.plan import Removal
 from ares_otel.storage.partitions.settings import RetentionSettings, SealSettings
 from tests.support.ares_process import command, environment
+from tests.support.eventually import eventually
 from tests.support.partitions import Keeper, make_partition, name_of, names
 from tests.support.stored_rows import insert, insert_log
 
@@ -129,23 +131,15 @@ async def test_run_does_what_is_due_now(run: Run, sql: asyncpg.Connection) -> No
     assert old.name not in [row["partition_name"] for row in listing["partitions"]]
 
 
-async def test_a_command_waits_until_another_process_is_done(
-    database_url: str, run: Run, sql: asyncpg.Connection
-) -> None:
+async def test_a_command_waits_until_another_process_is_done(run: Run, sql: asyncpg.Connection) -> None:
     old = await make_partition(sql, "service_logs", 10)
     await sql.execute("SELECT pg_advisory_lock($1)", RETENTION)
-    process = subprocess.Popen(
-        command("partitions", "drop", old.name, "--yes", "--json"),
-        env=environment({"ARES_OTEL_DATABASE_URL": database_url}),
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        assert not await Keeper(database_url).run()
-        assert old.name in await names(sql)
-        await sql.execute("SELECT pg_advisory_unlock_all()")
-        assert process.stdout is not None
-        assert json.loads(process.stdout.read()) == {"dropped": [old.name], "left": []}
+    dropping = asyncio.create_task(asyncio.to_thread(run, "drop", old.name, "--yes", "--json"))
+    waiting = "SELECT count(*) > 2 FROM pg_stat_activity WHERE datname = current_database()"
+    await eventually(lambda: sql.fetchval(waiting))
+    assert old.name in await names(sql)
+    await sql.execute("SELECT pg_advisory_unlock_all()")
+    assert json.loads(said(await dropping)) == {"dropped": [old.name], "left": []}
 
 
 class TestRest:
