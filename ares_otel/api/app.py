@@ -21,6 +21,7 @@ from ares_otel.api.routers.config_watch import config_watch_router
 from ares_otel.api.routers.events import events_router
 from ares_otel.api.routers.meta import ReadyCheck, meta_router
 from ares_otel.api.routers.observability import observability_router
+from ares_otel.api.routers.partitions import partitions_router
 from ares_otel.api.routers.registry import registry_router
 from ares_otel.api.routers.rejected import rejected_router
 from ares_otel.api.swagger import swagger_router
@@ -29,6 +30,7 @@ from ares_otel.control.config.service import ConfigService
 from ares_otel.control.registry import Registry
 from ares_otel.model.bus import TopicCount
 from ares_otel.model.clock import SYSTEM_CLOCK, Clock
+from ares_otel.query.partitions import Partitions
 
 _DESCRIPTION = """Logs, metrics and traces of every service that sends OTLP here.
 
@@ -48,6 +50,7 @@ def create_app(
     config_feed: ChangeFeed | None = None,
     event_streams: EventStreams | None = None,
     event_topics: Callable[[], Sequence[TopicCount]] = list,
+    partitions: Partitions | None = None,
 ) -> FastAPI:
     """The REST API, Swagger UI, `/healthz`, `/readyz` and `/metrics`.
 
@@ -64,6 +67,7 @@ def create_app(
         event_streams: for `/api/v1/events`; without it there are no such paths. The caller stops it before it closes
             the door: that ends the streams.
         event_topics: what was counted by topic.
+        partitions: for `/api/v1/partitions`; without it there is no such path.
     """
     app = FastAPI(
         title="Ares OTel",
@@ -84,6 +88,8 @@ def create_app(
         install_config(app)
     if event_streams is not None:
         app.include_router(events_router(event_streams, event_topics))
+    if partitions is not None:
+        app.include_router(partitions_router(partitions))
     app.include_router(meta_router(registry, ready))
     app.include_router(swagger_router())
     problems.install(app)

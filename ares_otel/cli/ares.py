@@ -18,6 +18,7 @@ from ares_otel.api.problems import problem_body
 from ares_otel.cli import console
 from ares_otel.cli.components import COMPONENTS
 from ares_otel.cli.event_bus import Events
+from ares_otel.cli.maintenance import MaintenanceJobs, partitions_of
 from ares_otel.cli.options import UpOptions
 from ares_otel.cli.own_registration import OwnRegistration
 from ares_otel.cli.own_settings import FileSettings, OwnSettings
@@ -108,6 +109,11 @@ class Ares:
         stack.push_async_callback(heartbeats.stop)
         store.on_stored = lambda batch: heartbeats.seen(batch.services)
         await store.start()
+        partitions = partitions_of(pool, manager)
+        embedded_data = options.data_dir if self._embedded is not None else None
+        jobs = MaintenanceJobs(store, manager, partitions, telemetry, data_dir=embedded_data, pooled=facts.pooled)
+        stack.push_async_callback(jobs.stop)
+        await jobs.start()
         await heartbeats.start()
         await registry.start()
         await events.follow(store)
@@ -133,6 +139,7 @@ class Ares:
             config_feed=config_feed,
             event_streams=events.streams,
             event_topics=events.analytics.topics,
+            partitions=partitions,
         )
         own.instrument(app)
         api = HttpDoor(

@@ -30,6 +30,8 @@ SETTLE = timedelta(seconds=90)
 """From the decision to drop a partition to its detach: longer than `store.PARTITION_INTERVAL`, so that every process
 has narrowed its windows by then."""
 
+RETENTION_JOB, SEAL_JOB = "retention", "seal"
+
 log = logging.getLogger("ares_otel.storage.maintenance")
 
 
@@ -82,11 +84,12 @@ class Maintenance:
         self._housekeeping = Housekeeping(clock, observer=self._observer, complaints=self._complaints, pace=pace)
         self._wakes: list[asyncio.Event] = []
         self._tasks: list[asyncio.Task[None]] = []
+        self._next_run: float | None = None
 
     async def start(self) -> None:
         """Begins, in the background: the first runs are at once."""
         if not self._tasks:
-            for name, work in (("retention", self.run), ("seal", self.seal)):
+            for name, work in ((RETENTION_JOB, self.run), (SEAL_JOB, self.seal)):
                 self._tasks.append(asyncio.create_task(self._keep_doing(name, work), name=name))
 
     async def stop(self) -> None:
@@ -101,6 +104,11 @@ class Maintenance:
         """Runs soon: the settings changed."""
         for event in self._wakes:
             event.set()
+
+    @property
+    def seconds_until_next_run(self) -> float:
+        """Of retention; 0 while it runs."""
+        return 0.0 if self._next_run is None else max(0.0, self._next_run - self._clock.monotonic())
 
     async def run(self) -> bool:
         """One run; False when another process is at it.
@@ -160,7 +168,11 @@ class Maintenance:
             except Exception:
                 self._observer.failed(name)
                 log.exception("The job %s failed for a reason that is not the database's; it goes on.", name)
+            if name == RETENTION_JOB:
+                self._next_run = self._clock.monotonic() + self._interval
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._interval):
                     await wake.wait()
+            if name == RETENTION_JOB:
+                self._next_run = None
             wake.clear()

@@ -56,6 +56,24 @@ def _number(least: str, most: str) -> KnownSetting:
     )
 
 
+def _is_directory(value: Any) -> bool:
+    """An absolute path, or nothing."""
+    return isinstance(value, str) and len(value) <= 4096 and (value == "" or value[0] == "/") and "\0" not in value
+
+
+def _is_days_by_service(value: Any) -> bool:
+    """service.name → days, a hundred thousandth (about a second) at least."""
+    return (
+        isinstance(value, dict)
+        and len(value) <= 1000
+        and all(0 < len(name) <= 255 and _DAYS_OF_SERVICE.accepts(days) for name, days in value.items())
+    )
+
+
+_DAYS = _number("0", "36500")
+_DAYS_OF_SERVICE = _number("0.00001", "36500")
+
+
 def _is_redis_url(value: Any) -> bool:
     """`HOST[:PORT]`, or a `redis://`, `rediss://` or `unix://` URL."""
     if not isinstance(value, str) or not 1 <= len(value) <= 2048 or re.search(r"[\s\x00-\x1f]", value):
@@ -77,6 +95,25 @@ KNOWN: Mapping[tuple[str, str], KnownSetting] = MappingProxyType(
         (ARES, "service.health_check_timeout"): _number("0.1", "60"),
         (ARES, "logging.level"): _one_of("debug", "info", "warn", "error"),
         (ARES, "logging.trace_enabled"): KnownSetting("true or false", lambda value: isinstance(value, bool)),
+        (ARES, "retention.days"): _DAYS,
+        (ARES, "retention.traces.days"): _DAYS,
+        (ARES, "retention.logs.days"): _DAYS,
+        (ARES, "retention.metrics.days"): _DAYS,
+        (ARES, "retention.max_bytes"): _whole(0, 10**18),
+        (ARES, "retention.services"): KnownSetting(
+            'an object of at most 1000 service names and days, such as {"noisy": 3}', _is_days_by_service
+        ),
+        (ARES, "retention.disk_percent"): _number("1", "100"),
+        (ARES, "retention.archive_directory"): KnownSetting("an absolute path, or empty", _is_directory),
+        (ARES, "rejected.days"): _DAYS,
+        (ARES, "rejected.max_rows"): _whole(0, 10**9),
+        (ARES, "receipts.hours"): _number("1", "8760"),
+        (ARES, "seal.enabled"): KnownSetting("true or false", lambda value: isinstance(value, bool)),
+        (ARES, "seal.grace_hours"): _number("0", "8760"),
+        (ARES, "seal.memory_mb"): _whole(1, 65_536),
+        (ARES, "seal.workers"): _whole(0, 8),
+        (ARES, "seal.pause_seconds"): _number("0", "3600"),
+        (ARES, "seal.timeout_minutes"): _number("0.1", "1440"),
         ("agent-coordinator", "task.max_concurrent"): _whole(1, 10_000),
         ("agent-coordinator", "task.retry_count"): _whole(0, 1000),
         ("agent-coordinator", "polling_interval"): _number("0.1", "86400"),

@@ -10,6 +10,7 @@ import asyncpg
 from ares_otel.model.clock import Clock
 from ares_otel.storage.complaints import Complaints
 from ares_otel.storage.partitions.catalog import Partition, list_partitions
+from ares_otel.storage.partitions.jobs import read_jobs
 from ares_otel.storage.partitions.observer import MaintenanceObserver
 from ares_otel.storage.partitions.services import ServiceRetention
 from ares_otel.storage.partitions.settings import RetentionSettings
@@ -37,7 +38,8 @@ class Housekeeping:
         partitions = await list_partitions(connection)
         for service, days in settings.service_days.items():
             await self._try(self._prune_service(connection, partitions, service, days, now))
-        oldest = min((partition.start for partition in partitions), default=now)
+        detached = [job.partition for job in await read_jobs(connection) if job.exists]  # may have to be archived yet
+        oldest = min((partition.start for partition in [*partitions, *detached]), default=now)
         if oldest != self._walked:
             await self._try(self._prune_definitions(connection, oldest))
         await self._try(self._prune_rejected(connection, settings, now))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import asyncpg
 
 from ares_otel.storage.complaints import Complaints
+from ares_otel.storage.partitions.archive import ArchiveError, archive, count_rows, is_whole
 from ares_otel.storage.partitions.catalog import list_partitions, read_sizes
 from ares_otel.storage.partitions.jobs import (
     Job,
@@ -100,9 +102,10 @@ class Retention:
             if job.leaving_reason not in (None, COMMAND) and job.partition.name in attached - planned
         ]:
             await keep_after_all(self._connection, stays)
-        await self._mark([removal for removal in removals if removal.partition.name not in leaving])
+        await self.mark([removal for removal in removals if removal.partition.name not in leaving])
 
-    async def _mark(self, removals: Sequence[Removal]) -> None:
+    async def mark(self, removals: Sequence[Removal]) -> None:
+        """Decides that partitions leave. Raises asyncpg.PostgresError."""
         if removals:
             floors = await mark_leaving(self._connection, removals)
             self._on_narrowed(floors)
@@ -111,12 +114,20 @@ class Retention:
         """Detaches and drops one partition; False when that has to wait for the next run."""
         partition = job.partition
         try:
+            await self._archive(job)
             if job.attached:
                 await detach(self._connection, partition, patience=self._patience)
+                await self._archive_late_rows(job)
             size = await drop_detached(self._connection, partition.name)
+        except ArchiveError as error:
+            self._observer.failed("archive")
+            self._complaints.about("archive", f"{error.message} {partition.name} stays until it is archived.")
+            await record_failure(self._connection, partition, error)
+            return False
         except DATABASE_ERRORS as error:
             self._fail("drop", f"{partition.name} could not be dropped yet", error)
-            await self._remember_failure(job, error)
+            # Raises when the database is gone: then nothing else can be done either.
+            await record_failure(self._connection, partition, error)
             return False
         reason = job.leaving_reason or COMMAND
         self._observer.dropped(partition.table, reason, size)
@@ -141,7 +152,7 @@ class Retention:
                 return
             oldest = candidates[0]
             log.warning("The disk is nearly full (%.0f MB free): %s has to go.", seen.free / 1e6, oldest.name)
-            await self._mark([Removal(oldest, DISK)])
+            await self.mark([Removal(oldest, DISK)])
             jobs = {job.partition.name: job for job in await read_jobs(self._connection)}
             if oldest.name not in jobs or not await self.let_go(jobs[oldest.name]):
                 return
@@ -150,6 +161,22 @@ class Retention:
         self._observer.failed(job)
         self._complaints.about(f"{job} {what}", f"{what}: {type(error).__name__}: {error}")
 
-    async def _remember_failure(self, job: Job, error: BaseException) -> None:
-        """Raises OSError or asyncpg.PostgresError when the database is gone: then nothing else can be done either."""
-        await record_failure(self._connection, job.partition, error)
+    async def _archive(self, job: Job) -> None:
+        """Makes sure that a verified file holds the rows, when that is asked for. Raises ArchiveError."""
+        if not self._settings.archive_directory:
+            return
+        directory = Path(self._settings.archive_directory)
+        if job.archived_to is not None and job.archived_rows is not None:
+            whole = is_whole(Path(job.archived_to), directory, job.archive_id.hex, job.archived_rows)
+            if whole and await count_rows(self._connection, job.partition.name) == job.archived_rows:
+                return
+        done = await archive(self._connection, job.partition, directory)
+        self._observer.archived(job.partition.table, done.rows, done.size)
+        log.info("Archived %s: %d rows in %s.", job.partition.name, done.rows, done.path)
+
+    async def _archive_late_rows(self, job: Job) -> None:
+        """Rows may have come between the archive and the detach; from now on none can. Raises ArchiveError."""
+        if self._settings.archive_directory:
+            for now in await read_jobs(self._connection):
+                if now.partition.name == job.partition.name:
+                    await self._archive(now)
