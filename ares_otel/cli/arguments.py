@@ -26,3 +26,11 @@ DatabaseUrl = Annotated[
         help="A PostgreSQL 15 or newer to use instead of the embedded one: postgresql://user:password@host:port/database",
     ),
 ]
+SpoolDir = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="ARES_OTEL_SPOOL_DIR",
+        show_default="DATA_DIR/spool",
+        help="Where requests wait on disk, acknowledged, while the database cannot take them; one process each.",
+    ),
+]

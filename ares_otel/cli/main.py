@@ -12,7 +12,7 @@ import typer
 
 from ares_otel import __version__
 from ares_otel.cli import console
-from ares_otel.cli.arguments import DatabaseUrl, DataDir
+from ares_otel.cli.arguments import DatabaseUrl, DataDir, SpoolDir
 from ares_otel.cli.bench.command import bench
 from ares_otel.cli.config import config as config_commands
 from ares_otel.cli.options import UpOptions
@@ -110,14 +110,7 @@ def up(
             help="MiB of requests that may be in memory at once; more are refused with a delay.",
         ),
     ] = 256,
-    spool_dir: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="ARES_OTEL_SPOOL_DIR",
-            show_default="DATA_DIR/spool",
-            help="Where requests wait on disk, acknowledged, while the database cannot take them. One process each.",
-        ),
-    ] = None,
+    spool_dir: SpoolDir = None,
     spool_limit_mib: Annotated[
         int,
         typer.Option(

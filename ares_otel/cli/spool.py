@@ -10,15 +10,11 @@ from typing import Annotated
 
 import typer
 
-from ares_otel.cli.arguments import DatabaseUrl, DataDir
+from ares_otel.cli.arguments import DatabaseUrl, DataDir, SpoolDir
 from ares_otel.model.errors import AresError
 
 spool = typer.Typer(no_args_is_help=True, help="Requests that wait on disk for the database: list, check, take, store.")
 
-SpoolDir = Annotated[
-    Path | None,
-    typer.Option(envvar="ARES_OTEL_SPOOL_DIR", show_default="DATA_DIR/spool", help="Where the requests wait."),
-]
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
 
 

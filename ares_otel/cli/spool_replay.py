@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, cast
 
 import asyncpg
 import orjson
@@ -67,7 +66,7 @@ async def _replay(url: str, facts: ServerFacts, spool: Spool, as_json: bool) -> 
         await migrate(connection, progress=console.progress)
     finally:
         await connection.close()
-    store = cast(Any, Store)(url, connect_options=asyncpg_kwargs(facts), spool=spool)
+    store = Store(url, connect_options=asyncpg_kwargs(facts), spool=spool)
     try:
         await store.start(replaying=False)
         counts = await store.replayer.drain()

@@ -165,7 +165,6 @@ async def test_replay_is_refused_while_somebody_has_the_spool(tmp_path: Path, da
 
 
 async def test_replay_stores_everything_once(tmp_path: Path, database_url: str) -> None:
-    pytest.importorskip("ares_otel.storage.replay")
     records = [otlp(TRACES, trace_request(spans=3)), otlp(TRACES, trace_request(spans=2)), otlp(LOGS, logs_request())]
     logs = records[2].items
     await append(tmp_path, records)
@@ -186,7 +185,6 @@ async def test_replay_stores_everything_once(tmp_path: Path, database_url: str) 
 
 
 async def test_replay_starts_the_embedded_server_where_none_runs(data_dir: Path) -> None:
-    pytest.importorskip("ares_otel.storage.replay")
     await append(data_dir / "spool", [otlp(TRACES, trace_request(spans=3))])
     ended = await asyncio.to_thread(run_ares, ["spool", "replay", "--data-dir", str(data_dir)])
     assert ended.returncode == 0, ended.stderr
@@ -195,7 +193,6 @@ async def test_replay_starts_the_embedded_server_where_none_runs(data_dir: Path)
 
 
 async def test_replay_keeps_what_the_database_does_not_take(tmp_path: Path) -> None:
-    pytest.importorskip("ares_otel.storage.replay")
     await append(tmp_path, [otlp(TRACES, trace_request(spans=3))])
     ended = await spool_command("replay", "--database-url", "postgresql://a@127.0.0.1:1/b", directory=tmp_path)
     assert ended.returncode == 1
