@@ -1,4 +1,4 @@
-"""Midnight, and days without the job that makes partitions: no insert fails, nothing is lost. The test has the clock."""
+"""Midnight, and days without the job that makes partitions: no insert fails and nothing is lost. The clock is set."""
 
 from __future__ import annotations
 
