@@ -1,6 +1,6 @@
-"""What sealing, archiving and dropping a partition cost, and whom they hold up: `python -m benchmarks.partitions [ROWS]`.
+"""What sealing, archiving and dropping a partition cost, and whom they hold up: `python -m benchmarks.partitions`.
 
-Uses a server of its own, without durability, and needs the extra `parquet`.
+Takes the number of rows. Uses a server of its own, without durability, and needs the extra `parquet`.
 """
 
 from __future__ import annotations

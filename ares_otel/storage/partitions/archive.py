@@ -27,7 +27,8 @@ GROUP_BYTES = 32 * 1024 * 1024
 CHUNK_ROWS = 256
 CHUNK_BYTES = 4 * 1024 * 1024
 """Rows that are fetched at once: as many as were so many bytes lately."""
-COUNT_SECONDS = 3600.0
+UNHURRIED_SECONDS = 3600.0
+"""Time for a statement that reads a whole partition, or joins all series."""
 _UNHURRIED = "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"
 
 
@@ -117,7 +118,7 @@ async def count_rows(connection: asyncpg.Connection, name: str) -> int:
     """Rows of a table. Raises asyncpg.PostgresError or TimeoutError."""
     count: int = await connection.fetchval(
         f"SELECT count(*) FROM {quoted(name)}",  # noqa: S608 - quoted
-        timeout=COUNT_SECONDS,
+        timeout=UNHURRIED_SECONDS,
     )
     return count
 
@@ -152,9 +153,9 @@ async def _write(connection: asyncpg.Connection, partition: Partition, path: Pat
 
 async def _chunks(connection: asyncpg.Connection, select: str) -> AsyncIterator[list[Any]]:
     """The rows, few at a time: fewer when they are large."""
-    cursor = await connection.cursor(select)
+    cursor = await connection.cursor(select, timeout=UNHURRIED_SECONDS)
     chunk = 16
-    while rows := await cursor.fetch(chunk):
+    while rows := await cursor.fetch(chunk, timeout=UNHURRIED_SECONDS):
         yield rows
         size = sum(_bytes_of(row) for row in rows)
         chunk = max(1, min(CHUNK_ROWS, CHUNK_BYTES * len(rows) // max(1, size)))
