@@ -99,7 +99,7 @@ class PartitionActions:
         async with self._turn(SEAL) as connection:
             sealer = Sealer(
                 connection,
-                seal_settings(self._manager),
+                lambda: seal_settings(self._manager),
                 await connection.fetchval("SELECT now()"),
                 observer=SilentMaintenanceObserver(),
                 pooled=self._facts.pooled,

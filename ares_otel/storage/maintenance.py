@@ -142,7 +142,7 @@ class Maintenance:
                 return False
             sealer = Sealer(
                 connection,
-                self._seal_settings(),
+                self._seal_settings,
                 await self._earliest_now(connection),
                 observer=self._observer,
                 busy=self._busy,

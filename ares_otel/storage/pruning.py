@@ -144,48 +144,61 @@ async def prune_rejected(
     return deleted + (0 if last is None else await pruner.delete(_REJECTED_BY_NUMBER, last))
 
 
-async def prune_definitions(
-    connection: asyncpg.Connection, oldest_kept: datetime, *, pace: Pace = PACE
-) -> dict[str, int]:
-    """Removes resources, scopes and series that no row of a kept partition can refer to; rows by table.
+class DefinitionWalk:
+    """Removes resources, scopes and series that no row of a kept partition can refer to.
 
-    Walks each table once by its key: `last_seen` has no index, which every new day would have to write.
-
-    Args:
-        oldest_kept: where the oldest partition begins.
-
-    Raises asyncpg.PostgresError; what was removed before stays removed.
+    Walks each table once by its key, over several runs when it is large: `last_seen` has no index, which every new day
+    would have to write.
     """
-    pruner = Pruner(connection, pace)
-    before = oldest_kept - DEFINITION_MARGIN
-    deleted = {}
-    for table in DEFINITIONS:
-        deleted[table] = await _walk(connection, pruner, table, ID_COLUMN[table], before)
-    return deleted
 
+    def __init__(self, pace: Pace = PACE) -> None:
+        self._pace = pace
+        self._oldest: datetime | None = None
+        self._tables: list[str] = []
+        self._last: tuple[object, object] | None = None
 
-async def _walk(connection: asyncpg.Connection, pruner: Pruner, table: str, id_column: str, before: datetime) -> int:
-    key = f"(tenant_id, {id_column})"
-    last: tuple[object, object] | None = None
-    deleted = 0
-    while True:
-        beyond = "" if last is None else f"WHERE {key} > ($2, $3)"
+    async def run(self, connection: asyncpg.Connection, oldest_kept: datetime) -> dict[str, int]:
+        """Goes on with the walk, or begins a new one when the oldest partition is another one. Returns rows by table.
+
+        Args:
+            oldest_kept: where the oldest partition begins.
+
+        Raises asyncpg.PostgresError; what was removed before stays removed.
+        """
+        if oldest_kept != self._oldest:
+            self._oldest, self._tables, self._last = oldest_kept, list(DEFINITIONS), None
+        pruner = Pruner(connection, self._pace)
+        deleted: dict[str, int] = {}
+        while self._tables and not pruner.enough:
+            table = self._tables[0]
+            count = await self._step(connection, pruner, table, oldest_kept - DEFINITION_MARGIN)
+            deleted[table] = deleted.get(table, 0) + count
+        return deleted
+
+    async def _step(self, connection: asyncpg.Connection, pruner: Pruner, table: str, before: datetime) -> int:
+        """The next definitions of the table; the number of those that were removed."""
+        column = ID_COLUMN[table]
+        beyond = "" if self._last is None else f"WHERE (tenant_id, {column}) > ($2, $3)"
         rows = await connection.fetch(
-            f"SELECT tenant_id, {id_column} AS id, last_seen FROM {table} {beyond} "  # noqa: S608 - our own names
-            f"ORDER BY tenant_id, {id_column} LIMIT $1",
-            pruner.pace.batch,
-            *(last or ()),
+            f"SELECT tenant_id, {column} AS id, last_seen FROM {table} {beyond} "  # noqa: S608 - our own names
+            f"ORDER BY tenant_id, {column} LIMIT $1",
+            self._pace.batch,
+            *(self._last or ()),
         )
         if not rows:
-            return deleted
-        last = (rows[-1]["tenant_id"], rows[-1]["id"])
-        if any(row["last_seen"] < before for row in rows):
-            deleted += await pruner.execute(
-                f"DELETE FROM {table} WHERE {key} <= ($1, $2) AND {key} >= ($3, $4) "  # noqa: S608 - our own names
-                "AND last_seen < $5",
-                *last,
-                rows[0]["tenant_id"],
-                rows[0]["id"],
+            self._tables.pop(0)
+            self._last = None
+            return 0
+        old = [row for row in rows if row["last_seen"] < before]
+        deleted = 0
+        if old:
+            deleted = await pruner.execute(
+                f"DELETE FROM {table} d USING unnest($1::integer[], $2::uuid[]) AS old (tenant_id, id) "  # noqa: S608
+                f"WHERE d.tenant_id = old.tenant_id AND d.{column} = old.id AND d.last_seen < $3",
+                [row["tenant_id"] for row in old],
+                [row["id"] for row in old],
                 before,
             )
-        await asyncio.sleep(pruner.pace.pause)
+        self._last = (rows[-1]["tenant_id"], rows[-1]["id"])
+        await asyncio.sleep(self._pace.pause)
+        return deleted

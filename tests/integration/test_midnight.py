@@ -1,4 +1,4 @@
-"""Midnight, and days without the job that makes partitions: no insert fails, nothing is lost. The clock is the test's."""
+"""Midnight, and days without the job that makes partitions: no insert fails and nothing is lost. The clock is set."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def clock() -> SetClock:
 
 @pytest.fixture
 async def store(database_url: str, clock: SetClock) -> AsyncIterator[Store]:
-    """A store that was started a second before midnight, and whose job does not run again by itself in a test's time."""
+    """A store that was started a second before midnight; its job does not run again by itself in a test's time."""
     store = Store(database_url, clock=clock)
     await store.start()
     yield store
@@ -43,11 +43,11 @@ def batches(clock: SetClock) -> list[Batch]:
     return [batch_of(request, received_ns=at) for request in (spans, logs, metrics_request())]
 
 
-async def own_days(sql: asyncpg.Connection) -> list[int]:
-    """For each stored span: days from today, when it is filed under its own time."""
+async def days(sql: asyncpg.Connection) -> list[int]:
+    """For each stored span: days from today to where it is filed."""
     rows = await sql.fetch(
-        "SELECT start_time::date - current_date AS day FROM service_spans "
-        "WHERE original_time_unix_nano IS NULL ORDER BY start_time"
+        "SELECT (start_time AT TIME ZONE 'UTC')::date - (now() AT TIME ZONE 'UTC')::date AS day "
+        "FROM service_spans ORDER BY start_time"
     )
     return [row["day"] for row in rows]
 
@@ -59,7 +59,7 @@ async def test_rows_before_and_after_midnight_find_their_partitions(
         for batch in batches(clock):
             await store.consume(batch)
         clock.at += SECOND
-    assert await own_days(sql) == [0, 1, 1]
+    assert await days(sql) == [0, 1, 1]
 
 
 async def test_a_job_that_does_not_run_for_three_days_loses_nothing(
@@ -69,7 +69,7 @@ async def test_a_job_that_does_not_run_for_three_days_loses_nothing(
         for batch in batches(clock):
             await store.consume(batch)
         clock.at += timedelta(days=1)
-    assert await own_days(sql) == list(range(AHEAD + 1))
+    assert await days(sql) == list(range(AHEAD + 1))
 
 
 async def test_a_process_that_was_frozen_for_weeks_stores_again_as_soon_as_it_is_asked(
@@ -84,4 +84,4 @@ async def test_a_process_that_was_frozen_for_weeks_stores_again_as_soon_as_it_is
                     break
                 except Retryable:  # nothing was stored; the sender has it and tries again
                     await asyncio.sleep(0.01)
-    assert await own_days(sql) == [25]
+    assert await days(sql) == [25]

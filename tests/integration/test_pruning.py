@@ -10,7 +10,7 @@ import pytest
 
 from ares_otel.model.clock import SYSTEM_CLOCK
 from ares_otel.storage.partitions.settings import RetentionSettings
-from ares_otel.storage.pruning import Pace, prune_definitions, prune_receipts, prune_rejected
+from ares_otel.storage.pruning import DefinitionWalk, Pace, prune_receipts, prune_rejected
 from ares_otel.storage.rejected_retry import retry_key
 from tests.support.partitions import Keeper, SetClock, day, make_partition
 from tests.support.rejected import insert_rejected
@@ -134,11 +134,11 @@ async def test_definitions_go_when_no_kept_partition_can_refer_to_them(sql: asyn
             last_seen=day(40 if number % 2 else 33),
         )
         await insert(sql, "otel_scopes", scope_id=uuid.UUID(int=number), last_seen=day(0))
-    assert await prune_definitions(sql, day(30), pace=SMALL) == {
-        "otel_resources": 10,
-        "otel_scopes": 0,
-        "metric_series": 0,
-    }
+    walk = DefinitionWalk(Pace(batch=3, pause=0, seconds=0.0))
+    assert await walk.run(sql, day(30)) == {}, "no time, no work"
+    walk = DefinitionWalk(SMALL)
+    assert await walk.run(sql, day(30)) == {"otel_resources": 10, "otel_scopes": 0, "metric_series": 0}
+    assert await walk.run(sql, day(30)) == {}, "once for each oldest partition"
     assert await sql.fetchval("SELECT min(last_seen) FROM otel_resources") == day(33)
 
 

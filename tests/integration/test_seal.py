@@ -135,7 +135,7 @@ async def test_a_seal_that_fails_is_counted_logged_once_and_tried_again_later_an
 async def test_the_session_that_builds_keeps_to_its_budget(sql: asyncpg.Connection) -> None:
     settings = SealSettings(grace_hours=0, memory_mb=17, workers=1, pause_seconds=0)
     counted = Counting()
-    await Sealer(sql, settings, now(), observer=counted).run()
+    await Sealer(sql, lambda: settings, now(), observer=counted).run()
     assert len(counted.seals) == 8
     assert await sql.fetchval("SHOW maintenance_work_mem") == "17MB"
     assert await sql.fetchval("SHOW max_parallel_maintenance_workers") == "1"
@@ -150,7 +150,7 @@ async def test_a_statement_that_takes_longer_than_its_time_is_given_up(
     await reader.fetchval("SELECT count(*) FROM service_logs")  # an index cannot be finished while this can see it
     settings = SealSettings(grace_hours=0, timeout_minutes=0.005, pause_seconds=0)
     counted = Counting()
-    await Sealer(sql, settings, now(), observer=counted).run()
+    await Sealer(sql, lambda: settings, now(), observer=counted).run()
     assert counted.failures.count("seal") >= 4
     await reading.rollback()
     await reader.close()

@@ -10,6 +10,7 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ GROUP_BYTES = 32 * 1024 * 1024
 CHUNK_ROWS = 256
 CHUNK_BYTES = 4 * 1024 * 1024
 """Rows that are fetched at once: as many as were so many bytes lately."""
-COUNT_SECONDS = 3600.0
+UNHURRIED_SECONDS = 3600.0
+"""Time for a statement that reads a whole partition, or joins all series."""
 _UNHURRIED = "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"
 
 
@@ -116,7 +118,7 @@ async def count_rows(connection: asyncpg.Connection, name: str) -> int:
     """Rows of a table. Raises asyncpg.PostgresError or TimeoutError."""
     count: int = await connection.fetchval(
         f"SELECT count(*) FROM {quoted(name)}",  # noqa: S608 - quoted
-        timeout=COUNT_SECONDS,
+        timeout=UNHURRIED_SECONDS,
     )
     return count
 
@@ -136,11 +138,12 @@ async def _write(connection: asyncpg.Connection, partition: Partition, path: Pat
     if not columns:
         raise ArchiveError(f"There is no partition {partition.name}.")
     select = f"SELECT {', '.join(column.sql for column in columns)} {source}"
-    file = await asyncio.to_thread(ParquetFile, path, [(column.name, column.kind) for column in columns], metadata)
+    make = partial(ParquetFile, group_rows=GROUP_ROWS, group_bytes=GROUP_BYTES)
+    file = await asyncio.to_thread(make, path, [(column.name, column.kind) for column in columns], metadata)
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             await connection.execute(_UNHURRIED)
-            async for rows in _groups(connection, select):
+            async for rows in _chunks(connection, select):
                 await asyncio.to_thread(file.write, rows)
         return await asyncio.to_thread(file.finish)
     except BaseException:
@@ -148,22 +151,14 @@ async def _write(connection: asyncpg.Connection, partition: Partition, path: Pat
         raise
 
 
-async def _groups(connection: asyncpg.Connection, select: str) -> AsyncIterator[list[Any]]:
-    """The rows in parts that are row groups."""
-    cursor = await connection.cursor(select)
+async def _chunks(connection: asyncpg.Connection, select: str) -> AsyncIterator[list[Any]]:
+    """The rows, few at a time: fewer when they are large."""
+    cursor = await connection.cursor(select, timeout=UNHURRIED_SECONDS)
     chunk = 16
-    group: list[Any] = []
-    size = 0
-    while rows := await cursor.fetch(chunk):
-        fetched = sum(_bytes_of(row) for row in rows)
-        group += rows
-        size += fetched
-        chunk = max(1, min(CHUNK_ROWS, CHUNK_BYTES * len(rows) // max(1, fetched)))
-        if len(group) >= GROUP_ROWS or size >= GROUP_BYTES:
-            yield group
-            group, size = [], 0
-    if group:
-        yield group
+    while rows := await cursor.fetch(chunk, timeout=UNHURRIED_SECONDS):
+        yield rows
+        size = sum(_bytes_of(row) for row in rows)
+        chunk = max(1, min(CHUNK_ROWS, CHUNK_BYTES * len(rows) // max(1, size)))
 
 
 def _bytes_of(row: Any) -> int:

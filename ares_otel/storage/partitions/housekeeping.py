@@ -14,7 +14,7 @@ from ares_otel.storage.partitions.jobs import read_jobs
 from ares_otel.storage.partitions.observer import MaintenanceObserver
 from ares_otel.storage.partitions.services import ServiceRetention
 from ares_otel.storage.partitions.settings import RetentionSettings
-from ares_otel.storage.pruning import PACE, Pace, prune_definitions, prune_receipts, prune_rejected
+from ares_otel.storage.pruning import PACE, DefinitionWalk, Pace, prune_receipts, prune_rejected
 
 
 class Housekeeping:
@@ -28,7 +28,7 @@ class Housekeeping:
         self._complaints = complaints
         self._pace = pace
         self._services = ServiceRetention(pace)
-        self._walked: datetime | None = None
+        self._definitions = DefinitionWalk(pace)
 
     async def run(self, connection: asyncpg.Connection, settings: RetentionSettings, now: datetime) -> None:
         """One round. What fails is counted and logged, and does not stop the rest.
@@ -40,8 +40,7 @@ class Housekeeping:
             await self._try(self._prune_service(connection, partitions, service, days, now))
         detached = [job.partition for job in await read_jobs(connection) if job.exists]  # may have to be archived yet
         oldest = min((partition.start for partition in [*partitions, *detached]), default=now)
-        if oldest != self._walked:
-            await self._try(self._prune_definitions(connection, oldest))
+        await self._try(self._prune_definitions(connection, oldest))
         await self._try(self._prune_rejected(connection, settings, now))
         await self._try(self._prune_receipts(connection, settings))
 
@@ -61,9 +60,8 @@ class Housekeeping:
             self._observer.pruned(table, rows)
 
     async def _prune_definitions(self, connection: asyncpg.Connection, oldest: datetime) -> None:
-        for table, rows in (await prune_definitions(connection, oldest, pace=self._pace)).items():
+        for table, rows in (await self._definitions.run(connection, oldest)).items():
             self._observer.pruned(table, rows)
-        self._walked = oldest
 
     async def _prune_rejected(self, connection: asyncpg.Connection, settings: RetentionSettings, now: datetime) -> None:
         rows = await prune_rejected(

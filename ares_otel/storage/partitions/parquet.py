@@ -31,29 +31,55 @@ _TYPES = {
 class ParquetFile:
     """A file being written. Every page carries a checksum, which `read_back` verifies."""
 
-    def __init__(self, path: Path, columns: Sequence[tuple[str, str]], metadata: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        columns: Sequence[tuple[str, str]],
+        metadata: Mapping[str, str],
+        *,
+        group_rows: int,
+        group_bytes: int,
+    ) -> None:
         """
         Args:
             columns: name and type of each column; the types are the keys of the table above.
             metadata: key → value, kept in the file.
+            group_rows, group_bytes: a row group ends with the rows that reach one of these, and is kept in memory
+                until then.
         """
-        schema = pa.schema([(name, _TYPES[kind]) for name, kind in columns], metadata=dict(metadata))
-        self._schema = schema
-        self._writer = pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True)
+        self._schema = pa.schema([(name, _TYPES[kind]) for name, kind in columns], metadata=dict(metadata))
+        self._writer = pq.ParquetWriter(path, self._schema, compression="zstd", write_page_checksum=True)
+        self._group_rows = group_rows
+        self._group_bytes = group_bytes
+        self._group: list[Any] = []
         self._rows = 0
         self._lock = threading.Lock()  # who gives up does not end what another thread still writes
 
     def write(self, rows: Sequence[Sequence[Any]]) -> None:
-        """Writes rows, at least one, as a row group. Raises OSError."""
+        """Adds rows, at least one. Raises OSError.
+
+        Give it few at a time: making columns of rows holds the interpreter, and the event loop waits for it.
+        """
         columns = zip(*rows, strict=True)
         arrays = [pa.array(values, type=field.type) for values, field in zip(columns, self._schema, strict=True)]
-        batch = pa.RecordBatch.from_arrays(arrays, schema=self._schema)
-        with self._lock:
-            self._writer.write_batch(batch, row_group_size=batch.num_rows)
-        self._rows += batch.num_rows
+        self._group.append(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
+        self._rows += len(rows)
+        if (
+            sum(batch.num_rows for batch in self._group) >= self._group_rows
+            or sum(batch.nbytes for batch in self._group) >= self._group_bytes
+        ):
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._group:
+            table = pa.Table.from_batches(self._group)
+            self._group = []
+            with self._lock:
+                self._writer.write_table(table, row_group_size=table.num_rows)
 
     def finish(self) -> int:
-        """Writes the footer; the number of rows. Raises OSError."""
+        """Writes the rest and the footer; the number of rows. Raises OSError."""
+        self._flush()
         self._writer.add_key_value_metadata({ROWS: str(self._rows)})
         self._writer.close()
         return self._rows

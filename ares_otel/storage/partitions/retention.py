@@ -109,6 +109,8 @@ class Retention:
         if removals:
             floors = await mark_leaving(self._connection, removals)
             self._on_narrowed(floors)
+            for removal in removals:
+                log.info("%s is going to be dropped: %s.", removal.partition.name, _WHY[removal.reason])
 
     async def let_go(self, job: Job) -> bool:
         """Detaches and drops one partition; False when that has to wait for the next run."""

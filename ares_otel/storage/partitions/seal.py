@@ -76,7 +76,7 @@ class Sealer:
     def __init__(
         self,
         connection: asyncpg.Connection,
-        settings: SealSettings,
+        settings: Callable[[], SealSettings],
         now: datetime,
         *,
         observer: MaintenanceObserver,
@@ -85,6 +85,7 @@ class Sealer:
     ) -> None:
         """
         Args:
+            settings: what is asked for; read again before each step, for a round may take hours.
             now: the current time; the grace is reckoned from it.
             busy: whether ingest has no room for this now: then the rest is left to the next run.
             pooled: whether a pooler stands between: then memory and workers are the server's own.
@@ -101,17 +102,14 @@ class Sealer:
 
         Raises OSError or asyncpg.InterfaceError when the database is not there.
         """
-        if not self._settings.enabled:
-            return
         jobs = {job.partition.name: job for job in await read_jobs(self._connection)}
         done = {name for name, job in jobs.items() if job.sealed_at is not None or job.leaving_reason is not None}
         there: datetime = await self._connection.fetchval("SELECT now()")
-        await self._set_budget()
-        for partition in sealable(await list_partitions(self._connection), done, self._settings, self._now):
+        for partition in sealable(await list_partitions(self._connection), done, self._settings(), self._now):
             job = jobs.get(partition.name)
             if job is not None and job.failed_at is not None and there < job.failed_at + _delay(job.failures):
                 continue
-            if self._busy():
+            if self._busy() or not self._settings().enabled:
                 return
             await self._try(partition, first=job is None or not job.failures)
 
@@ -137,6 +135,7 @@ class Sealer:
 
     async def seal(self, partition: Partition) -> None:
         """Seals one partition, whatever its age. Raises asyncpg.PostgresError or TimeoutError; what was built stays."""
+        await self._set_budget()
         for index in SEARCH_INDEXES.get(partition.table, ()):
             await self._build(partition, index)
         await self._slowly(f"VACUUM (FREEZE, ANALYZE, TRUNCATE false, PARALLEL 0) {quoted(partition.name)}")
@@ -160,15 +159,16 @@ class Sealer:
 
     async def _set_budget(self) -> None:
         if not self._pooled:
+            settings = self._settings()
             await self._connection.execute(
-                f"SET maintenance_work_mem = '{self._settings.memory_mb}MB'; SET vacuum_cost_delay = '1ms'; "
-                f"SET max_parallel_maintenance_workers = {self._settings.workers}"
+                f"SET maintenance_work_mem = '{settings.memory_mb}MB'; SET vacuum_cost_delay = '1ms'; "
+                f"SET max_parallel_maintenance_workers = {settings.workers}"
             )
 
     async def _slowly(self, statement: str) -> None:
         """A statement that may take long, and a rest after it."""
-        await self._connection.execute(statement, timeout=self._settings.timeout_minutes * 60)
-        await asyncio.sleep(self._settings.pause_seconds)
+        await self._connection.execute(statement, timeout=self._settings().timeout_minutes * 60)
+        await asyncio.sleep(self._settings().pause_seconds)
 
 
 def _delay(failures: int) -> timedelta:
