@@ -1,7 +1,7 @@
 """Ten times what the database takes: `python -m benchmarks.overload`.
 
-The database is slowed down (every row of `service_spans` sleeps a millisecond), so that the senders, Ares and PostgreSQL
-share one machine and ten times the sustainable rate is still feasible. First the sustainable rate is measured, with
+The database is slowed down (every row of `service_spans` sleeps a millisecond), so that the senders, Ares and
+PostgreSQL share one machine and ten times the sustainable rate is still feasible. First the sustainable rate is measured, with
 senders that wait for their answers; then several processes offer ten times as much, over gRPC and over HTTP, whatever
 they are told. It fails when something that was accepted is missing, or memory passes its bound.
 """
@@ -31,21 +31,24 @@ CREATE TRIGGER overload_slow BEFORE INSERT ON service_spans FOR EACH ROW EXECUTE
 """
 WRITER_MIB = 64
 """Row bytes that may wait for the writer (`QUEUE_BYTES` of storage/writer.py)."""
+LARGEST_MIB = 20
+WORKERS = 4
+"""Bodies that are inflated at once; each has a copy more in memory for a moment."""
 BASE_MIB = 160
 """The process itself under load: code, connections, allocator, buffers of PostgreSQL's protocol."""
 
 
 def bound_mib(admission_limit_mib: int) -> int:
     """The bound of docs/backpressure.md."""
-    return BASE_MIB + admission_limit_mib + WRITER_MIB
+    return BASE_MIB + admission_limit_mib + WRITER_MIB + WORKERS * LARGEST_MIB
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
     """What is sent."""
 
-    spans: int = 500
-    span_bytes: int = 1024
+    spans: int = 250
+    span_bytes: int = 2048
     sustain_seconds: float = 15.0
     overload_seconds: float = 30.0
     factor: float = 10.0
@@ -107,7 +110,7 @@ async def overload(pid: int, otlp_grpc: str, otlp_http: str, database_url: str, 
             for name, grpc in (("gRPC", True), ("HTTP", False))
         },
         accepted_rate=took / max(told.seconds for told in second),
-        peak_rss=_peak_rss(pid),
+        peak_rss=peak_rss(pid),
         missing=missing,
         doubled=doubled,
     )  # fmt: skip
@@ -141,12 +144,13 @@ async def _compare(database_url: str, accepted: list[str], spans: int) -> tuple[
         )
     finally:
         await connection.close()
-    stored = {bytes(row["trace_id"]).hex(): int(row["spans"]) for row in rows}
+    stored = {row["trace_id"].hex: int(row["spans"]) for row in rows}
     missing = sum(spans - stored.get(trace, 0) for trace in accepted)
     return missing, sum(int(row["rows"]) - int(row["spans"]) for row in rows)
 
 
-def _peak_rss(pid: int) -> float:
+def peak_rss(pid: int) -> float:
+    """The largest resident size that the process ever had, MiB."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024

@@ -145,10 +145,10 @@ class Sender:
         return "accepted" if status == "200" else status
 
 
-def main() -> None:
-    told = asyncio.run(Sender(Plan(**json.loads(sys.argv[1]))).run())
+async def main() -> None:
+    told = await Sender(Plan(**json.loads(sys.argv[1]))).run()
     print(json.dumps(asdict(told)))
 
 
 if __name__ == "__main__":
-    main()
+    asyncio.run(main())
