@@ -1,9 +1,9 @@
 """Ten times what the database takes: `python -m benchmarks.overload`.
 
 The database is slowed down (every row of `service_spans` sleeps a millisecond), so that the senders, Ares and
-PostgreSQL share one machine and ten times the sustainable rate is still feasible. First the sustainable rate is measured, with
-senders that wait for their answers; then several processes offer ten times as much, over gRPC and over HTTP, whatever
-they are told. It fails when something that was accepted is missing, or memory passes its bound.
+PostgreSQL share one machine and ten times the sustainable rate is still feasible. First the sustainable rate is
+measured, with senders that wait for their answers; then several processes offer ten times as much, over gRPC and over
+HTTP, whatever they are told. It fails when something that was accepted is missing, or memory passes its bound.
 """
 
 from __future__ import annotations
@@ -159,10 +159,11 @@ def peak_rss(pid: int) -> float:
 
 def show(result: Result, limit_mib: int) -> str:
     """The table of the docs."""
+    times = result.offered_rate / result.sustainable
+    offered = f"{result.offered:,} spans, {result.offered_rate:,.0f} spans/s, {times:.1f} times the sustainable rate"
     rows = [
         ("sustainable", f"{result.sustainable:,.0f} spans/s"),
-        ("offered", f"{result.offered:,} spans, {result.offered_rate:,.0f} spans/s,"
-                    f" {result.offered_rate / result.sustainable:.1f} times the sustainable rate"),
+        ("offered", offered),
         ("accepted", f"{result.accepted:,} spans, {result.accepted_rate:,.0f} spans/s"),
         ("refused (UNAVAILABLE + RetryInfo, 503 + Retry-After)", f"{result.refused:,} spans"),
         ("any other answer", f"{result.others.total():,} requests {dict(result.others) or ''}".strip()),

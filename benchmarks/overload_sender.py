@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -125,7 +126,8 @@ class Sender:
         try:
             await self._channels[number % CHANNELS].unary_unary(METHOD, None, None)(body)
         except grpc.aio.AioRpcError as error:
-            asks = any(name == "grpc-status-details-bin" for name, _ in error.trailing_metadata() or ())
+            trailers: Any = error.trailing_metadata() or ()
+            asks = any(name == "grpc-status-details-bin" for name, _ in trailers)
             return "refused" if error.code() == grpc.StatusCode.UNAVAILABLE and asks else error.code().name
         return "accepted"
 

@@ -1,8 +1,9 @@
-"""How the C library hands memory back to the system."""
+"""What the process asks of the system it runs on: memory that goes back, and enough open files."""
 
 from __future__ import annotations
 
 import ctypes
+import resource
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # malloc.h of glibc
 LARGE_BYTES = 256 * 1024
@@ -22,3 +23,14 @@ def give_memory_back() -> None:
     mallopt(_MMAP_THRESHOLD, LARGE_BYTES)
     mallopt(_TRIM_THRESHOLD, LARGE_BYTES)
     mallopt(_ARENA_MAX, 2)
+
+
+def raise_open_files() -> None:
+    """Takes as many open files as the system allows: each connection is one, and the usual soft limit of 1024 is lower
+    than what the doors let in."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (ValueError, OSError):  # macOS says "unlimited" and allows less
+            return
