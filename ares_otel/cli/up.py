@@ -10,6 +10,7 @@ import sys
 from ares_otel.cli import console
 from ares_otel.cli.ares import Ares
 from ares_otel.cli.options import UpOptions
+from ares_otel.cli.process_limits import give_memory_back, raise_open_files
 from ares_otel.cli.terminal import Terminal
 from ares_otel.demo.queries import queries
 from ares_otel.model.errors import StartError
@@ -18,6 +19,8 @@ from ares_otel.model.errors import StartError
 async def run_up(options: UpOptions) -> int:
     """Runs Ares until SIGINT or SIGTERM, a second of which ends sooner; SIGHUP reads the configuration file again.
     Returns the exit status."""
+    give_memory_back()
+    raise_open_files()
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     reload = asyncio.Event()

@@ -95,6 +95,15 @@ class Reservation:
         admission.used_bytes += size
         self.held_bytes += size
 
+    def expect(self, size: int) -> None:
+        """Refuses a request that says it will need `size` bytes more, before any work is done for it.
+
+        Raises:
+            Overloaded: they are not free now.
+        """
+        if self._admission.limit_bytes >= size and not self._admission.make_room(size):
+            raise Overloaded(FULL)
+
     def shrink(self, size: int) -> None:
         """Gives `size` bytes back."""
         size = min(size, self.held_bytes)

@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from ares_otel.model.errors import Overloaded, TooLarge
 from ares_otel.model.signal import LOGS, METRICS, TRACES, Signal
-from ares_otel.pipeline.admission import FULL, STALLED, Admission, Reservation
+from ares_otel.pipeline.admission import STALLED, Reservation
 from ares_otel.pipeline.http_protocol import ErrorBody
 from ares_otel.receivers.otlp.config import HttpConfig
 from ares_otel.receivers.otlp.cors import Cors, Headers
@@ -28,7 +28,7 @@ class OtlpHttpApp:
     """The app. Every answer that is not 2xx carries a `google.rpc.Status` in the encoding of the request, protobuf
     when that is unknown."""
 
-    def __init__(self, config: HttpConfig, intake: Intake, admission: Admission) -> None:
+    def __init__(self, config: HttpConfig, intake: Intake) -> None:
         paths: Mapping[Signal, str] = {
             TRACES: config.traces_url_path,
             METRICS: config.metrics_url_path,
@@ -37,7 +37,6 @@ class OtlpHttpApp:
         self._signals = {paths[signal].encode("ascii"): signal for signal in intake.signals}
         self._limit = config.max_request_body_size
         self._intake = intake
-        self._admission = admission
         self.cors = Cors(config.cors)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -105,8 +104,7 @@ class OtlpHttpApp:
         announced = int(_header(scope, b"content-length") or 0)
         if announced > self._limit:
             raise TooLarge(self._too_large())
-        if not self._admission.make_room(announced):
-            raise Overloaded(FULL)
+        reservation.expect(announced)
         loop = asyncio.get_running_loop()
         patience = asyncio.timeout(None)
         try:
@@ -119,23 +117,22 @@ class OtlpHttpApp:
         return body
 
     async def _parts(self, announced: int, receive: Receive, reservation: Reservation) -> bytes:
-        parts: list[bytes] = []
-        size = 0
+        body = bytearray()
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise SenderGone
             part = message.get("body", b"")
-            size += len(part)
+            body += part
+            size = len(body)
             if size > self._limit:
                 raise TooLarge(self._too_large())
             reservation.progress(len(part))
             if size > reservation.held_bytes:
                 ahead = min(max(announced, size), 2 * size)
                 reservation.grow(ahead - reservation.held_bytes)
-            parts.append(part)
             if not message.get("more_body", False):
-                return b"".join(parts)
+                return bytes(body)
 
     def _too_large(self) -> str:
         return f"The body is larger than {self._limit} bytes (max_request_body_size); send smaller batches."

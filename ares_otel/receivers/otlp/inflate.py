@@ -49,17 +49,38 @@ async def inflate(data: bytes, encoding: str, limit: int, reservation: Reservati
         Rejected, TooLarge: as `pieces` does.
         Overloaded: the memory budget has no room for the next piece.
     """
+    if encoding in ("gzip", "x-gzip"):  # RFC 1952 §2.3.1: ISIZE; who lies is only refused for it, or not
+        reservation.expect(min(limit, int.from_bytes(data[-4:], "little")))
     steps = pieces(data, encoding, limit)
-    made: list[bytes] = []
-    total = held = 0
+    reservation.grow(PIECE)
+    first = await workers.run(len(data), lambda: next(steps, b""))
+    if len(first) < PIECE:
+        second = await workers.run(len(data), lambda: next(steps, None))
+        if second is None:
+            return first
+        first += second
+    async with workers.inflating:
+        return await _inflate_rest(bytearray(first), steps, reservation, workers)
+
+
+async def _inflate_rest(made: bytearray, steps: Iterator[bytes], reservation: Reservation, workers: Workers) -> bytes:
+    """The whole body: what is made already, and the rest. It grows in one block, which the system gets back when it is
+    freed; many small ones would leave holes between what lives longer."""
+    held = PIECE
     while True:
-        reservation.grow(total + PIECE - held)
-        held = total + PIECE
-        piece = await workers.run(max(total, len(data)), lambda: next(steps, None))
+        room = len(made) + PIECE
+        if room > held:
+            room += room // 8  # what a bytearray takes ahead
+            reservation.grow(room - held)
+            held = room
+        piece = await workers.run(len(made), lambda: next(steps, None))
         if piece is None:
-            return made[0] if len(made) == 1 else await workers.run(total, lambda: b"".join(made))
-        made.append(piece)
-        total += len(piece)
+            break
+        made += piece
+    reservation.grow(len(made))
+    body = await workers.run(len(made), lambda: bytes(made))
+    reservation.shrink(held)
+    return body
 
 
 class _Input:

@@ -34,7 +34,7 @@ class OtlpReceiver:
             settings = _settings(context.id, "grpc")
             self._grpc = OtlpGrpcServer(grpc, intake, *settings, grace=grace, admission=context.admission)
         if (http := config.protocols.http) is not None:
-            app = OtlpHttpApp(http, intake, context.admission)
+            app = OtlpHttpApp(http, intake)
             host, port = split_endpoint(http.endpoint)
             setting, host_setting = _settings(context.id, "http")
             self._http = HttpDoor(

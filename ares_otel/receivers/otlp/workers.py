@@ -11,6 +11,7 @@ INLINE_BYTES = 256 * 1024
 """Up to this size a body is inflated and decoded on the event loop: the hop to a thread costs more than the work."""
 
 _THREADS = 2
+_INFLATING = 4
 
 T = TypeVar("T")
 
@@ -21,6 +22,9 @@ class Workers:
 
     def __init__(self) -> None:
         self._pool: ThreadPoolExecutor | None = None
+        self.inflating = asyncio.Semaphore(_INFLATING)
+        """For bodies of more than one piece: hundreds that are inflated in turns would all be half done when the
+        memory is used up."""
 
     async def run(self, size: int, work: Callable[[], T]) -> T:
         """Runs `work` for a body of `size` bytes, in a thread when that is more than `INLINE_BYTES`.
