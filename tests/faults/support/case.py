@@ -49,6 +49,11 @@ class Case:
         assert totals.sent > 0, "nothing was sent"
         return totals
 
+    async def used_the_spool(self, *sites: Site, spool: bool) -> None:
+        """Whether requests went to the spools, as they have to exactly where there are some."""
+        items = sum([await account.spooled(site.api) for site in sites])
+        assert (items > 0) is spool, f"{items} items went to the spool, which is {'on' if spool else 'off'}"
+
     async def fresh_item_is_found(self, site: Site) -> None:
         """A span sent now is stored and can be asked for by REST."""
         request = Maker(self.oracle.run, f"fresh-{next(_FRESH)}").request(TRACES, 1)

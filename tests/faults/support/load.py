@@ -55,6 +55,14 @@ class Load:
 
         await eventually(reached, seconds=PATIENCE, every=0.02)
 
+    async def feels_an_outage(self, *, spool: bool) -> None:
+        """Waits until the senders have noticed that the database is away: with a spool they are answered OK all the
+        same, without one they are told to come again."""
+        if spool:
+            await self.acknowledged(300)
+        else:
+            await self.refused(6)
+
     async def sent_all(self) -> None:
         """Waits until senders with a bound have sent everything."""
         for sender in self.senders:

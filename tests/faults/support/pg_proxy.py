@@ -15,6 +15,8 @@ from urllib.parse import parse_qs, urlsplit
 from tests.faults.support.pg_wire import Messages, is_commit, is_commit_done
 
 _CHUNK = 65536
+MARK = b"fault.run"
+"""An attribute of every item that the suite sends."""
 
 
 class AtCommit(enum.Enum):
@@ -32,7 +34,7 @@ class _Link:
     def __init__(self, proxy: Proxy, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
         self.proxy = proxy
         self.client, self.server = client, server
-        self.copied = False  # rows were sent since the last COMMIT
+        self.copied = False  # rows of a test were sent since the last COMMIT
         self.commits = False  # its COMMIT is on the way
         self.fate: AtCommit | None = None  # what happens when it is done
         self.swallows = False
@@ -67,12 +69,13 @@ class Proxy:
         self.reset_after = 0
         """A connection is cut after so many bytes towards the server; 0 is never."""
         self.commits = 0
-        """Transactions with rows whose COMMIT was done."""
+        """Transactions with rows of a test whose COMMIT was done."""
         self.caught = 0
         """Transactions that `at_next_commit` happened to."""
         self.on_committed: Callable[[], None] | None = None
         """Called (in a thread of its own) when the server said that it committed rows, before Ares hears of it."""
         self._at_commit: AtCommit | None = None
+        self._marked = MARK
         self._released = threading.Event()
         self._caught = threading.Event()
         self._loop = asyncio.new_event_loop()
@@ -86,9 +89,10 @@ class Proxy:
         parts = urlsplit(self._target)
         return f"postgresql://{parts.username}@127.0.0.1:{self.port}{parts.path}"
 
-    def at_next_commit(self, what: AtCommit) -> None:
-        """The next transaction that copied rows meets this at its COMMIT; the ones behind it pass."""
+    def at_next_commit(self, what: AtCommit, marked: bytes = MARK) -> None:
+        """The next transaction that stores rows with this mark in them meets this at its COMMIT; others pass."""
         self._released.clear()
+        self._marked = marked
         self._caught.clear()
         self._at_commit = what
 
@@ -198,7 +202,7 @@ class Proxy:
             await self._slow(len(data))
             out = bytearray()
             for kind, message in messages.feed(data):
-                link.copied = link.copied or kind == b"d"
+                link.copied = link.copied or self._is_meant(kind, message)
                 if link.copied and is_commit(kind, message):
                     link.server.write(bytes(out))
                     out.clear()
@@ -210,6 +214,13 @@ class Proxy:
             if self.reset_after and link.passed > self.reset_after:
                 raise ConnectionResetError
         raise EOFError  # the other direction ends, too
+
+    def _is_meant(self, kind: bytes, message: bytes) -> bool:
+        """Whether a message belongs to a transaction that stores what a test sent, and not Ares's own telemetry, which
+        has no metrics."""
+        if kind == b"d":
+            return self._marked in message
+        return kind == b"Q" and self._marked == MARK and message[5:].startswith(b"COPY ") and b"metric_" in message
 
     async def _commit_comes(self, link: _Link) -> None:
         what, self._at_commit = self._at_commit, None
