@@ -1,5 +1,4 @@
-"""The answer to a COMMIT, or the answer to a sender, gets lost: whoever asks again hears the same, and nothing is stored
-twice."""
+"""The answer to a COMMIT, or to a sender, gets lost: whoever asks again hears the same, and nothing is stored twice."""
 
 from __future__ import annotations
 

@@ -19,11 +19,27 @@ _NUMBERS = itertools.count(1)
 """Every sender of a process has a name of its own: items are known by it."""
 
 
-class Load:
-    """Senders that run."""
+class Progress:
+    """How far the senders of a run are."""
+
+    def __init__(self, oracle: Oracle) -> None:
+        self.oracle = oracle
+
+    async def acknowledged(self, more: int) -> None:
+        """Waits until so many more items were acknowledged."""
+        goal = self.oracle.acknowledged + more
+
+        async def reached() -> bool:
+            return self.oracle.acknowledged >= goal
+
+        await eventually(reached, seconds=PATIENCE, every=0.05)
+
+
+class Load(Progress):
+    """Raw senders that run."""
 
     def __init__(self, oracle: Oracle, senders: list[RawSender]) -> None:
-        self.oracle = oracle
+        super().__init__(oracle)
         self.senders = senders
 
     @property
@@ -36,15 +52,6 @@ class Load:
         """Attempts without an answer that counts: "try again later", or the connection was lost."""
         answers = self.answers
         return answers.total() - answers["answered"]
-
-    async def acknowledged(self, more: int) -> None:
-        """Waits until so many more items were acknowledged."""
-        goal = self.oracle.acknowledged + more
-
-        async def reached() -> bool:
-            return self.oracle.acknowledged >= goal
-
-        await eventually(reached, seconds=PATIENCE, every=0.05)
 
     async def refused(self, more: int = 1) -> None:
         """Waits until so many more attempts failed."""

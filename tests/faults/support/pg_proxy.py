@@ -68,6 +68,8 @@ class Proxy:
         """Speed towards the server; 0 is unlimited."""
         self.reset_after = 0
         """A connection is cut after so many bytes towards the server; 0 is never."""
+        self.attempts = 0
+        """Connections that Ares tried to open."""
         self.commits = 0
         """Transactions with rows of a test whose COMMIT was done."""
         self.caught = 0
@@ -178,6 +180,7 @@ class Proxy:
         return await asyncio.open_connection(parts.hostname, parts.port)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.attempts += 1
         try:
             if self.refusing:
                 raise ConnectionRefusedError

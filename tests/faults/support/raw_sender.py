@@ -37,6 +37,8 @@ class Heard:
     complaints: list[str] = field(default_factory=list)
     repeated: int = 0
     """Requests that were sent once more after their answer."""
+    refused_after: list[float] = field(default_factory=list)
+    """Seconds until "try again later" was said, each time."""
 
 
 class RawSender(threading.Thread):
@@ -58,6 +60,7 @@ class RawSender(threading.Thread):
         most: int | None = None,
         poison_every: int = 0,
         time_ns: int | None = None,
+        pause: float = 0.0,
     ) -> None:
         """
         Args:
@@ -68,6 +71,7 @@ class RawSender(threading.Thread):
             most: requests to send at most; without a bound when not given.
             poison_every: each so manieth request holds one item that the database will refuse.
             time_ns: event time of the items, now when not given.
+            pause: seconds between an answer and the next request.
         """
         super().__init__(name=name, daemon=True)
         self.heard = Heard()
@@ -82,6 +86,7 @@ class RawSender(threading.Thread):
         made = GrpcDoor if protocol == "grpc" else HttpDoor
         self._doors: list[Door] = [made(address) for address in getattr(doors, protocol)]
         self._turn = 0
+        self._pause = pause
         self._stop_asked = threading.Event()
 
     def stop(self) -> None:
@@ -98,6 +103,7 @@ class RawSender(threading.Thread):
             answer = self.deliver(self._oracle.sends(request))
             if answer.state is State.ACKNOWLEDGED and self._repeat_every and number % self._repeat_every == 0:
                 self._repeat(Told(request), answer)
+            self._stop_asked.wait(self._pause)
         for door in self._doors:
             door.close()
         self.idle.set()
@@ -120,8 +126,11 @@ class RawSender(threading.Thread):
         self._turn += 1  # with several doors, the next request goes to the next one
         while True:
             told.attempts += 1
+            began = time.monotonic()
             answer = self._doors[self._turn % len(self._doors)].send(told.request, self._attempt_seconds)
             self.heard.answers[answer.reason.partition(":")[0] if answer.state is State.UNKNOWN else "answered"] += 1
+            if answer.said_later:
+                self.heard.refused_after.append(time.monotonic() - began)
             if answer.complaint:
                 self.heard.complaints.append(f"{self.name}: {answer.complaint}")
             if answer.state is not State.UNKNOWN or time.monotonic() > deadline:

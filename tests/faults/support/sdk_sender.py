@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from ares_otel.model.signal import SIGNALS
 from tests.faults.support.items import Item, Request
+from tests.faults.support.load import Progress
 from tests.faults.support.oracle import Oracle, State, Told
 from tests.faults.support.raw_sender import Doors, Protocol
 from tests.support.ares_process import environment
@@ -70,15 +72,15 @@ class SdkSender:
                     self._oracle.hears(self._told[said["told"]], State.ACKNOWLEDGED)
 
 
-@contextlib.contextmanager
-def sdk_senders(oracle: Oracle, doors: Doors, *, requests: int = 30, items: int = 20) -> Iterator[list[SdkSender]]:
+@contextlib.asynccontextmanager
+async def sdk_senders(oracle: Oracle, doors: Doors, *, requests: int = 30, items: int = 20) -> AsyncIterator[Progress]:
     """One process by gRPC and one by HTTP; each sends so many requests. The block's end waits for them."""
     kinds: tuple[Protocol, ...] = ("grpc", "http")
     senders = [SdkSender(oracle, doors, kind, requests=requests, items=items) for kind in kinds]
     try:
-        yield senders
+        yield Progress(oracle)
         for sender in senders:
-            sender.wait()
+            await asyncio.to_thread(sender.wait)
     finally:
         for sender in senders:
             sender.kill()

@@ -16,15 +16,20 @@ class Site:
     """`ares-otel up` on one data directory and always on the same ports."""
 
     def __init__(
-        self, folder: Path, database_url: str, *arguments: str, spool: bool = True, env: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        database_url: str | None,
+        *arguments: str,
+        spool: bool = True,
+        env: Mapping[str, str] | None = None,
     ) -> None:
-        """`spool`: whether it may keep on disk what the database cannot take now."""
+        """`database_url`: None is the embedded server. `spool`: whether it may keep on disk what the database cannot
+        take now."""
         self.data_dir = folder
-        self.database_url = database_url
         ports = {"--http-port": free_port(), "--otlp-grpc-port": free_port(), "--otlp-http-port": free_port()}
         self.api = f"http://127.0.0.1:{ports['--http-port']}"
         self.doors = Doors((f"127.0.0.1:{ports['--otlp-grpc-port']}",), (f"127.0.0.1:{ports['--otlp-http-port']}",))
-        self._arguments = ["--database-url", database_url, *arguments]
+        self._arguments = [*(["--database-url", database_url] if database_url else []), *arguments]
         for option, port in ports.items():
             self._arguments += [option, str(port)]
         if not spool:
@@ -71,7 +76,7 @@ class Site:
 
 @contextlib.asynccontextmanager
 async def running_site(
-    folder: Path, database_url: str, *arguments: str, spool: bool = True, env: Mapping[str, str] | None = None
+    folder: Path, database_url: str | None, *arguments: str, spool: bool = True, env: Mapping[str, str] | None = None
 ) -> AsyncIterator[Site]:
     """A site for the length of a block; stopped cleanly at its end, unless the test ended it itself."""
     site = Site(folder, database_url, *arguments, spool=spool, env=env)
