@@ -144,6 +144,8 @@ class Proxy:
         """Cuts everything and ends the thread."""
         self._released.set()
         self.away()
+        assert self._server is not None
+        self._call(self._server.close)
         self._call(self._loop.stop)
         self._thread.join(10)
 

@@ -9,6 +9,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -39,7 +40,6 @@ class Server:
         self.port = free_port()
         self.settings = [*DURABLE, *_SMALL, *settings]
         self.env = dict(env or {})
-        self._identity = identity()
         own(folder)
 
     def make(self) -> None:
@@ -76,21 +76,20 @@ class Server:
         """Runs one of PostgreSQL's programs as the server's user; what it says goes into `said` in the folder."""
         with (self.folder / "said").open("ab") as said:
             done = subprocess.run(
-                [str(BINARIES / program), *map(str, arguments)],
+                [*as_its_user(), str(BINARIES / program), *map(str, arguments)],
                 cwd=self.folder,
                 env={**os.environ, **self.env},
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=said,
-                **self._identity,
             )
         if check and done.returncode != 0:
             raise AssertionError(f"{program} failed: {self.log()}")
 
     def log(self) -> str:
         """The end of what the server and its programs said."""
-        texts = [path.read_text(errors="replace") for name in ("said", "log") if (path := self.folder / name).exists()]
-        return "\n".join(text[-2000:] for text in texts)
+        path = self.folder / ("log" if (self.folder / "log").exists() else "said")
+        return path.read_text(errors="replace")[-3000:]
 
     def url(self, database: str = "ares", host: str = "127.0.0.1", port: int | None = None) -> str:
         """URL of a database over TCP; `port` is a proxy's when given."""
@@ -152,16 +151,27 @@ def open_folder(prefix: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def identity() -> dict[str, Any]:
-    """Options of Popen that make a process not root's: PostgreSQL does not run as root."""
-    if os.geteuid() != 0:
-        return {}
-    nobody = pwd.getpwnam("nobody")
-    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+_BECOME = "import os, sys; os.setgroups([]); os.setgid({1}); os.setuid({0}); os.execv(sys.argv[1], sys.argv[1:])"
+
+
+def as_its_user() -> list[str]:
+    """What stands before a command of PostgreSQL, which does not run as root.
+
+    Not Popen's `user`: that forks where it otherwise would not, and a fork while gRPC is at work crashes the child.
+    """
+    who = _other_user()
+    return [] if who is None else [sys.executable, "-I", "-S", "-c", _BECOME.format(*who)]
 
 
 def own(path: Path) -> None:
     """Gives a file or folder to the user that PostgreSQL runs as."""
-    who = identity()
-    if who:
-        os.chown(path, who["user"], who["group"])
+    who = _other_user()
+    if who is not None:
+        os.chown(path, *who)
+
+
+def _other_user() -> tuple[int, int] | None:
+    if os.geteuid() != 0:
+        return None
+    nobody = pwd.getpwnam("nobody")
+    return nobody.pw_uid, nobody.pw_gid
