@@ -101,6 +101,7 @@ async def test_f5_the_embedded_postgresql_killed_under_load_comes_back_by_itself
             for way in (signal.SIGQUIT, signal.SIGKILL):  # immediate shutdown; no chance to do anything
                 await load.acknowledged(300)
                 postmaster = await eventually(partial(embedded_postmaster, site))
+                assert postmaster is not None
                 os.kill(postmaster.pid, way)
                 await asyncio.to_thread(postmaster.wait, 60)
             await load.acknowledged(600)

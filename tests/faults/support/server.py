@@ -4,6 +4,7 @@ fills. It listens on loopback and on a socket."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import pwd
 import shutil
@@ -64,6 +65,12 @@ class Server:
         except (OSError, IndexError, psutil.NoSuchProcess):
             return None
 
+    def ends(self, seconds: float = 60.0) -> None:
+        """Waits until the server has ended by itself."""
+        postmaster = self.postmaster
+        if postmaster is not None:
+            postmaster.wait(seconds)
+
     def kill(self) -> None:
         """SIGKILL to the first process; returns when the others have noticed. Safe when nothing runs."""
         postmaster = self.postmaster
@@ -118,10 +125,13 @@ class Server:
 
 
 @contextmanager
-def server(settings: Sequence[str] = (), *, env: Mapping[str, str] | None = None) -> Iterator[Server]:
-    """A running server with an empty database `ares`; it and its files are gone afterwards."""
-    with open_folder("ares-fault-pg-") as folder:
-        made = Server(folder, settings, env=env)
+def server(
+    settings: Sequence[str] = (), *, env: Mapping[str, str] | None = None, folder: Path | None = None
+) -> Iterator[Server]:
+    """A running server with an empty database `ares`; it is gone afterwards, and its files too where no `folder` for
+    them was given."""
+    with contextlib.ExitStack() as stack:
+        made = Server(folder or stack.enter_context(open_folder("ares-fault-pg-")), settings, env=env)
         made.make()
         made.start()
         try:

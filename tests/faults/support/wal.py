@@ -14,7 +14,7 @@ import asyncpg
 _COMMITS = """
 SELECT r.key, r.xmin::text AS xid, w.end_lsn - '0/0'::pg_lsn AS commit_end
 FROM ingest_receipts r
-LEFT JOIN pg_get_wal_records_info($1::pg_lsn, pg_current_wal_flush_lsn()) w
+LEFT JOIN pg_get_wal_records_info($1::text::pg_lsn, pg_current_wal_flush_lsn()) w
        ON w.xid = r.xmin AND w.resource_manager = 'Transaction' AND w.record_type LIKE 'COMMIT%'
 WHERE r.key = ANY ($2::bytea[])
 """
