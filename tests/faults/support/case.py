@@ -39,7 +39,7 @@ class Case:
         for site in running:
             await self.fresh_item_is_found(site)
             await account.spool_is_empty(site.api)
-        wrong = [line for site in running for line in account.unbalanced(await account.read_metrics(site.api))]
+        wrong = [line for site in running for line in await account.unbalanced_for_good(site.api)]
         totals, differences = await self.oracle.compare(url)
         wrong += differences.found
         if receipts:

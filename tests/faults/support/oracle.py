@@ -85,6 +85,8 @@ class Oracle:
     def __init__(self) -> None:
         self.run = uuid.uuid4().hex[:12]
         self.service = service_name(self.run)
+        self.rejected_later = False
+        """Whether poison may be acknowledged (from a spool) and set aside later."""
         self._told: list[Told] = []
         self._lock = threading.Lock()
         self._acknowledged = 0
@@ -136,7 +138,7 @@ class Oracle:
         wrong: list[str] = []
         for one in told:
             have = [item for item in one.request.items if (item.producer, item.seq) in stored]
-            promised, told_wrong = _promise(one)
+            promised, told_wrong = self._promise(one)
             lost += [f"{item.producer}/{item.seq}" for item in promised if (item.producer, item.seq) not in stored]
             if told_wrong:
                 wrong.append(told_wrong)
@@ -147,8 +149,9 @@ class Oracle:
                 wrong.append(f"{have[0].producer}/{have[0].seq} and on: {len(have)} of {len(one.request.items)} stored")
             totals.sent += len(one.request.items)
             if one.state is State.ACKNOWLEDGED:
+                good = len(_good(one.request.items))
                 totals.acknowledged += len(one.request.items) - one.rejected
-                totals.rejected += one.rejected
+                totals.rejected += len(one.request.items) - good
         totals.stored += len(rows)
         totals.doubled += sum(count - 1 for count in stored.values())
         totals.lost += len(lost)
@@ -161,20 +164,34 @@ class Oracle:
             f"{signal}: still without an answer", [one.request.items[0] for one in told if one.state is State.SENT]
         )
 
+    def _promise(self, told: Told) -> tuple[list[Item], str]:
+        """The items that have to be stored, and what is wrong with the answer itself."""
+        if told.state is not State.ACKNOWLEDGED:
+            return [], ""
+        good = _good(told.request.items)
+        poison = len(told.request.items) - len(good)
+        if told.rejected == poison or (self.rejected_later and told.rejected == 0):
+            return good, ""
+        first = told.request.items[0]
+        return good, f"{first.producer}/{first.seq}: told {told.rejected} of {poison} poison"
+
+    async def forgives(self, url: str, signal: Signal) -> int:
+        """Counts requests of a signal of which nothing is stored as unknown: for damage that nobody can prevent. Returns
+        the items of the signal that are stored."""
+        connection = await asyncpg.connect(url)
+        try:
+            rows = await connection.fetch(_FIELDS.format(rows=_ROWS[signal]), self.service)
+        finally:
+            await connection.close()
+        stored = {(row["producer"], row["seq"]) for row in rows}
+        for one in self.requests():
+            if one.request.signal is signal and not any((i.producer, i.seq) in stored for i in one.request.items):
+                one.state = State.UNKNOWN
+        return len(rows)
+
 
 def _good(items: Iterable[Item]) -> list[Item]:
     return [item for item in items if not item.poison]
-
-
-def _promise(told: Told) -> tuple[list[Item], str]:
-    """The items that have to be stored, and what is wrong with the answer itself."""
-    if told.state is not State.ACKNOWLEDGED:
-        return [], ""
-    good = _good(told.request.items)
-    poison = len(told.request.items) - len(good)
-    first = told.request.items[0]
-    wrong = "" if told.rejected == poison else f"{first.producer}/{first.seq}: told {told.rejected} of {poison} poison"
-    return good, wrong
 
 
 def _changed(run: str, signal: Signal, rows: list[asyncpg.Record], sent: dict[tuple[str, int], Item]) -> Iterable[str]:
