@@ -192,6 +192,22 @@ async def test_a_spool_that_cannot_be_written_refuses_and_goes_on_when_it_can(
             await case.ends(database_url, site)
 
 
+async def test_a_spool_that_cannot_begin_a_new_segment_refuses_until_it_can(
+    case: Case, database_url: str, folder: Path
+) -> None:
+    with proxy(database_url) as way, shim(folder / "data" / "spool") as disk:
+        async with running_site(folder / "data", way.url, env=disk.env) as site:
+            way.away()
+            async with under_load(case.oracle, site.doors, signals=(TRACES,), items=10, size=80_000) as load:
+                await load.acknowledged(30)
+                disk.set(open_errno=errno.ENOSPC)
+                await load.refused(6)  # the first segment is full
+                disk.set()
+                await load.acknowledged(30)
+            way.back()
+            await case.ends(database_url, site)
+
+
 async def test_a_slow_disk_under_the_spool_makes_answers_slow_and_a_kill_meanwhile_loses_nothing(
     case: Case, database_url: str, folder: Path
 ) -> None:

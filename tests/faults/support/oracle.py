@@ -176,18 +176,20 @@ class Oracle:
         return good, f"{first.producer}/{first.seq}: told {told.rejected} of {poison} poison"
 
     async def forgives(self, url: str, signal: Signal) -> int:
-        """Counts requests of a signal of which nothing is stored as unknown: for damage that nobody can prevent. Returns
-        the items of the signal that are stored."""
+        """Counts requests of a signal of which nothing is stored as unknown: for damage that nobody can prevent.
+        Returns the number of their items."""
         connection = await asyncpg.connect(url)
         try:
             rows = await connection.fetch(_FIELDS.format(rows=_ROWS[signal]), self.service)
         finally:
             await connection.close()
         stored = {(row["producer"], row["seq"]) for row in rows}
+        gone = 0
         for one in self.requests():
             if one.request.signal is signal and not any((i.producer, i.seq) in stored for i in one.request.items):
                 one.state = State.UNKNOWN
-        return len(rows)
+                gone += len(one.request.items)
+        return gone
 
 
 def _good(items: Iterable[Item]) -> list[Item]:

@@ -115,6 +115,11 @@ class Proxy:
 
         self._call(reset)
 
+    def leads_to(self, url: str) -> None:
+        """From now on another server is behind it; connections to the one before are cut."""
+        self._target = url
+        self.cut()
+
     def half_close(self) -> None:
         """Ends the direction towards Ares of every connection (FIN); the other one stays open."""
 

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -46,6 +47,11 @@ class Server:
     def make(self) -> None:
         """Makes the files (initdb)."""
         self.run("initdb", "-D", self.data, "-U", "ares", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
+
+    def copy_of(self, primary: Server) -> None:
+        """Makes the files of a standby that follows another server (pg_basebackup)."""
+        where = f"host={primary.folder} port={primary.port} user=ares application_name=standby"
+        self.run("pg_basebackup", "-D", self.data, "-d", where, "-R", "-X", "stream", "-c", "fast")
 
     def start(self) -> None:
         """Starts the server and returns when it takes connections; recovers after a crash."""
@@ -108,6 +114,15 @@ class Server:
         try:
             for statement in statements:
                 await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    async def has_standby(self) -> None:
+        """Waits until a standby follows synchronously."""
+        connection = await asyncpg.connect(self.url("postgres"))
+        try:
+            states = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"
+            await eventually(partial(connection.fetchval, states), every=0.05)
         finally:
             await connection.close()
 
