@@ -17,8 +17,8 @@ from tests.faults.support.site import running_site
 async def test_f15_a_failover_to_a_synchronous_standby_loses_nothing_that_was_acknowledged(
     case: Case, folder: Path, spool: bool
 ) -> None:
-    """The address stays, as with a virtual IP address or a load balancer: first the primary is behind it, then a standby
-    that still is read-only, then the same one as primary."""
+    """The address stays, as with a virtual IP address or a load balancer: first the primary is behind it, then a
+    standby that still is read-only, then the same one as primary."""
     with (
         server(["wal_level=replica", "max_wal_senders=4"]) as primary,
         open_folder("ares-fault-standby-") as place,

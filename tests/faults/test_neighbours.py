@@ -86,9 +86,11 @@ async def test_f22_redis_that_is_killed_frozen_full_and_emptied_leaves_ingest_al
                 redis.kill()
                 await bus(site, "memory")
                 await load.acknowledged(200)
-                redis.start("--maxmemory", "1mb")  # empty, and soon full
-                await bus(site, "redis")
+                redis.start("--maxmemory", "1mb")  # empty, and full at once
                 await load.acknowledged(200)
+                redis.kill()
+                redis.start()
+                await bus(site, "redis")
                 redis.freeze()
                 await load.acknowledged(200)
                 redis.thaw()
@@ -134,14 +136,14 @@ async def test_what_the_official_collector_took_into_its_persistent_queue_is_sto
             with collector.running_collector(otelcol, "agent", env) as front:
                 doors = Doors((front.grpc.removeprefix("http://"),), (front.http.removeprefix("http://"),))
                 # A request that is repeated to the Collector is another request to Ares: it batches anew.
-                async with under_load(case.oracle, doors, repeat_every=0) as load:
-                    await load.acknowledged(500)
+                async with under_load(case.oracle, doors, repeat_every=0, pause=0.05) as load:
+                    await load.acknowledged(300)
                     await site.restart()
-                    await load.acknowledged(500)
+                    await load.acknowledged(300)
                     way.away()
-                    await load.acknowledged(500)
+                    await load.acknowledged(300)
                     way.back()
-                    await load.acknowledged(500)
+                    await load.acknowledged(300)
                 await everything_is_stored(case, database_url)
             await spool_is_empty(site.api)
             await case.ends(database_url, site)
