@@ -109,6 +109,7 @@ async def test_f18_poison_that_was_acknowledged_from_the_spool_is_set_aside_and_
             assert await refused(connection, told=False) == totals.rejected > 0
             metrics = await read_metrics(site.api)
             assert metrics.sum("ares_otel_spool_items_total", outcome="rejected") == totals.rejected
+            await case.doctor_agrees(database_url, site)
     await connection.close()
 
 

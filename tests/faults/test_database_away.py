@@ -56,6 +56,7 @@ async def test_f5_postgresql_stopped_at_once_recovers_and_nothing_acknowledged_i
                 await load.acknowledged(300)
             await case.ends(database.url(), site)
             await case.used_the_spool(site, spool=spool)
+            await case.doctor_agrees(database.url(), site)
 
 
 @both_spools

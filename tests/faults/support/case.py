@@ -14,6 +14,7 @@ from tests.faults.support.answers import GrpcDoor
 from tests.faults.support.items import Maker
 from tests.faults.support.oracle import Oracle, State, Totals
 from tests.faults.support.site import Site
+from tests.support.ares_process import run_ares
 from tests.support.eventually import eventually
 
 _FRESH = itertools.count(1)
@@ -53,6 +54,12 @@ class Case:
         """Whether requests went to the spools, as they have to exactly where there are some."""
         items = sum([await account.spooled(site.api) for site in sites])
         assert (items > 0) is spool, f"{items} items went to the spool, which is {'on' if spool else 'off'}"
+
+    async def doctor_agrees(self, url: str, site: Site) -> None:
+        """`ares-otel doctor --account` says that every item is accounted for."""
+        words = ["doctor", "--account", "--url", site.api, "--database-url", url]
+        done = await asyncio.to_thread(run_ares, words)
+        assert done.returncode == 0, done.stdout + done.stderr
 
     async def fresh_item_is_found(self, site: Site) -> None:
         """A span sent now is stored and can be asked for by REST."""

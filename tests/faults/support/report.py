@@ -14,7 +14,7 @@ from tests.faults.support.oracle import Totals
 
 PROPERTY = "fault_case"
 PAGE = Path(__file__).parents[3] / "docs" / "reliability.md"
-BEGIN, END = "<!-- table of the fault suite: begin -->", "<!-- table of the fault suite: end -->"
+BEGIN, END = "<!-- faults -->", "<!-- /faults -->"
 _HEAD = ["case", "items sent", "acknowledged", "stored", "doubled", "lost"]
 _NUMBERS = ("sent", "acknowledged", "stored", "doubled", "lost")
 
