@@ -17,7 +17,6 @@ from tests.faults.support.answers import GrpcDoor
 from tests.faults.support.case import Case
 from tests.faults.support.items import POISON, Maker
 from tests.faults.support.load import under_load
-from tests.faults.support.marks import long_faults
 from tests.faults.support.oracle import State
 from tests.faults.support.pg_proxy import proxy
 from tests.faults.support.shim import shim
@@ -77,6 +76,7 @@ async def test_f18_a_poisoned_row_among_the_requests_of_20_clients_fails_alone(
         await case.ends(database_url, site)
 
 
+@pytest.mark.long_faults
 async def test_f18_poison_under_load_is_told_exactly_and_told_again_on_a_retry(
     case: Case, database_url: str, folder: Path
 ) -> None:
@@ -132,14 +132,9 @@ def delete(segments: list[Path]) -> None:
     segments[len(segments) // 2].unlink()
 
 
+@pytest.mark.long_faults
 @pytest.mark.parametrize(
-    "damage",
-    [
-        pytest.param(flip_a_byte, id="a byte is flipped"),
-        long_faults(cut_in_half, seconds=300, id="cut in half"),
-        long_faults(empty, seconds=300, id="empty"),
-        long_faults(delete, seconds=300, id="deleted"),
-    ],
+    "damage", [flip_a_byte, cut_in_half, empty, delete], ids=["a byte is flipped", "cut in half", "empty", "deleted"]
 )
 async def test_a_damaged_segment_of_the_spool_is_reported_and_all_the_others_are_replayed(
     case: Case, database_url: str, folder: Path, damage: Callable[[list[Path]], None]

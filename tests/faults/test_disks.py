@@ -56,6 +56,7 @@ async def test_f9_a_full_disk_under_the_tables_refuses_or_spools_and_reads_go_on
             await case.ends(database.url(), site)
 
 
+@pytest.mark.long_faults
 @pytest.mark.as_root
 @both_spools
 async def test_f9_a_real_full_file_system_under_the_tables_refuses_or_spools_and_ingest_resumes(
@@ -91,6 +92,7 @@ async def reads_answer(site: Site) -> bool:
         return (await client.get(f"{site.api}/api/v1/observability/logs?limit=1")).status_code == 200
 
 
+@pytest.mark.long_faults
 @both_spools
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO], ids=["ENOSPC", "EIO"])
 async def test_f10_a_log_volume_that_fails_makes_postgresql_panic_and_nothing_acknowledged_is_missing(
@@ -111,7 +113,9 @@ async def test_f10_a_log_volume_that_fails_makes_postgresql_panic_and_nothing_ac
             await case.ends(database.url(), site)
 
 
-@pytest.mark.parametrize("delay", [pytest.param(500, id="500 ms"), long_faults(5000, seconds=600, id="5 s")])
+@pytest.mark.long_faults
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("delay", [500, 5000], ids=["500 ms", "5 s"])
 async def test_f11_slow_fsync_makes_answers_slow_and_senders_that_lose_patience_double_nothing(
     case: Case, folder: Path, delay: int
 ) -> None:
@@ -170,8 +174,8 @@ def quiet(folder: Path) -> Path:
     "fault",
     [
         pytest.param({"write_errno": errno.ENOSPC}, id="full"),
-        pytest.param({"open_errno": errno.EROFS, "write_errno": errno.EROFS}, id="read-only"),
-        pytest.param({"fsync_errno": errno.EIO}, id="fsync fails"),
+        long_faults({"open_errno": errno.EROFS, "write_errno": errno.EROFS}, seconds=180, id="read-only"),
+        long_faults({"fsync_errno": errno.EIO}, seconds=180, id="fsync fails"),
     ],
 )
 async def test_a_spool_that_cannot_be_written_refuses_and_goes_on_when_it_can(
@@ -208,6 +212,7 @@ async def test_a_spool_that_cannot_begin_a_new_segment_refuses_until_it_can(
             await case.ends(database_url, site)
 
 
+@pytest.mark.long_faults
 async def test_a_slow_disk_under_the_spool_makes_answers_slow_and_a_kill_meanwhile_loses_nothing(
     case: Case, database_url: str, folder: Path
 ) -> None:
@@ -227,6 +232,7 @@ async def test_a_slow_disk_under_the_spool_makes_answers_slow_and_a_kill_meanwhi
             await case.ends(database_url, site)
 
 
+@pytest.mark.long_faults
 @pytest.mark.as_root
 async def test_a_spool_on_a_full_file_system_refuses_and_what_it_took_is_replayed_once(
     case: Case, database_url: str, folder: Path

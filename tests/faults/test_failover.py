@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from tests.faults.support.case import Case
 from tests.faults.support.load import under_load
 from tests.faults.support.marks import both_spools
@@ -13,6 +15,7 @@ from tests.faults.support.server import Server, open_folder, server
 from tests.faults.support.site import running_site
 
 
+@pytest.mark.long_faults
 @both_spools
 async def test_f15_a_failover_to_a_synchronous_standby_loses_nothing_that_was_acknowledged(
     case: Case, folder: Path, spool: bool

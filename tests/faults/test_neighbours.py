@@ -125,6 +125,7 @@ def otelcol() -> Path:
         pytest.skip(str(error))
 
 
+@pytest.mark.long_faults
 @pytest.mark.timeout(collector.BUILD_SECONDS + 120)
 async def test_what_the_official_collector_took_into_its_persistent_queue_is_stored_once_through_every_outage(
     case: Case, database_url: str, folder: Path, otelcol: Path

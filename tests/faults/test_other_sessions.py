@@ -78,7 +78,13 @@ async def test_f12_vacuum_full_under_load_makes_senders_wait_and_no_more(
         await case.ends(database_url, site)
 
 
-@pytest.mark.parametrize("state", ["40001", "40P01"], ids=["serialization failure", "deadlock"])
+@pytest.mark.parametrize(
+    "state",
+    [
+        pytest.param("40001", id="serialization failure"),
+        pytest.param("40P01", id="deadlock", marks=pytest.mark.long_faults),
+    ],
+)
 async def test_f13_transactions_that_collide_twice_are_tried_again_and_senders_never_know(
     case: Case, database_url: str, folder: Path, state: str
 ) -> None:
@@ -201,6 +207,7 @@ async def test_f17_a_migration_while_ingesting_fails_no_acknowledged_request(
         await case.ends(database_url, site)
 
 
+@pytest.mark.long_faults
 async def test_f16_rows_dropped_by_retention_while_they_come_in_fail_no_batch(
     case: Case, database_url: str, folder: Path
 ) -> None:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-both_spools = pytest.mark.parametrize("spool", [True, False], ids=["spool on", "spool off"])
-"""Every case in which the database is away: with the spool it is accepted and replayed, without it refused."""
+both_spools = pytest.mark.parametrize(
+    "spool",
+    [pytest.param(True, id="spool on"), pytest.param(False, id="spool off", marks=pytest.mark.long_faults)],
+)
+"""Every case in which the database is away: with the spool it is accepted and replayed, without it refused. The short
+form tries the first."""
 
 
 def long_faults(value: object, *, seconds: float, id: str) -> object:
