@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-all lint format docs check bench wheel clean
+.PHONY: help demo up test test-faults test-all lint format docs check bench wheel clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -31,6 +31,9 @@ up: $(VENV)/.installed ## Start Ares
 
 test: $(VENV)/.installed-dev ## Run all tests
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+test-faults: $(VENV)/.installed-dev ## Run the whole fault suite, print its table (FAULTS=--write-fault-table: also into docs/reliability.md)
+	$(BIN)/python -m pytest tests/faults -n $(WORKERS) --dist worksteal -m 'long_faults or not long_faults' $(FAULTS)
 
 test-all: ## Run all tests on Python 3.11, 3.12 and 3.13
 	for version in 3.11 3.12 3.13; do $(MAKE) test PYTHON=python$$version VENV=.venv-$$version || exit 1; done

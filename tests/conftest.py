@@ -39,12 +39,15 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out what cannot be so for this user: that is not a skip, nothing is missing."""
-    other = "as_user" if os.geteuid() == 0 else "as_root"
-    left_out = [item for item in items if item.get_closest_marker(other)]
+    """Leaves out what cannot be so for this user, and the long faults unless `-m` asks for them: that is not a skip,
+    nothing is missing."""
+    unwanted = {"as_user" if os.geteuid() == 0 else "as_root"}
+    if "long_faults" not in config.option.markexpr:
+        unwanted.add("long_faults")
+    left_out = [item for item in items if any(item.get_closest_marker(name) for name in unwanted)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if not item.get_closest_marker(other)]
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.hookimpl(wrapper=True)

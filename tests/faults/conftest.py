@@ -1,0 +1,55 @@
+"""Fixtures of the fault suite, and its table at the end of a run.
+
+`make test-faults` runs all of it; the short cases also run in `make test`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.support import report
+from tests.faults.support.case import Case
+from tests.faults.support.server import open_folder
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--write-fault-table", action="store_true", help="write the table of the run into docs/reliability.md"
+    )
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    done = [one for kind in ("passed", "failed") for one in terminalreporter.stats.get(kind, ()) if one.when == "call"]
+    lines = report.table(done)
+    if lines:
+        terminalreporter.section("Fault suite")
+        for line in lines:
+            terminalreporter.write_line(line)
+        if config.getoption("--write-fault-table", False):
+            report.write(lines)
+
+
+@pytest.fixture
+def case(request: pytest.FixtureRequest) -> Case:
+    """The oracle of this test, and the end that it has in common with the others."""
+    return Case(request.node)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder of the test that other users can pass: PostgreSQL does not run as root."""
+    with open_folder("ares-fault-") as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def seed() -> int:
+    """The number that all random choices of a run follow from: `ARES_OTEL_FAULT_SEED`, else a new one. Printed, so
+    that a run can be repeated."""
+    chosen = int(os.environ.get("ARES_OTEL_FAULT_SEED") or int.from_bytes(os.urandom(3), "big"))
+    print(f"ARES_OTEL_FAULT_SEED={chosen}")
+    return chosen
