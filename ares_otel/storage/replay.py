@@ -28,7 +28,7 @@ from ares_otel.storage.receipts import received_at
 from ares_otel.storage.spool.record import SpoolRecord
 from ares_otel.storage.spool.spool import Entry, Spool
 from ares_otel.storage.sqlstate import DATABASE_ERRORS
-from ares_otel.storage.writer import NotTaken
+from ares_otel.storage.writer import NotTaken, TimedOut
 
 RECORDS = 32
 """Requests that are replayed at the same time."""
@@ -211,7 +211,7 @@ class Replayer:
             raise error
         if isinstance(error, Rejected):
             return await self._set_aside(record, error.message, None)
-        if isinstance(error, NotTaken) or not isinstance(error, AresError):
+        if isinstance(error, NotTaken | TimedOut) or not isinstance(error, AresError):
             tries = self._tries[record.key] = self._tries.get(record.key, 0) + 1
             if not isinstance(error, AresError):
                 log.error("A request in the spool fails unexpectedly (%d of %d tries).", tries, TRIES, exc_info=error)

@@ -37,6 +37,11 @@ def is_suspicious(error: BaseException) -> bool:
     return state[:2] in ("0A", "21", "22", "38", "39", "54", "P0") or state == "XX000"
 
 
+def is_timeout(error: BaseException) -> bool:
+    """Whether the server (statement_timeout) or the client gave up waiting."""
+    return isinstance(error, TimeoutError) or sqlstate(error) == "57014"
+
+
 def is_missing_partition(error: BaseException) -> bool:
     """Whether a row found no partition for its time: a check violation without a named constraint."""
     return sqlstate(error) == "23514" and not getattr(error, "constraint_name", None)

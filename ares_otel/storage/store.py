@@ -136,7 +136,10 @@ class Store:
             answer = await self._take(batch)
         except BaseException as error:
             known = isinstance(error, AresError)
-            outcome.set_exception(error if known else Retryable("The same request failed before; send it again later."))
+            # A copy: the error refers to this frame, and the frame to the future.
+            outcome.set_exception(
+                copy.copy(error) if known else Retryable("The same request failed before; send it again later.")
+            )
             outcome.exception()  # looked at: there may be no twin
             raise
         else:
@@ -179,21 +182,22 @@ class Store:
         if not encoded.tables:  # nothing to store: the same request gets the same answer without a receipt
             return Accepted(rejected=encoded.rejected, reason=encoded.reason)
         breaker = self.breakers[batch.signal]
-        failure: Retryable | None = Unavailable(breaker.reason) if breaker.open else None
-        if failure is None:
+        if breaker.open:
+            if self.spool is None:
+                raise Unavailable(breaker.reason)
+        else:
             try:
                 answer = await self._write(batch, encoded)
-            except NotTaken as error:
-                failure = error  # of this request; the others go on
-            except Unavailable as error:
-                breaker.trip(error.message)
-                failure = error
+            except (NotTaken, Unavailable) as error:
+                if isinstance(error, Unavailable):  # else it is of this request, and the others go on
+                    breaker.trip(error.message)
+                if self.spool is None:
+                    raise
             else:
                 breaker.worked()
                 self._tell(batch, encoded, answer)
                 return answer
-        if self.spool is None:
-            raise failure
+        assert self.spool is not None
         first = await self.spool.append(_record(batch, encoded))
         breaker.wake.set()
         self.on_stored(encoded)

@@ -33,6 +33,7 @@ from ares_otel.storage.sqlstate import (
     is_missing_partition,
     is_poison,
     is_suspicious,
+    is_timeout,
     sqlstate,
 )
 from ares_otel.storage.transaction import store_group
@@ -63,6 +64,10 @@ log = logging.getLogger("ares_otel.storage.writer")
 
 class MissingPartition(Retryable):
     """The partition for the data is just being made; send it again later."""
+
+
+class TimedOut(Unavailable):
+    """The database did not store this request in time, although it was alone; send it again later."""
 
 
 class NotTaken(Retryable):
@@ -120,7 +125,7 @@ class Writer:
         """Who stored something, as the receipts tell."""
         self._with_receipts = with_receipts
         self._connect = connect
-        self._group_bytes = group_bytes
+        self._group_bytes = self._group_limit = group_bytes
         self._queue_bytes = queue_bytes
         self._observer = observer or SilentObserver()
         self._on_missing_partition = on_missing_partition
@@ -146,6 +151,7 @@ class Writer:
             Unavailable: the database cannot store it now. It is unknown whether it did when the connection broke during
                 COMMIT and the database could not be asked; writing the same batch again is harmless.
             InFlight: another process is storing the same request.
+            TimedOut: it took too long, alone.
             NotTaken: the database does not take it, and perhaps never will.
             MissingPartition: a row found no partition for its time; nothing was stored.
             Retryable: Ares is stopping, or nobody waits for the answer any more.
@@ -164,7 +170,10 @@ class Writer:
             task = asyncio.create_task(self._drain(lane), name=f"writer {batch.signal}")
             self._running.add(task)
             task.add_done_callback(self._running.discard)
-        return await waiting.done
+        try:
+            return await waiting.done
+        finally:
+            del waiting  # an error refers to this frame: together they would keep the rows until the collector comes
 
     async def stop(self) -> None:
         """Commits what waits, then closes the connections. Safe twice."""
@@ -193,7 +202,7 @@ class Writer:
         while lane.waiting and len(group) < GROUP_REQUESTS:
             waiting = lane.waiting[0]
             batch = waiting.batch
-            if group and (size + batch.size > self._group_bytes or batch.key in group):
+            if group and (size + batch.size > self._group_limit or batch.key in group):
                 break
             lane.waiting.popleft()
             self._waiting_bytes -= batch.size
@@ -231,8 +240,12 @@ class Writer:
                 await self._search(connection, group[0])
 
             connection, error = await self._try(connection, SEARCH_PATIENCE, alone)
-        if error is not None:
-            _fail(group, error if isinstance(error, Retryable) else self._judge(error))
+        if error is None:
+            self._group_limit = min(self._group_bytes, 2 * self._group_limit)
+        else:
+            if is_timeout(error):  # a slow database gets less at once
+                self._group_limit = max(1, min(self._group_limit, sum(one.batch.size for one in group)) // 2)
+            _fail(group, error if isinstance(error, Retryable) else self._judge(error, alone=len(group) == 1))
         return connection
 
     async def _try(
@@ -262,7 +275,10 @@ class Writer:
                     break
             else:
                 return connection, None
-        return connection, error
+        try:
+            return connection, error
+        finally:
+            error = None  # it refers to this frame
 
     async def _transaction(self, connection: asyncpg.Connection, group: Sequence[_Waiting]) -> None:
         """Definitions first, in transactions of their own; then receipts and rows in one. Answers the batches."""
@@ -301,14 +317,16 @@ class Writer:
         else:
             _fail([waiting], InFlight())
 
-    def _judge(self, error: BaseException) -> Retryable:
+    def _judge(self, error: BaseException, *, alone: bool) -> Retryable:
         state = sqlstate(error)
         if is_missing_partition(error):
             self._on_missing_partition()
             self._complaints.about(state, "Rows found no partition for their time; looking after the partitions.")
             return MissingPartition()
         self._complaints.about(state, f"The database did not store a group of batches: {type(error).__name__}: {error}")
-        if is_suspicious(error) or state == "57014":
+        if alone and is_timeout(error):
+            return TimedOut(f"The database did not store this request in time (SQLSTATE {state}); send it again later.")
+        if is_suspicious(error):
             return NotTaken(f"The database does not take this request (SQLSTATE {state}); send it again later.", state)
         return Unavailable(f"The database cannot store the data now (SQLSTATE {state}); send it again later.")
 

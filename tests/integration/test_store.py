@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import time
+import weakref
 from collections.abc import AsyncIterator
 
 import asyncpg
@@ -15,7 +18,9 @@ from ares_otel.model.batch import Accepted, Batch
 from ares_otel.model.errors import Rejected, Retryable, TooLarge
 from ares_otel.model.signal import LOGS, METRICS, TRACES, Signal
 from ares_otel.pipeline.telemetry import Telemetry
-from ares_otel.storage.rows.encoded import ServiceSeen
+from ares_otel.storage import store as store_module
+from ares_otel.storage.rows.encode import encode_batch
+from ares_otel.storage.rows.encoded import EncodedBatch, ServiceSeen, Windows
 from ares_otel.storage.store import Store
 from tests.support.otlp_samples import logs_request, metrics_request, span, trace_request
 
@@ -214,6 +219,31 @@ async def test_a_lock_on_one_table_leaves_the_other_signals_alone(store: Store, 
             await store.consume(batch(LOGS, logs_request(records=1).SerializeToString()))
             assert not any(task.done() for task in spans)
         await asyncio.gather(*spans)
+
+
+async def test_what_could_not_be_stored_is_let_go_of_at_once(
+    store: Store, pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not when the garbage collector comes: requests of megabytes that fail would pile up until then."""
+    made: list[weakref.ref[EncodedBatch]] = []
+
+    def encode(batch: Batch, windows: Windows) -> EncodedBatch:
+        encoded = encode_batch(batch, windows)
+        made.append(weakref.ref(encoded))
+        return encoded
+
+    monkeypatch.setattr(store_module, "encode_batch", encode)
+    await pool.execute("ALTER TABLE service_spans RENAME TO service_spans_elsewhere")
+    gc.disable()
+    try:
+        for _ in range(3):
+            with contextlib.suppress(Retryable):
+                await store.consume(batch(TRACES, trace_request(spans=3).SerializeToString()))
+            store.breakers[TRACES].close()
+        await asyncio.sleep(0)
+        assert [ref() for ref in made] == [None] * 3
+    finally:
+        gc.enable()
 
 
 async def test_after_a_read_only_spell_the_store_goes_on_by_itself(

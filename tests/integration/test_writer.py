@@ -10,9 +10,10 @@ from typing import Any
 import asyncpg
 import pytest
 
-from ares_otel.model.batch import Batch
+from ares_otel.model.batch import Accepted, Batch
 from ares_otel.model.errors import Overloaded, Retryable, Unavailable
 from ares_otel.model.signal import TRACES
+from ares_otel.storage import transaction
 from ares_otel.storage.partitions import read_windows
 from ares_otel.storage.rows.encode import encode_batch
 from ares_otel.storage.rows.encoded import PARTITIONED, EncodedBatch, Window, Windows
@@ -198,3 +199,26 @@ async def test_the_same_resource_from_many_connections_at_once_is_one_row(bench:
     await asyncio.gather(*(writer.write(bench.batch()) for writer in writers for _ in range(5)))
     assert await bench.eye.fetchval("SELECT count(*) FROM otel_resources") == 1
     assert await bench.count() == 60
+
+
+async def test_a_slow_database_gets_less_at_once_until_it_keeps_up(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transaction, "BEGIN", "BEGIN; SET LOCAL statement_timeout = '400ms'")
+    await bench.eye.execute(
+        """
+        CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN PERFORM pg_sleep(0.03); RETURN NEW; END $$;
+        CREATE TRIGGER slow BEFORE INSERT ON service_spans FOR EACH ROW EXECUTE FUNCTION slow();
+        """
+    )
+    writer = bench.writer(connections=1)
+    batches = [bench.batch(3) for _ in range(20)]
+    left = list(batches)
+    async with asyncio.timeout(60):
+        while left:
+            answers = await asyncio.gather(*(writer.write(batch) for batch in left), return_exceptions=True)
+            assert all(isinstance(answer, Accepted | Unavailable) for answer in answers)
+            left = [batch for batch, answer in zip(left, answers, strict=True) if isinstance(answer, Unavailable)]
+    assert await bench.count() == 60
+    assert "57014" in bench.observer.failures

@@ -66,7 +66,7 @@ class Told(NamedTuple):
     reason: str
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class EncodedBatch:
     """One request as rows."""
 
