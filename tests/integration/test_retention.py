@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from ares_otel.storage.partitions import ensure_partitions, read_windows, to_ns
-from ares_otel.storage.partitions.jobs import mark_leaving, read_jobs
+from ares_otel.storage.partitions.jobs import begin_detach, mark_leaving, read_jobs
 from ares_otel.storage.partitions.lock import RETENTION
 from ares_otel.storage.partitions.plan import Removal
 from ares_otel.storage.partitions.settings import Disk, RetentionSettings
@@ -168,6 +168,7 @@ class TestLeftovers:
     ) -> None:
         old = await make_partition(sql, "service_spans", 40, rows=2)
         await mark_leaving(sql, [Removal(old, "age")])
+        await begin_detach(sql, old.name)
         await half_detach(database_url, other, old.name)
         assert await sql.fetchval("SELECT count(*) FROM pg_inherits WHERE inhdetachpending") == 1
         await Keeper(database_url).run()
@@ -179,16 +180,21 @@ class TestLeftovers:
     ) -> None:
         old = await make_partition(sql, "service_spans", 40, rows=2)
         await mark_leaving(sql, [Removal(old, "age")])
+        await begin_detach(sql, old.name)
         await sql.execute(f"ALTER TABLE service_spans DETACH PARTITION {old.name}")
         await Keeper(database_url).run()
         assert await sql.fetchval("SELECT to_regclass($1)", old.name) is None
 
+    @pytest.mark.parametrize("about_to_leave", [False, True])
     async def test_a_table_that_somebody_detached_by_hand_is_left_alone(
-        self, database_url: str, sql: asyncpg.Connection
+        self, database_url: str, sql: asyncpg.Connection, about_to_leave: bool
     ) -> None:
         old = await make_partition(sql, "service_spans", 40, rows=2)
+        if about_to_leave:
+            await mark_leaving(sql, [Removal(old, "age")])
         await sql.execute(f"ALTER TABLE service_spans DETACH PARTITION {old.name}")
-        await Keeper(database_url).run()
+        for _ in range(2):
+            await Keeper(database_url).run()
         assert await sql.fetchval(f"SELECT count(*) FROM {old.name}") == 2
 
 
