@@ -16,6 +16,7 @@ from ares_otel.storage.partitions.lock import RETENTION
 from ares_otel.storage.partitions.plan import Removal
 from ares_otel.storage.partitions.settings import Disk, RetentionSettings
 from ares_otel.storage.store import Store
+from tests.support.eventually import eventually
 from tests.support.otlp_samples import batch_of, span, trace_request
 from tests.support.partitions import Keeper, SetClock, day, make_partition, name_of, names
 from tests.support.stored_rows import insert_span, now
@@ -244,6 +245,17 @@ class TestBytesAndDisk:
         assert name_of("service_spans", 3) in await names(sql)
         assert keeper.counted.full == [True, True, False]
         assert caplog.text.count("has to go") == 2
+
+    async def test_a_disk_that_fills_between_two_runs_is_noticed(
+        self, database_url: str, sql: asyncpg.Connection
+    ) -> None:
+        disks = [Disk(1, 10**12)]
+        keeper = Keeper(database_url, disk=lambda: disks[0], interval=3600, disk_interval=0.05)
+        await keeper.maintenance.start()
+        await eventually(lambda: asyncio.sleep(0, bool(keeper.counted.full)))
+        disks[0] = Disk(10**12, 5)
+        await eventually(lambda: asyncio.sleep(0, len(keeper.counted.drops) == 8))
+        await keeper.maintenance.stop()
 
     async def test_an_open_partition_never_goes_however_full_the_disk_is(
         self, database_url: str, sql: asyncpg.Connection, caplog: pytest.LogCaptureFixture
