@@ -55,8 +55,8 @@ async def _transaction_lock(connect: Connect, key: int) -> AsyncIterator[bool]:
     try:
         await keeper.execute("BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0")
         held: bool = await keeper.fetchval("SELECT pg_try_advisory_xact_lock($1)", key)
-        # The driver leaves the portal of a query open until the next one, and with it a snapshot: whoever builds an index
-        # would wait for that, for ever.
+        # The driver leaves the portal of a query open until the next one, and with it a snapshot. Whoever builds an
+        # index would wait for that, for ever.
         await keeper.execute("SELECT 1")
         yield held
     finally:
