@@ -18,6 +18,7 @@ CREATE TABLE partition_jobs (
     range_end      timestamptz NOT NULL,
     leaving_since  timestamptz,
     leaving_reason text CHECK (leaving_reason IN ('age', 'bytes', 'disk', 'command')),
+    detach_began   timestamptz,
     archived_at    timestamptz,
     archived_to    text,
     archived_rows  bigint,
@@ -35,6 +36,7 @@ COMMENT ON COLUMN partition_jobs.range_start IS 'Where its time range begins';
 COMMENT ON COLUMN partition_jobs.range_end IS 'Where its time range ends, exclusive';
 COMMENT ON COLUMN partition_jobs.leaving_since IS 'When it was decided to drop it; NULL for one that stays';
 COMMENT ON COLUMN partition_jobs.leaving_reason IS 'age, bytes (retention.max_bytes), disk (nearly full) or command (somebody asked for it)';
+COMMENT ON COLUMN partition_jobs.detach_began IS 'When Ares began to detach it; a table that somebody else detached is not dropped';
 COMMENT ON COLUMN partition_jobs.archived_at IS 'When its last complete archive file was written and verified';
 COMMENT ON COLUMN partition_jobs.archived_to IS 'Path of that file, on the machine that wrote it';
 COMMENT ON COLUMN partition_jobs.archived_rows IS 'Rows in that file';

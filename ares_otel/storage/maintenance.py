@@ -26,6 +26,8 @@ from ares_otel.storage.sqlstate import DATABASE_ERRORS
 
 INTERVAL = 60.0
 """Seconds between two runs."""
+DISK_INTERVAL = 10.0
+"""Seconds between two looks at the disk."""
 SETTLE = timedelta(seconds=90)
 """From the decision to drop a partition to its detach: longer than `store.PARTITION_INTERVAL`, so that every process
 has narrowed its windows by then."""
@@ -51,6 +53,7 @@ class Maintenance:
         busy: Callable[[], bool] = lambda: False,
         pooled: bool = False,
         interval: float = INTERVAL,
+        disk_interval: float = DISK_INTERVAL,
         settle: timedelta = SETTLE,
         patience: float = PATIENCE,
         pace: Pace = PACE,
@@ -64,6 +67,7 @@ class Maintenance:
             busy: whether ingest has no room for sealing now.
             pooled: whether a pooler stands between.
             interval: seconds between two runs.
+            disk_interval: seconds between two looks at the disk.
             settle: how long other processes may take to narrow their windows.
             patience: seconds that a detach may wait for others.
             pace: how gently rows are deleted one by one.
@@ -78,11 +82,12 @@ class Maintenance:
         self._busy = busy
         self._pooled = pooled
         self._interval = interval
+        self._disk_interval = disk_interval
         self._settle = settle
         self._patience = patience
         self._complaints = Complaints(log, clock)
         self._housekeeping = Housekeeping(clock, observer=self._observer, complaints=self._complaints, pace=pace)
-        self._wakes: list[asyncio.Event] = []
+        self._wakes = {name: asyncio.Event() for name in (RETENTION_JOB, SEAL_JOB)}
         self._tasks: list[asyncio.Task[None]] = []
         self._next_run: float | None = None
 
@@ -91,6 +96,7 @@ class Maintenance:
         if not self._tasks:
             for name, work in ((RETENTION_JOB, self.run), (SEAL_JOB, self.seal)):
                 self._tasks.append(asyncio.create_task(self._keep_doing(name, work), name=name))
+            self._tasks.append(asyncio.create_task(self._watch_disk(), name="disk"))
 
     async def stop(self) -> None:
         """Ends; what was begun is finished by the next run of any process. Safe without `start` and twice."""
@@ -102,7 +108,7 @@ class Maintenance:
 
     def wake(self) -> None:
         """Runs soon: the settings changed."""
-        for event in self._wakes:
+        for event in self._wakes.values():
             event.set()
 
     @property
@@ -156,9 +162,16 @@ class Maintenance:
         there: datetime = await connection.fetchval("SELECT now()")
         return min(there, to_datetime(self._clock.time_ns()))
 
+    async def _watch_disk(self) -> None:
+        """A disk can fill faster than retention runs."""
+        while True:
+            await asyncio.sleep(self._disk_interval)
+            seen = self._disk()
+            if seen is not None and seen.nearly_full(self._settings().disk_percent):
+                self._wakes[RETENTION_JOB].set()
+
     async def _keep_doing(self, name: str, work: Callable[[], Awaitable[bool]]) -> None:
-        wake = asyncio.Event()
-        self._wakes.append(wake)
+        wake = self._wakes[name]
         while True:
             try:
                 await work()

@@ -107,11 +107,12 @@ class TestTheFile:
             "SELECT 'orders', 'INFO', repeat('x', 100), now() FROM generate_series(1, 1000)"
         )
         monkeypatch.setattr(archiving, "GROUP_ROWS", 300)
+        monkeypatch.setattr(archiving, "CHUNK_ROWS", 100)
         done = await archive(sql, await today(sql, "service_logs"), tmp_path)
         assert done.rows == 1000
         metadata = pq.read_metadata(done.path)
         assert metadata.num_row_groups >= 2
-        assert max(metadata.row_group(n).num_rows for n in range(metadata.num_row_groups)) < 300 + 256
+        assert max(metadata.row_group(n).num_rows for n in range(metadata.num_row_groups)) < 300 + 100
         monkeypatch.setattr(archiving, "GROUP_BYTES", 1)
         again = await archive(sql, await today(sql, "service_logs"), tmp_path)
         assert pq.read_metadata(again.path).num_row_groups >= 4

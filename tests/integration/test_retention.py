@@ -11,11 +11,12 @@ import asyncpg
 import pytest
 
 from ares_otel.storage.partitions import ensure_partitions, read_windows, to_ns
-from ares_otel.storage.partitions.jobs import mark_leaving, read_jobs
+from ares_otel.storage.partitions.jobs import begin_detach, mark_leaving, read_jobs
 from ares_otel.storage.partitions.lock import RETENTION
 from ares_otel.storage.partitions.plan import Removal
 from ares_otel.storage.partitions.settings import Disk, RetentionSettings
 from ares_otel.storage.store import Store
+from tests.support.eventually import eventually
 from tests.support.otlp_samples import batch_of, span, trace_request
 from tests.support.partitions import Keeper, SetClock, day, make_partition, name_of, names
 from tests.support.stored_rows import insert_span, now
@@ -168,6 +169,7 @@ class TestLeftovers:
     ) -> None:
         old = await make_partition(sql, "service_spans", 40, rows=2)
         await mark_leaving(sql, [Removal(old, "age")])
+        await begin_detach(sql, old.name)
         await half_detach(database_url, other, old.name)
         assert await sql.fetchval("SELECT count(*) FROM pg_inherits WHERE inhdetachpending") == 1
         await Keeper(database_url).run()
@@ -179,16 +181,21 @@ class TestLeftovers:
     ) -> None:
         old = await make_partition(sql, "service_spans", 40, rows=2)
         await mark_leaving(sql, [Removal(old, "age")])
+        await begin_detach(sql, old.name)
         await sql.execute(f"ALTER TABLE service_spans DETACH PARTITION {old.name}")
         await Keeper(database_url).run()
         assert await sql.fetchval("SELECT to_regclass($1)", old.name) is None
 
+    @pytest.mark.parametrize("about_to_leave", [False, True])
     async def test_a_table_that_somebody_detached_by_hand_is_left_alone(
-        self, database_url: str, sql: asyncpg.Connection
+        self, database_url: str, sql: asyncpg.Connection, about_to_leave: bool
     ) -> None:
         old = await make_partition(sql, "service_spans", 40, rows=2)
+        if about_to_leave:
+            await mark_leaving(sql, [Removal(old, "age")])
         await sql.execute(f"ALTER TABLE service_spans DETACH PARTITION {old.name}")
-        await Keeper(database_url).run()
+        for _ in range(2):
+            await Keeper(database_url).run()
         assert await sql.fetchval(f"SELECT count(*) FROM {old.name}") == 2
 
 
@@ -238,6 +245,17 @@ class TestBytesAndDisk:
         assert name_of("service_spans", 3) in await names(sql)
         assert keeper.counted.full == [True, True, False]
         assert caplog.text.count("has to go") == 2
+
+    async def test_a_disk_that_fills_between_two_runs_is_noticed(
+        self, database_url: str, sql: asyncpg.Connection
+    ) -> None:
+        disks = [Disk(1, 10**12)]
+        keeper = Keeper(database_url, disk=lambda: disks[0], interval=3600, disk_interval=0.05)
+        await keeper.maintenance.start()
+        await eventually(lambda: asyncio.sleep(0, bool(keeper.counted.full)))
+        disks[0] = Disk(10**12, 5)
+        await eventually(lambda: asyncio.sleep(0, len(keeper.counted.drops) == 8))
+        await keeper.maintenance.stop()
 
     async def test_an_open_partition_never_goes_however_full_the_disk_is(
         self, database_url: str, sql: asyncpg.Connection, caplog: pytest.LogCaptureFixture

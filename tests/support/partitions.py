@@ -12,6 +12,7 @@ import asyncpg
 from ares_otel.storage.maintenance import Maintenance
 from ares_otel.storage.partitions import Partition, list_partitions
 from ares_otel.storage.partitions.ensure import attach
+from ares_otel.storage.partitions.lock import Connect
 from ares_otel.storage.partitions.settings import RetentionSettings, SealSettings
 from tests.support.stored_rows import insert_log, insert_span
 
@@ -91,14 +92,21 @@ class Counting:
 class Keeper:
     """A `Maintenance` without delays, and what it told."""
 
-    def __init__(self, url: str, settings: RetentionSettings | None = None, **options: object) -> None:
+    def __init__(
+        self,
+        url: str,
+        settings: RetentionSettings | None = None,
+        *,
+        connect: Connect | None = None,
+        **options: object,
+    ) -> None:
         self.settings = settings or RetentionSettings()
         self.seal_settings = SealSettings()
         self.counted = Counting()
         self.narrowed: list[Mapping[str, int]] = []
         arguments: dict[str, object] = {"settle": timedelta(0), "on_narrowed": self.narrowed.append, **options}
         self.maintenance = Maintenance(
-            lambda: asyncpg.connect(url),
+            connect or (lambda: asyncpg.connect(url)),
             settings=lambda: self.settings,
             seal_settings=lambda: self.seal_settings,
             observer=self.counted,

@@ -17,7 +17,8 @@ FROM unnest(:tables::text[]) AS t (table_name)
 JOIN pg_class c ON c.oid IN (
     SELECT inhrelid FROM pg_inherits WHERE inhparent = to_regclass(t.table_name)
     UNION
-    SELECT to_regclass(quote_ident(partition_name)) FROM partition_jobs WHERE table_name = t.table_name
+    SELECT to_regclass(quote_ident(partition_name)) FROM partition_jobs
+    WHERE table_name = t.table_name AND leaving_since IS NOT NULL
 )
 LEFT JOIN pg_inherits i ON i.inhrelid = c.oid
 LEFT JOIN partition_jobs j ON j.partition_name = c.relname

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import importlib
 import importlib.util
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -22,9 +23,9 @@ from ares_otel.storage.partitions.columns import archive_columns
 from ares_otel.storage.partitions.jobs import remember
 
 GROUP_ROWS = 50_000
-GROUP_BYTES = 32 * 1024 * 1024
+GROUP_BYTES = 16 * 1024 * 1024
 """A row group ends with the row that reaches one of these: they bound the memory."""
-CHUNK_ROWS = 256
+CHUNK_ROWS = 1000
 CHUNK_BYTES = 4 * 1024 * 1024
 """Rows that are fetched at once: as many as were so many bytes lately."""
 UNHURRIED_SECONDS = 3600.0
@@ -65,6 +66,8 @@ async def archive(connection: asyncpg.Connection, partition: Partition, director
         asyncpg.PostgresError: the rows could not be read.
     """
     require_parquet()
+    # Loading pyarrow takes a while, which the event loop does not have.
+    await asyncio.to_thread(importlib.import_module, "ares_otel.storage.partitions.parquet")
     await remember(connection, partition)
     archive_id: str = (
         await connection.fetchval("SELECT archive_id FROM partition_jobs WHERE partition_name = $1", partition.name)

@@ -49,6 +49,8 @@ class Job:
     """Whether it is a partition (also one whose detach is under way)."""
     settled: bool
     """Whether it leaves, and that was decided so long ago that all processes know."""
+    ours: bool
+    """Whether Ares began to detach it: what somebody else detached is not dropped."""
     archived_to: str | None
     archived_rows: int | None
     sealed_at: datetime | None
@@ -67,6 +69,7 @@ async def read_jobs(connection: asyncpg.Connection, settle: timedelta = timedelt
             row["exists"],
             row["attached"],
             row["settled"],
+            row["detach_began"] is not None,
             row["archived_to"],
             row["archived_rows"],
             row["sealed_at"],
@@ -96,11 +99,12 @@ async def mark_leaving(connection: asyncpg.Connection, removals: Sequence[Remova
 
 
 async def keep_after_all(connection: asyncpg.Connection, partitions: Sequence[Partition]) -> None:
-    """Takes the decision back for partitions that are still attached. Raises asyncpg.PostgresError."""
+    """Takes the decision back for partitions that stay. Raises asyncpg.PostgresError."""
     async with connection.transaction():
         for partition in partitions:
             await connection.execute(
-                "UPDATE partition_jobs SET leaving_since = NULL, leaving_reason = NULL WHERE partition_name = $1",
+                "UPDATE partition_jobs SET leaving_since = NULL, leaving_reason = NULL, detach_began = NULL "
+                "WHERE partition_name = $1",
                 partition.name,
             )
             await connection.execute(
@@ -108,6 +112,11 @@ async def keep_after_all(connection: asyncpg.Connection, partitions: Sequence[Pa
                 partition.table,
                 partition.start,
             )
+
+
+async def begin_detach(connection: asyncpg.Connection, name: str) -> None:
+    """Records that what detaches the partition is Ares. Raises asyncpg.PostgresError."""
+    await connection.execute("UPDATE partition_jobs SET detach_began = now() WHERE partition_name = $1", name)
 
 
 async def remember(connection: asyncpg.Connection, partition: Partition) -> None:

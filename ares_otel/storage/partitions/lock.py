@@ -54,7 +54,11 @@ async def _transaction_lock(connect: Connect, key: int) -> AsyncIterator[bool]:
     keeper = await connect()
     try:
         await keeper.execute("BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0")
-        yield await keeper.fetchval("SELECT pg_try_advisory_xact_lock($1)", key)
+        held: bool = await keeper.fetchval("SELECT pg_try_advisory_xact_lock($1)", key)
+        # The driver leaves the portal of a query open until the next one, and with it a snapshot. Whoever builds an
+        # index would wait for that, for ever.
+        await keeper.execute("SELECT 1")
+        yield held
     finally:
         await _end(keeper, "ROLLBACK")
 

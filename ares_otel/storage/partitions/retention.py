@@ -14,6 +14,7 @@ from ares_otel.storage.partitions.archive import ArchiveError, archive, count_ro
 from ares_otel.storage.partitions.catalog import list_partitions, read_sizes
 from ares_otel.storage.partitions.jobs import (
     Job,
+    begin_detach,
     forget_gone,
     keep_after_all,
     mark_leaving,
@@ -116,8 +117,13 @@ class Retention:
         """Detaches and drops one partition; False when that has to wait for the next run."""
         partition = job.partition
         try:
+            if not job.attached and not job.ours:
+                await keep_after_all(self._connection, [partition])
+                log.warning("%s was detached by somebody else; it is not dropped.", partition.name)
+                return False
             await self._archive(job)
             if job.attached:
+                await begin_detach(self._connection, partition.name)
                 await detach(self._connection, partition, patience=self._patience)
                 await self._archive_late_rows(job)
             size = await drop_detached(self._connection, partition.name)
