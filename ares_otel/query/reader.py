@@ -114,7 +114,8 @@ async def reading(pool: asyncpg.Pool) -> AsyncIterator[Reader]:
         except (*CONNECTION_ERRORS, asyncpg.PostgresError):
             # Resetting a connection that died with the server fails; the pool has closed it by then, and the answer
             # (or the error that says so already) stands.
-            connection.terminate()
+            with contextlib.suppress(asyncpg.InterfaceError):  # it is the pool's again
+                connection.terminate()
 
 
 def _translated(error: asyncpg.PostgresError) -> Exception:

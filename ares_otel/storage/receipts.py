@@ -118,6 +118,8 @@ async def claim(connection: asyncpg.Connection, batches: Sequence[EncodedBatch],
     states = {row["key"]: _NEW if row["made"] else _BUSY for row in found}
     known = [row["key"] for row in found if row["mine"] and not row["made"]]
     if known:
+        # So that this transaction has something to write: its COMMIT then waits until everything before it is confirmed.
+        await connection.execute("SELECT pg_logical_emit_message(true, 'ares-otel', '')")
         for row in await connection.fetch(_ANSWERS, known):
             states[row["key"]] = Claim(
                 State.KNOWN, row["accepted"], row["rejected"], row["reason"] or "", row["stored_by"]

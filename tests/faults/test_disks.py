@@ -23,7 +23,7 @@ from tests.faults.support.oracle import State
 from tests.faults.support.pg_proxy import proxy
 from tests.faults.support.server import Server, open_folder, server
 from tests.faults.support.shim import Shim, shim
-from tests.faults.support.site import Site, running_site
+from tests.faults.support.site import Site, quiet, running_site
 from tests.faults.support.small_disk import fill, make_room, small_disk
 from tests.faults.support.wal import Answered, WalWitness
 
@@ -160,14 +160,6 @@ async def test_every_answer_comes_after_its_commit_was_on_the_disk_and_a_server_
         assert early == []
     else:
         assert len(early) > 25, "a server that answers before it flushes has to be found out"
-
-
-def quiet(folder: Path) -> Path:
-    """A configuration in which Ares makes no spans of its own: nobody else's commit flushes the log."""
-    default = (Path(__file__).parents[2] / "collector" / "ares.yaml").read_text()
-    path = folder / "quiet.yaml"
-    path.write_text(default.replace("level: basic", "level: none"))
-    return path
 
 
 @pytest.mark.parametrize(

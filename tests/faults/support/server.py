@@ -48,9 +48,9 @@ class Server:
         """Makes the files (initdb)."""
         self.run("initdb", "-D", self.data, "-U", "ares", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
 
-    def copy_of(self, primary: Server) -> None:
-        """Makes the files of a standby that follows another server (pg_basebackup)."""
-        where = f"host={primary.folder} port={primary.port} user=ares application_name=standby"
+    def copy_of(self, port: int) -> None:
+        """Makes the files of a standby that follows the server at this port of loopback (pg_basebackup)."""
+        where = f"host=127.0.0.1 port={port} user=ares application_name=standby"
         self.run("pg_basebackup", "-D", self.data, "-d", where, "-R", "-X", "stream", "-c", "fast")
 
     def start(self) -> None:
@@ -125,6 +125,25 @@ class Server:
             await eventually(partial(connection.fetchval, states), every=0.05)
         finally:
             await connection.close()
+
+    async def waits_for_its_standby(self, requests: int) -> None:
+        """Waits until the commits of so many requests wait to be confirmed by a standby."""
+        waiting = (
+            "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) "
+            "WHERE locktype = 'advisory' AND wait_event = 'SyncRep'"  # a request holds one lock
+        )
+
+        async def look() -> bool:
+            try:
+                connection = await asyncpg.connect(self.url("postgres"))
+            except (OSError, asyncpg.PostgresError):
+                return False
+            try:
+                return bool(await connection.fetchval(waiting) >= requests)
+            finally:
+                await connection.close()
+
+        await eventually(look, seconds=60, every=0.05)
 
     async def ready(self) -> None:
         """Waits until the server takes connections."""

@@ -99,3 +99,11 @@ def both_doors(*sites: Site) -> Doors:
         tuple(address for site in sites for address in site.doors.grpc),
         tuple(address for site in sites for address in site.doors.http),
     )
+
+
+def quiet(folder: Path) -> Path:
+    """A configuration in which Ares makes no spans of its own: nobody else's commits come between those of a test."""
+    default = (Path(__file__).parents[3] / "collector" / "ares.yaml").read_text()
+    path = folder / "quiet.yaml"
+    path.write_text(default.replace("level: basic", "level: none"))
+    return path
