@@ -71,7 +71,7 @@ async def store_alone(
     await connection.execute(BEGIN)
     (claim,) = await receipts.claim(connection, [batch], process)
     if claim.state is not State.NEW:
-        await connection.execute("ROLLBACK")
+        await commit(connection, on_unsure)
         return Outcome(claim, Accepted())
     search = _Search(connection, batch)
     await search.run()
