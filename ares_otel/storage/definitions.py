@@ -82,6 +82,11 @@ class DefinitionStore:
         self._known: set[_Key] = set()
         self._period = -1
 
+    def forget(self) -> None:
+        """Writes every definition again when it is next used: another server may stand behind the address now, one that
+        lacks the last of them."""
+        self._known.clear()
+
     async def store(self, connection: asyncpg.Connection, batches: Sequence[EncodedBatch], period: int) -> None:
         """Inserts what this process has not inserted in this period, sorted, in small transactions of their own.
 

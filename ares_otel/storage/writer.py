@@ -348,6 +348,7 @@ class Writer:
             self._down_until = now + DOWN_SECONDS
             self._observer.failed(sqlstate(error))
             raise Unavailable("The database is away; send the data again later.") from error
+        self._definitions.forget()  # a new connection may lead to another server, after a failover
         if self._away_since is not None:
             log.warning("The database is back after %.1f s.", self._clock.monotonic() - self._away_since)
             self._away_since = None
