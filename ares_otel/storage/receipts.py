@@ -48,6 +48,19 @@ UPDATE ingest_receipts SET accepted = $2, rejected = $3, reason = nullif($4, '')
 """
 
 
+# A request that was stored with a refused item, whose sender heard a plain OK from the spool because nobody could learn
+# that: what the sender heard stands.
+_HEARD = """
+WITH told AS (
+    UPDATE ingest_receipts
+    SET accepted = accepted + rejected - $2, rejected_later = rejected_later + rejected - $2, rejected = $2,
+        reason = nullif($3, '')
+    WHERE key = $1
+)
+UPDATE ingest_rejected SET told = false WHERE key = $1
+"""
+
+
 class State(Enum):
     """What a claim found out about a request."""
 
@@ -118,12 +131,15 @@ async def claim(connection: asyncpg.Connection, batches: Sequence[EncodedBatch],
     states = {row["key"]: _NEW if row["made"] else _BUSY for row in found}
     known = [row["key"] for row in found if row["mine"] and not row["made"]]
     if known:
-        # So that this transaction has something to write: its COMMIT then waits until everything before it is confirmed.
+        # So that this transaction writes something: its COMMIT then waits until all before it is confirmed.
         await connection.execute("SELECT pg_logical_emit_message(true, 'ares-otel', '')")
         for row in await connection.fetch(_ANSWERS, known):
             states[row["key"]] = Claim(
                 State.KNOWN, row["accepted"], row["rejected"], row["reason"] or "", row["stored_by"]
             )
+        for batch in batches:
+            if batch.told is not None and states[batch.key].rejected > batch.told.rejected:
+                await connection.execute(_HEARD, batch.key, batch.told.rejected, batch.told.reason)
     return [states[key] for key in keys]
 
 
