@@ -24,6 +24,7 @@ class AtCommit(enum.Enum):
 
     CUT_BEFORE = "COMMIT never reaches the server; the connection is cut"
     CUT_AFTER = "the server commits; the connection is cut before Ares hears of it"
+    CUT_AFTER_AND_AWAY = "as before, and from then on the server cannot be reached"
     SWALLOW = "the server commits; Ares hears nothing, and the connection stays open"
     HOLD = "COMMIT is kept back until `release`; then it goes on"
 
@@ -127,6 +128,7 @@ class Proxy:
             for link in list(self.links):
                 if link.client.can_write_eof():
                     link.client.write_eof()
+                    link.swallows = True
 
         self._call(shut)
 
@@ -273,7 +275,11 @@ class Proxy:
             return
         fate, link.fate = link.fate, None
         self._catch()
-        if fate is AtCommit.CUT_AFTER:
+        if fate is AtCommit.CUT_AFTER_AND_AWAY:
+            self.refusing = True
+            for other in list(self.links):
+                other.reset()
+        if fate in (AtCommit.CUT_AFTER, AtCommit.CUT_AFTER_AND_AWAY):
             raise ConnectionResetError
         link.swallows = True
 

@@ -90,7 +90,9 @@ async def running_site(
         raise
     if site.running:
         await site.stop()
-    assert "Traceback" not in site.stderr, site.stderr[-6_000:]
+    said = site.stderr
+    at = said.find("Traceback")
+    assert at < 0, said[max(0, at - 1_000) : at + 6_000]
 
 
 def both_doors(*sites: Site) -> Doors:
