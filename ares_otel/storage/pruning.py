@@ -31,8 +31,9 @@ DEFINITION_MARGIN = (AHEAD + 2) * LENGTH
 _RECEIPTS = f"""
 DELETE FROM ingest_receipts WHERE key = ANY (ARRAY(
     SELECT key FROM ingest_receipts
-    WHERE received_at < $1 AND key NOT IN (SELECT {RETRY_KEY} FROM ingest_rejected WHERE received_at < $1)
-    ORDER BY received_at LIMIT $2))
+    WHERE received_at < $1 AND stored_at < $2
+      AND key NOT IN (SELECT {RETRY_KEY} FROM ingest_rejected WHERE received_at < $1)
+    ORDER BY received_at LIMIT $3))
 """  # noqa: S608 - nothing in it comes from outside
 _REJECTED_BY_AGE = """
 DELETE FROM ingest_rejected WHERE id = ANY (ARRAY(
@@ -108,7 +109,8 @@ async def prune_receipts(
     """Removes receipts of requests that no sender and no spool can repeat any more; returns how many.
 
     That is what was received before `least(now, what any spool may still hold) - window`. A spool may hold what is as
-    old as its oldest request, and what came since it was last seen.
+    old as its oldest request, and what came since it was last seen. The receipt also has to be that old by the
+    database's clock: the one that said when the request was received may have been slow.
 
     Args:
         window: how long a sender may repeat a request.
@@ -128,7 +130,7 @@ async def prune_receipts(
             )
             continue
         horizon = min(horizon, spool["seen_at"], spool["oldest_at"] or spool["seen_at"])
-    return await Pruner(connection, pace).delete(_RECEIPTS, horizon - window)
+    return await Pruner(connection, pace).delete(_RECEIPTS, horizon - window, there - window)
 
 
 async def prune_rejected(

@@ -21,6 +21,7 @@ from tests.faults.support.oracle import State
 from tests.faults.support.pg_proxy import proxy
 from tests.faults.support.shim import shim
 from tests.faults.support.site import running_site
+from tests.support.ares_process import run_ares
 from tests.support.eventually import eventually
 
 _CHECKS = (
@@ -182,6 +183,28 @@ async def test_f23_a_clock_that_jumps_an_hour_forth_and_back_loses_and_doubles_n
                     await load.acknowledged(200)
                     way.back()
                 await load.acknowledged(200)
+            await case.ends(database_url, site)
+
+
+async def test_f23_a_retry_is_recognised_although_the_clock_of_ares_was_two_days_slow_at_first(
+    case: Case, database_url: str, folder: Path
+) -> None:
+    """A machine without a battery begins in the past until it hears of the time; meanwhile old receipts are cleared
+    away by a process whose clock is right."""
+    request = Maker(case.oracle.run, "slow-clock").request(LOGS, 10)
+    with shim(folder / "nowhere") as clock:
+        clock.set(clock_offset_ms=-2 * 86_400_000)
+        async with running_site(folder / "data", database_url, env=clock.env) as site:
+            door = GrpcDoor(site.doors.grpc[0])
+            told = case.oracle.sends(request)
+            first = await asyncio.to_thread(door.send, request, 30)
+            case.oracle.hears(told, first.state, first.rejected)
+            clock.set()
+            words = ["partitions", "run", "--database-url", database_url, "--data-dir", str(folder / "other")]
+            done = await asyncio.to_thread(run_ares, words)
+            assert done.returncode == 0, done.stderr
+            assert await asyncio.to_thread(door.send, request, 30) == first
+            door.close()
             await case.ends(database_url, site)
 
 

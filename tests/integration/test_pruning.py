@@ -24,9 +24,13 @@ DAY = timedelta(hours=24)
 
 async def receipts(sql: asyncpg.Connection, *ages: timedelta) -> None:
     for age in ages:
-        await insert(
-            sql, "ingest_receipts", key=uuid.uuid4().bytes, signal="traces", received_at=now() - age, accepted=1
-        )
+        await receipt(sql, uuid.uuid4().bytes, received=age, stored=age)
+
+
+async def receipt(sql: asyncpg.Connection, key: bytes, *, received: timedelta, stored: timedelta) -> None:
+    """One that was received and stored so long ago."""
+    times = {"received_at": now() - received, "stored_at": now() - stored}
+    await insert(sql, "ingest_receipts", key=key, signal="traces", accepted=1, **times)
 
 
 async def spool(sql: asyncpg.Connection, seen: timedelta, oldest: timedelta | None = None) -> None:
@@ -52,6 +56,14 @@ class TestReceipts:
         assert await prune_receipts(sql, SYSTEM_CLOCK, DAY, pace=SMALL) == 8
         assert await ages(sql) == [23, 1]
 
+    async def test_one_that_a_slow_clock_dated_is_kept_for_the_window_all_the_same(
+        self, sql: asyncpg.Connection
+    ) -> None:
+        await receipt(sql, uuid.uuid4().bytes, received=timedelta(hours=50), stored=timedelta(hours=23))
+        await receipt(sql, uuid.uuid4().bytes, received=timedelta(hours=60), stored=timedelta(hours=25))
+        assert await prune_receipts(sql, SYSTEM_CLOCK, DAY) == 1
+        assert await ages(sql) == [50]
+
     async def test_they_are_kept_for_what_a_spool_still_holds(self, sql: asyncpg.Connection) -> None:
         await receipts(sql, *[timedelta(hours=hours) for hours in (1, 30, 70, 80)])
         await spool(sql, seen=timedelta(0), oldest=timedelta(hours=50))
@@ -68,14 +80,7 @@ class TestReceipts:
         """Its key follows from the row; without it the next try would store the item once more."""
         await receipts(sql, timedelta(hours=30), timedelta(hours=1))
         row = await insert_rejected(sql, key=bytes(16), received_at=now() - timedelta(hours=50))
-        await insert(
-            sql,
-            "ingest_receipts",
-            key=retry_key(bytes(16), row),
-            signal="logs",
-            received_at=now() - timedelta(hours=50),
-            accepted=1,
-        )
+        await receipt(sql, retry_key(bytes(16), row), received=timedelta(hours=50), stored=timedelta(hours=50))
         assert await prune_receipts(sql, SYSTEM_CLOCK, DAY) == 1
         assert await ages(sql) == [50, 1]
         await sql.execute("DELETE FROM ingest_rejected")
