@@ -71,6 +71,21 @@ async def test_f2_ares_and_postgresql_killed_together_lose_and_double_nothing(
 
 @pytest.mark.timeout(1200)
 @pytest.mark.long_faults
+async def test_f2_ares_with_its_embedded_server_killed_at_random_moments_loses_and_doubles_nothing(
+    case: Case, data_dir: Path, chance: Chance
+) -> None:
+    async with running_site(data_dir, None) as site:
+        async with under_load(case.oracle, site.doors) as load:
+            for _ in range(10):
+                await load.acknowledged(100)
+                await chance.moment(0.3)
+                await site.restart()
+            await load.acknowledged(100)
+        await case.ends(site.process.database, site)
+
+
+@pytest.mark.timeout(1200)
+@pytest.mark.long_faults
 @pytest.mark.parametrize("rounds", [50], ids=["50 rounds"])
 async def test_f1_one_of_two_ares_on_one_database_is_killed_again_and_again_and_senders_go_to_the_other(
     case: Case, database_url: str, folder: Path, chance: Chance, rounds: int

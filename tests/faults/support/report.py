@@ -15,6 +15,7 @@ from tests.faults.support.oracle import Totals
 PROPERTY = "fault_case"
 PAGE = Path(__file__).parents[3] / "docs" / "reliability.md"
 BEGIN, END = "<!-- faults -->", "<!-- /faults -->"
+COMMAND = "make test-faults FAULTS=--write-fault-table"
 _HEAD = ["case", "items sent", "acknowledged", "stored", "doubled", "lost"]
 _NUMBERS = ("sent", "acknowledged", "stored", "doubled", "lost")
 
@@ -59,7 +60,7 @@ def write(lines: list[str], page: Path = PAGE) -> None:
     _, ended, after = rest.partition(END)
     assert found, f"{page} lacks the mark {BEGIN}"
     assert ended, f"{page} lacks the mark {END}"
-    page.write_text("\n".join([before + BEGIN, "", *lines, "", END + after]))
+    page.write_text("\n".join([before + BEGIN, "", f"Printed by `{COMMAND}`.", "", *lines, "", END + after]))
 
 
 def _order(row: tuple[str, Totals]) -> tuple[int, str]:
