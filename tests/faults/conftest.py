@@ -16,6 +16,14 @@ from tests.faults.support.case import Case
 from tests.faults.support.server import open_folder
 
 
+_SEED = "ARES_OTEL_FAULT_SEED"
+
+
+def pytest_configure() -> None:
+    """The workers of a run find the seed in their environment."""
+    os.environ.setdefault(_SEED, str(int.from_bytes(os.urandom(3), "big")))
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--write-fault-table", action="store_true", help="write the table of the run into docs/reliability.md"
@@ -28,7 +36,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     done = [one for kind in ("passed", "failed") for one in terminalreporter.stats.get(kind, ()) if one.when == "call"]
     lines = report.table(done)
     if lines:
-        terminalreporter.section("Fault suite")
+        terminalreporter.section(f"Fault suite, {_SEED}={os.environ.get(_SEED, '')}")
         for line in lines:
             terminalreporter.write_line(line)
         if config.getoption("--write-fault-table", False):
@@ -50,8 +58,8 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def seed() -> int:
-    """The number that all random choices of a run follow from: `ARES_OTEL_FAULT_SEED`, else a new one. Printed, so
+    """The number that all random choices of a run follow from: `ARES_OTEL_FAULT_SEED`, else a new one. It is printed, so
     that a run can be repeated."""
-    chosen = int(os.environ.get("ARES_OTEL_FAULT_SEED") or int.from_bytes(os.urandom(3), "big"))
-    print(f"ARES_OTEL_FAULT_SEED={chosen}")
-    return chosen
+    pytest_configure()  # when all tests run, this file is read too late for that
+    print(f"{_SEED}={os.environ[_SEED]}")
+    return int(os.environ[_SEED])
