@@ -15,7 +15,6 @@ from tests.faults.support import report
 from tests.faults.support.case import Case
 from tests.faults.support.server import open_folder
 
-
 _SEED = "ARES_OTEL_FAULT_SEED"
 
 
@@ -58,8 +57,8 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def seed() -> int:
-    """The number that all random choices of a run follow from: `ARES_OTEL_FAULT_SEED`, else a new one. It is printed, so
-    that a run can be repeated."""
+    """The number that all random choices of a run follow from: `ARES_OTEL_FAULT_SEED`, else a new one. It is printed,
+    so that a run can be repeated."""
     pytest_configure()  # when all tests run, this file is read too late for that
     print(f"{_SEED}={os.environ[_SEED]}")
     return int(os.environ[_SEED])
