@@ -297,7 +297,7 @@ class Writer:
         if claim.state is State.NEW:
             _answer(waiting, Accepted(batch.stored, rejected=batch.rejected, reason=batch.reason))
         elif claim.state is State.KNOWN:
-            _answer(waiting, claim.answer(own_work=waiting.unsure and claim.stored_by == self.process))
+            _answer(waiting, claim.answer(batch.items, own_work=waiting.unsure and claim.stored_by == self.process))
         else:
             _fail([waiting], InFlight())
 

@@ -165,3 +165,31 @@ async def test_what_a_trigger_refuses_is_the_senders_to_repeat_and_leaves_its_ne
     assert "P0001" in str(answers[3])
     assert not store.breakers[TRACES].open
     assert await sql.fetchval("SELECT count(*) FROM service_spans") == 7
+
+
+async def test_what_a_trigger_refuses_as_a_check_is_poison_and_not_a_missing_partition(
+    store: Store, sql: asyncpg.Connection
+) -> None:
+    await sql.execute(
+        """
+        CREATE FUNCTION check_it() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN IF NEW.operation_name = 'odd' THEN RAISE EXCEPTION 'no' USING ERRCODE = 'check_violation'; END IF;
+        RETURN NEW; END $$;
+        CREATE TRIGGER check_it BEFORE INSERT ON service_spans FOR EACH ROW EXECUTE FUNCTION check_it();
+        """
+    )
+    answer = await store.consume(batch(TRACES, trace_request(spans=[span(), span(name="odd"), span()])))
+    assert (answer.stored, answer.rejected) == (2, 1)
+    assert not store.breakers[TRACES].open
+
+
+async def test_a_row_that_is_there_twice_for_a_unique_index_of_the_owner_is_poison(
+    store: Store, sql: asyncpg.Connection
+) -> None:
+    await sql.execute("CREATE UNIQUE INDEX ON service_spans (start_time, span_id)")
+    first, second = span(), span()
+    assert await store.consume(batch(TRACES, trace_request(spans=[first]))) == Accepted(1)
+    answer = await store.consume(batch(TRACES, trace_request(spans=[first, second])))
+    assert (answer.stored, answer.rejected) == (1, 1)
+    assert "23505" in answer.reason
+    assert not store.breakers[TRACES].open

@@ -265,10 +265,13 @@ async def test_a_payload_that_cannot_be_read_any_more_is_set_aside(place: Place,
     assert tuple(row) == (4, payload, False)
 
 
-async def test_a_request_that_waited_for_longer_than_any_partition_is_stored_all_the_same(place: Place) -> None:
-    month_ago = time.time_ns() - 30 * 86_400 * 10**9
-    request = trace_request(spans=[span(start_time_unix_nano=month_ago, end_time_unix_nano=month_ago + 5)])
-    record = SpoolRecord(b"k" * 16, TRACES, 0, month_ago, "otlp", "grpc", "otlp", 1, 0, "", request.SerializeToString())
+@pytest.mark.parametrize("days", [-30, 30], ids=["for longer than any partition", "since the clock was wrong"])
+async def test_a_request_that_waited_with_a_receive_time_without_a_partition_is_stored_all_the_same(
+    place: Place, days: int
+) -> None:
+    then = time.time_ns() + days * 86_400 * 10**9
+    request = trace_request(spans=[span(start_time_unix_nano=then, end_time_unix_nano=then + 5)])
+    record = SpoolRecord(b"k" * 16, TRACES, 0, then, "otlp", "grpc", "otlp", 1, 0, "", request.SerializeToString())
     async with place.store() as store:
         assert store.spool is not None
         await store.spool.append(record)
