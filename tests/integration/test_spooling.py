@@ -15,7 +15,7 @@ import pytest
 from ares_otel.model.batch import Accepted, Batch
 from ares_otel.model.errors import Rejected, Unavailable
 from ares_otel.model.signal import LOGS, METRICS, SIGNALS, TRACES, Signal
-from ares_otel.storage import breaker, replay
+from ares_otel.storage import breaker, replay, writer
 from ares_otel.storage.receipts import received_at
 from ares_otel.storage.rows.restore import restore_request
 from ares_otel.storage.spool.errors import SpoolFull
@@ -248,6 +248,25 @@ async def test_a_request_that_fails_again_and_again_is_set_aside_and_the_others_
     (row,) = await place.sql.fetch("SELECT items, told, sqlstate FROM ingest_rejected")
     assert tuple(row) == (2, False, "P0001")
     assert await place.sql.fetchval("SELECT sum(accepted - rejected_later)::int FROM ingest_receipts") == 6
+
+
+async def test_a_request_whose_search_for_poison_never_ends_is_set_aside_and_the_others_go_on(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def endless(*arguments: Any, **options: Any) -> Any:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(writer, "store_alone", endless)
+    monkeypatch.setattr(writer, "SEARCH_PATIENCE", 0.05)
+    await refuse_poison(place.sql)
+    async with place.store() as store:
+        bad = await store.consume(batch(TRACES, trace_request(spans=[span(name=POISON), span()])))
+        assert bad == Accepted(spooled=2)
+        assert not store.breakers[TRACES].open
+        assert await store.consume(batch(TRACES, trace_request(spans=2))) == Accepted(2)
+        await place.empty(store)
+    assert place.replayed == [Accepted(rejected=2)]
+    assert await place.sql.fetchval("SELECT sum(accepted - rejected_later)::int FROM ingest_receipts") == 2
 
 
 @pytest.mark.parametrize("payload", [b"\xff\xff no protobuf", b"\x0a\x02\x12\x7f"], ids=["no protobuf", "cut short"])
