@@ -7,7 +7,6 @@ import logging
 import os
 import socket
 import uuid
-from contextlib import AsyncExitStack
 from functools import partial
 
 import asyncpg
@@ -37,7 +36,7 @@ from ares_otel.demo.shop import DemoShop, ShopError
 from ares_otel.model.errors import StartError
 from ares_otel.pipeline.admission import Admission
 from ares_otel.pipeline.config import PipelineConfig
-from ares_otel.pipeline.grace import Grace
+from ares_otel.pipeline.grace import BRIEF_SECONDS, Grace, Stages
 from ares_otel.pipeline.graph import Parts
 from ares_otel.pipeline.host import PipelineHost
 from ares_otel.pipeline.http_door import HttpDoor
@@ -51,6 +50,8 @@ from ares_otel.storage.migrate import migrate
 from ares_otel.storage.sqlstate import DATABASE_ERRORS
 from ares_otel.storage.store import Store
 
+OWN_SECONDS = 5.0
+"""In which Ares's own last spans and log lines must be stored when it stops."""
 READ_CONNECTIONS = 8
 READ_TIMEOUT_MS = 15_000
 """A query that takes longer is ended: reads must not starve ingest."""
@@ -63,7 +64,6 @@ class Ares:
 
     def __init__(self, options: UpOptions) -> None:
         self._options = options
-        self._stack = AsyncExitStack()
         self._host: PipelineHost | None = None
         self._pool: asyncpg.Pool | None = None
         self._keyring = Keyring()
@@ -73,6 +73,7 @@ class Ares:
         self._embedded: EmbeddedPostgres | None = None
         self._stopping = False
         self._grace = Grace(options.shutdown_grace)
+        self._stack = Stages(self._grace)
         self.doors: dict[str, str] = {}
         """Name → URL of every open door, after `start`."""
 
@@ -102,7 +103,7 @@ class Ares:
         events = await self._events(telemetry, settings, url, facts)
         spool = await open_spool(options, telemetry, stack)
         store = self._store = make_store(url, facts, telemetry, spool)
-        stack.push_async_callback(self._grace.bounded, "The writer", store.stop)
+        stack.push_bounded("The writer", store.stop)
         registry = self._registry(pool, manager, events)
         stack.push_async_callback(registry.stop)
         heartbeats = Heartbeats(pool, interval=registry.interval, announcer=registry.announcer)
@@ -126,7 +127,7 @@ class Ares:
             instance_id=self._instance_id(),
             spans=settings.spans,
         )
-        stack.push_async_callback(own.stop)
+        stack.push_bounded("Ares's own telemetry", own.stop, at_most=OWN_SECONDS)
         settings.steer(own.record_spans)
         config_service, config_feed = await self._config_service(pool, url, facts)
         app = create_app(
@@ -154,14 +155,14 @@ class Ares:
             lifespan="on",
             grace=self._grace,
         )
-        stack.push_async_callback(self._grace.bounded, "The API", api.stop)
+        stack.push_bounded("The API", api.stop)
         stack.push_async_callback(config_feed.stop)  # before the door, which waits for its streams
         stack.push_async_callback(events.streams.stop)
         await api.start()
 
         services = {Store: store, BindPolicy: policy, Grace: self._grace}
         self._host = PipelineHost(Parts(telemetry, admission, services=services), grace=self._grace)
-        stack.push_async_callback(self._grace.bounded, "The pipeline", self._host.stop)
+        stack.push_bounded("The pipeline", self._host.stop)
         await self._host.replace(config)
 
         beats = OwnRegistration(
@@ -238,7 +239,7 @@ class Ares:
         url = self._options.database_url
         if url is None:
             embedded = self._embedded = EmbeddedPostgres(self._options.data_dir, progress=console.progress)
-            self._stack.push_async_callback(embedded.stop)
+            self._stack.push_whole(embedded.stop)
             url = await embedded.start()
         facts = await check_database(url)
         for warning in facts.warnings:
@@ -265,7 +266,7 @@ class Ares:
             command_timeout=READ_TIMEOUT_MS / 1000 + 5,
             **options,
         )
-        self._stack.push_async_callback(_close_pool, pool)
+        self._stack.push_bounded("The pool of reads", partial(_close_pool, pool), at_most=BRIEF_SECONDS)
         gauge = telemetry.gauge("ares_otel_pool_connections")
         gauge.labels(pool="read", state="open").set_function(pool.get_size)
         gauge.labels(pool="read", state="idle").set_function(pool.get_idle_size)
@@ -348,7 +349,7 @@ class Ares:
         if missing:
             raise StartError(f"--demo sends by gRPC and by HTTP, but {self._options.config} has no {missing[0]} door.")
         shop = DemoShop(otlp_grpc=self.doors["otlp-grpc"], otlp_http=self.doors["otlp-http"], progress=console.progress)
-        self._stack.push_async_callback(shop.stop)
+        self._stack.push_bounded("The demo", shop.stop)
         try:
             await shop.start()
         except ShopError as error:
@@ -360,8 +361,8 @@ def _file_settings(config: PipelineConfig) -> FileSettings:
 
 
 async def _close_pool(pool: asyncpg.Pool) -> None:
+    """Waits for reads under way. Terminates them when it is cancelled."""
     try:
-        async with asyncio.timeout(5):
-            await pool.close()
-    except TimeoutError:
+        await pool.close()
+    finally:
         pool.terminate()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError, Future
 from typing import Any
 
 from fastapi import FastAPI
@@ -71,11 +72,15 @@ class OwnTelemetry:
         )
 
     async def stop(self) -> None:
-        """Stores what is left, then ends. Call it while the store still runs. Safe twice."""
+        """Stores what is left, then ends; cancelled, it gives up what is not stored yet. Call it while the store still
+        runs. Safe twice."""
         logging.getLogger("ares_otel").removeHandler(self._handler)
-        while self._shutdowns:
-            # The exporters wait for this event loop, so the shutdown must happen on another thread.
-            await asyncio.to_thread(self._shutdowns.pop(0))
+        try:
+            while self._shutdowns:
+                # The exporters wait for this event loop, so the shutdown must happen on another thread.
+                await asyncio.to_thread(self._shutdowns.pop(0))
+        finally:
+            self._sink.close()
 
 
 class _Handler(LoggingHandler):
@@ -110,8 +115,18 @@ class _Sink:
         self._store = store
         self._telemetry = telemetry
         self._loop = loop
+        self._pending: set[Future[None]] = set()
+        self._closed = False
+
+    def close(self) -> None:
+        """Nobody waits any longer: else the process would, for the threads that export."""
+        self._closed = True
+        for future in list(self._pending):
+            future.cancel()
 
     def put(self, signal: Signal, message: Message) -> bool:
+        if self._closed:
+            return False
         batch = Batch(
             signal,
             message.SerializeToString(),
@@ -121,11 +136,14 @@ class _Sink:
             message=message,
         )
         future = asyncio.run_coroutine_threadsafe(self._store_it(batch), self._loop)
+        self._pending.add(future)
         try:
             future.result(PATIENCE)
-        except (AresError, TimeoutError, asyncio.CancelledError):
+        except (AresError, TimeoutError, CancelledError):
             future.cancel()
             return False  # the SDK drops the records; a dead database has more pressing lines on standard error
+        finally:
+            self._pending.discard(future)
         return True
 
     async def _store_it(self, batch: Batch) -> None:

@@ -98,8 +98,8 @@ _SPOOL = (
     Instrument(
         "ares_otel_spool_items",
         Counter,
-        "Items by what became of them: `found` at the start; then `stored`, `deduplicated`, `rejected` by the "
-        "database, or `lost` to a damaged disk",
+        "Items that came in, `spooled` or `found` at the start, and what became of them: `stored`, `deduplicated`, "
+        "`rejected` by the database, or `lost` to a damaged disk",
         ("signal", "outcome"),
     ),
 )

@@ -40,7 +40,7 @@ class Account:
     doors: Mapping[Door, Mapping[str, int]]
     """By outcome: `received` and `OUTCOMES`; what was never counted is not there."""
     spool: Mapping[str, Mapping[str, int]]
-    """By signal and outcome: `found` and `SPOOL_OUTCOMES`."""
+    """By signal and outcome: `spooled`, `found` and `SPOOL_OUTCOMES`."""
     waiting: Mapping[str, int]
     """By signal: items in the spool now."""
 
@@ -50,8 +50,9 @@ class Account:
         return sorted({door.signal for door in self.doors} | set(self.spool) | set(self.waiting))
 
     def spooled(self, signal: str) -> int:
-        """Items that all receivers together put into the spool."""
-        return sum(counts.get("spooled", 0) for door, counts in self.doors.items() if door.signal == signal)
+        """Items that went into the spool, as the spool counts: also those whose sender left before the answer, and
+        those that two pipelines made of one."""
+        return self.spool.get(signal, {}).get("spooled", 0)
 
     def open_items(self, door: Door) -> int:
         """Received items that have no outcome: under way, or else lost. Below 0: more outcomes than items."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -109,13 +110,15 @@ async def reading(pool: asyncpg.Pool) -> AsyncIterator[Reader]:
     try:
         yield Reader(connection)
     finally:
-        try:
-            await pool.release(connection)
-        except (*CONNECTION_ERRORS, asyncpg.PostgresError):
-            # Resetting a connection that died with the server fails; the pool has closed it by then, and the answer
-            # (or the error that says so already) stands.
-            with contextlib.suppress(asyncpg.InterfaceError):  # it is the pool's again
-                connection.terminate()
+        # In a task of its own: what the release ends with is seen also when nobody waits for it any more.
+        await asyncio.shield(asyncio.create_task(_release(pool, connection), name="release"))
+
+
+async def _release(pool: asyncpg.Pool, connection: asyncpg.pool.PoolConnectionProxy) -> None:
+    """Resetting a connection that died with the server fails. The pool has closed it by then, and the answer (or the
+    error that says so already) stands."""
+    with contextlib.suppress(*CONNECTION_ERRORS, asyncpg.PostgresError):
+        await pool.release(connection)
 
 
 def _translated(error: asyncpg.PostgresError) -> Exception:

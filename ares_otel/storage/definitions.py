@@ -64,9 +64,13 @@ def _insert_sql(table: str) -> str:
     names = ", ".join(["tenant_id", ID_COLUMN[table], *(name for name, _ in columns)])
     types = ["integer", "uuid", *(kind for _, kind in columns)]
     arrays = ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(types, 1))
+    id_ = ID_COLUMN[table]
+    # What is fresh is left out before: a conflict locks the row, until the end of a transaction that may be long.
     return (
-        f"INSERT INTO {table} ({names}) SELECT * FROM unnest({arrays}) "  # noqa: S608 - names of the table above
-        f"ON CONFLICT (tenant_id, {ID_COLUMN[table]}) DO UPDATE SET last_seen = now() "
+        f"INSERT INTO {table} ({names}) SELECT * FROM unnest({arrays}) AS given ({names}) "  # noqa: S608 - names above
+        f"WHERE NOT EXISTS (SELECT FROM {table} there WHERE there.tenant_id = given.tenant_id "
+        f"AND there.{id_} = given.{id_} AND there.last_seen >= now() - interval '1 hour') ORDER BY 1, 2 "
+        f"ON CONFLICT (tenant_id, {id_}) DO UPDATE SET last_seen = now() "
         f"WHERE {table}.last_seen < now() - interval '1 hour'"
     )
 
@@ -128,7 +132,7 @@ class DefinitionStore:
 
 
 def _chunks(missing: Mapping[_Key, tuple[object, ...]]) -> list[tuple[list[_Key], list[list[object]]]]:
-    """The definitions as columns, sorted, in parts bounded by rows and bytes. Everybody locks in the same order, so
+    """The definitions as columns, sorted, in parts bounded by rows and bytes. Everybody inserts in the same order, so
     nobody deadlocks."""
     chunks: list[tuple[list[_Key], list[list[object]]]] = []
     keys: list[_Key] = []

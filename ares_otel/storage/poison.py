@@ -27,7 +27,10 @@ from ares_otel.storage.sqlstate import is_poison, sqlstate
 from ares_otel.storage.transaction import BEGIN, commit, copy_rows
 
 MOST_REFUSED = 1000
-"""Items of one request that are looked for one by one; what is left of it after so many is refused without a try."""
+"""Items of one request that are looked for one by one. After so many a part that the database refuses is not halved
+any more, but refused as a whole."""
+SEARCH_SECONDS = 20.0
+"""The same after so long: a request is answered in the end, however much poison there is in it."""
 REASON = 1000
 """Characters kept of what the database says."""
 
@@ -142,16 +145,19 @@ class _Search:
         self._batch = batch
         self._source = batch.source
         self._definitions = DefinitionStore()
+        self._until = asyncio.get_running_loop().time() + SEARCH_SECONDS
         self.refused: list[Refused] = []
         self.rows: dict[str, int] = {}
 
     async def run(self) -> None:
-        await self._try(0, self._source.items)
+        await self._try(self._source.message(), self._source.items, self._batch)
 
-    async def _try(self, start: int, stop: int) -> None:
-        whole = stop - start == self._source.items
-        request = self._source.message() if whole else piece(self._source.signal, self._source.message(), start, stop)
-        encoded = self._batch if whole else await asyncio.to_thread(self._encode, request)
+    @property
+    def _enough(self) -> bool:
+        return len(self.refused) >= MOST_REFUSED or asyncio.get_running_loop().time() >= self._until
+
+    async def _try(self, request: Any, items: int, encoded: EncodedBatch) -> None:
+        """Stores a part of the request, or else the halves of it."""
         if not encoded.tables:
             return  # nothing but invalid items, which are counted already
         connection = self._connection
@@ -163,20 +169,23 @@ class _Search:
             if not is_poison(error):
                 raise
             await connection.execute("ROLLBACK TO SAVEPOINT piece; RELEASE SAVEPOINT piece")
-            if stop - start > 1 and len(self.refused) < MOST_REFUSED:
-                middle = (start + stop) // 2
-                await self._try(start, middle)
-                await self._try(middle, stop)
-            else:
+            if items == 1 or self._enough:
                 self._refuse(encoded, request, error)
+                return
         else:
             await connection.execute("RELEASE SAVEPOINT piece")
             for table, count in rows.items():
                 self.rows[table] = self.rows.get(table, 0) + count
+            return
+        for start, stop in ((0, items // 2), (items // 2, items)):
+            half, rows_of_half = await asyncio.to_thread(self._part, request, start, stop)
+            await self._try(half, stop - start, rows_of_half)
 
-    def _encode(self, request: Any) -> EncodedBatch:
+    def _part(self, request: Any, start: int, stop: int) -> tuple[Any, EncodedBatch]:
+        """Some items of a request, as a request and as rows."""
         source = self._source
-        part = Batch(
+        part = piece(source.signal, request, start, stop)
+        batch = Batch(
             source.signal,
             b"",
             key=source.key,
@@ -184,9 +193,9 @@ class _Search:
             received_ns=source.received_ns,
             receiver=source.receiver,
             transport=source.transport,
-            message=request,
+            message=part,
         )
-        return encode_batch(part, self._batch.windows)
+        return part, encode_batch(batch, self._batch.windows)
 
     def _refuse(self, encoded: EncodedBatch, request: Any, error: asyncpg.PostgresError) -> None:
         services = sorted(seen.name for seen in encoded.services)

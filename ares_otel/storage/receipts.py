@@ -83,15 +83,23 @@ class Claim:
     stored_by: UUID | None = None
     """The process that stored a known request."""
 
-    def answer(self, *, own_work: bool) -> Accepted:
+    def answer(self, items: int, *, own_work: bool) -> Accepted:
         """What the sender of a known request is told: the same as the first time.
 
         Args:
+            items: in the request as it is now.
             own_work: this very call stored it, and only lost the answer of the database.
         """
         if own_work:
             return Accepted(self.accepted, rejected=self.rejected, reason=self.reason)
-        return Accepted(deduplicated=self.accepted, rejected=self.rejected, reason=self.reason)
+        return known_answer(items, self.rejected, self.reason)
+
+
+def known_answer(items: int, rejected: int, reason: str) -> Accepted:
+    """The answer to a request that was answered before. A processor whose settings changed meanwhile may make more or
+    less of it than the first time: each of the items that it has now is counted once."""
+    rejected = min(rejected, items)
+    return Accepted(deduplicated=items - rejected, rejected=rejected, reason=reason if rejected else "")
 
 
 _NEW, _BUSY = Claim(State.NEW), Claim(State.BUSY)

@@ -31,7 +31,7 @@ from ares_otel.storage.sqlstate import DATABASE_ERRORS
 from ares_otel.storage.writer import NotTaken, TimedOut
 
 RECORDS = 32
-"""Requests that are replayed at the same time."""
+"""Requests that are replayed at the same time, at most."""
 BYTES = 8 * 1024 * 1024
 """Bytes of them at most, but for a single one."""
 TRIES = 5
@@ -102,6 +102,8 @@ class Replayer:
         self._spool = spool
         self._on_replayed = on_replayed
         self._tries: dict[bytes, int] = {}
+        self._most = dict.fromkeys(SIGNALS.values(), RECORDS)
+        """Requests that are replayed at the same time now."""
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -178,30 +180,39 @@ class Replayer:
         """Replays some of the oldest requests. What fails stays in the spool, and is first again."""
         spool = self._spool
         assert spool is not None
+        most = self._most[signal]
         # While one is under suspicion they go one by one: nobody else must be taken for it.
-        entries = await spool.read(signal, max_records=1 if self._tries else RECORDS, max_bytes=BYTES)
-        results = await asyncio.gather(*(self._store.replay(one.record) for one in entries), return_exceptions=True)
-        found = _Found.TAKES
-        left: list[Entry] = []
-        for entry, result in zip(entries, results, strict=True):
-            if isinstance(result, Accepted):
-                self._done(entry, result)
-                continue
-            outcome = await self._judge(entry.record, result)
-            if outcome is _Found.TAKES:
-                self._done(entry, Accepted(rejected=entry.record.items - entry.record.rejected))
-            else:
-                left.append(entry)
-                found = max(found, outcome)
-        spool.give_back(left)
+        entries = await spool.read(signal, max_records=1 if self._tries else most, max_bytes=BYTES)
+        if not entries:
+            return _Found.BUSY  # somebody else has them
+        try:
+            results = await asyncio.gather(*(self._store.replay(one.record) for one in entries), return_exceptions=True)
+            found = _Found.TAKES
+            for entry, result in zip(entries, results, strict=True):
+                found = max(found, await self._settle(entry, result))
+        finally:
+            spool.give_back(entries)  # but for those that are done
+        # A server that is too slow for many at once may be fast enough for one.
+        self._most[signal] = 1 if found is _Found.DOWN else min(2 * most, RECORDS)
         return found
+
+    async def _settle(self, entry: Entry, result: Accepted | BaseException) -> _Found:
+        """What the replay of one request came to: a request that is settled is done."""
+        if isinstance(result, Accepted):
+            self._done(entry, result)
+            return _Found.TAKES
+        outcome = await self._judge(entry.record, result)
+        if outcome is _Found.TAKES:
+            self._done(entry, Accepted(rejected=entry.record.items - entry.record.rejected))
+        return outcome
 
     def _done(self, entry: Entry, answer: Accepted) -> None:
         assert self._spool is not None
         record = entry.record
         self._tries.pop(record.key, None)
-        # What the sender was told is safe, and is neither stored now nor was before, is rejected.
-        rejected = record.items - record.rejected - answer.stored - answer.deduplicated
+        # What the sender was told is safe, and is neither stored now nor was before, is rejected. Another version of
+        # Ares may have found less that is invalid.
+        rejected = max(0, record.items - record.rejected - answer.stored - answer.deduplicated)
         self._on_replayed(record, Accepted(answer.stored, deduplicated=answer.deduplicated, rejected=rejected))
         self._spool.done([entry])
 
@@ -212,11 +223,11 @@ class Replayer:
         if isinstance(error, Rejected):
             return await self._set_aside(record, error.message, None)
         if isinstance(error, NotTaken | TimedOut) or not isinstance(error, AresError):
+            if not await takes_data(self._store.connect, record.signal):
+                return _Found.DOWN
             tries = self._tries[record.key] = self._tries.get(record.key, 0) + 1
             if not isinstance(error, AresError):
                 log.error("A request in the spool fails unexpectedly (%d of %d tries).", tries, TRIES, exc_info=error)
-            if not await takes_data(self._store.connect, record.signal):
-                return _Found.DOWN
             if tries < TRIES:
                 return _Found.BUSY
             state = error.sqlstate if isinstance(error, NotTaken) else None
@@ -245,10 +256,11 @@ class Replayer:
         """Tells the database that this spool is there: receipts that it may need are not pruned then."""
         spool = self._spool
         assert spool is not None
-        oldest = spool.oldest_ns
-        place = f"{socket.gethostname()}:{spool.directory}"[:1000]
+        oldest = spool.kept_ns
+        place = f"{socket.gethostname()}:{spool.directory}"[:1000].encode("utf-8", "replace").decode()
         connection = await self._store.connect()
         try:
-            await connection.execute(_REPORT, spool.id, place, None if oldest is None else received_at(oldest))
+            async with connection.transaction():  # a pooler gives a connection for a transaction, not for a statement
+                await connection.execute(_REPORT, spool.id, place, None if oldest is None else received_at(oldest))
         finally:
             connection.terminate()

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncpg
 
-POISON_EXCEPTIONS = {"22P04", "23505"}
-"""Of classes 22 and 23, what is not the data's fault: our own COPY format, a receipt's twin. A missing partition, 23514
-without the name of a constraint, is none either."""
+COPY_FORMAT = "22P04"
+"""Of class 22 the one that is not the data's fault: it is our own COPY format."""
+RECEIPTS = "ingest_receipts"
+"""The table whose violations are not the data's fault either."""
 
 CONNECTION_ERRORS = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 """What asyncpg raises, besides PostgresError, when the server or the way to it is gone."""
@@ -27,7 +28,9 @@ def is_poison(error: BaseException) -> bool:
     state = sqlstate(error)
     if state == "54000":
         return True
-    return state[:2] in ("22", "23") and state not in POISON_EXCEPTIONS and not is_missing_partition(error)
+    if state[:2] not in ("22", "23") or state == COPY_FORMAT or is_missing_partition(error):
+        return False
+    return getattr(error, "table_name", None) != RECEIPTS
 
 
 def is_suspicious(error: BaseException) -> bool:
@@ -43,8 +46,10 @@ def is_timeout(error: BaseException) -> bool:
 
 
 def is_missing_partition(error: BaseException) -> bool:
-    """Whether a row found no partition for its time: a check violation without a named constraint."""
-    return sqlstate(error) == "23514" and not getattr(error, "constraint_name", None)
+    """Whether a row found no partition for its time: a check violation without a named constraint. The server names
+    the table then; a trigger that raises this code names nothing, and means the row."""
+    named = getattr(error, "constraint_name", None), getattr(error, "table_name", None)
+    return sqlstate(error) == "23514" and not named[0] and bool(named[1])
 
 
 def is_contention(error: BaseException) -> bool:

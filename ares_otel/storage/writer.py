@@ -7,10 +7,10 @@ Each signal has a lane of its own, so that a lock on one table leaves the others
 from __future__ import annotations
 
 import asyncio
-import copy
 import logging
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
@@ -21,6 +21,7 @@ from ares_otel.model.errors import InFlight, Overloaded, Retryable, Unavailable
 from ares_otel.model.signal import Signal
 from ares_otel.storage.complaints import Complaints
 from ares_otel.storage.definitions import DefinitionStore
+from ares_otel.storage.lane import Lane, Waiting, mark_unsure
 from ares_otel.storage.observer import SilentObserver, StorageObserver
 from ares_otel.storage.poison import store_alone
 from ares_otel.storage.receipts import Claim, State
@@ -39,17 +40,15 @@ from ares_otel.storage.sqlstate import (
 from ares_otel.storage.transaction import store_group
 
 CONNECTIONS = 4
-"""Connections that one signal may use at the same time."""
+"""Connections that one signal may use at the same time, besides one that looks for poison."""
 GROUP_BYTES = 16 * 1024 * 1024
-GROUP_REQUESTS = 100
-"""Requests of one transaction at most: each holds an advisory lock, of which a server has a few thousand."""
 QUEUE_BYTES = 64 * 1024 * 1024
 PATIENCE = 8.0
 """Seconds a transaction may take before its connection is given up; more for a large one."""
 PATIENCE_BYTES = 4 * 1024 * 1024
 """Row bytes for which a transaction gets one more second."""
 SEARCH_PATIENCE = 60.0
-"""Seconds that the search for refused items may take."""
+"""Seconds that the search for refused items may take; it begins to end after `poison.SEARCH_SECONDS`."""
 DOWN_SECONDS = 0.5
 """After a failed connection attempt, batches are refused at once for so long: no storm of connection attempts."""
 ATTEMPTS = 3
@@ -78,26 +77,6 @@ class NotTaken(Retryable):
         self.sqlstate = sqlstate
 
 
-class _Waiting:
-    """A batch and whoever waits for what becomes of it."""
-
-    __slots__ = ("batch", "done", "unsure")
-
-    def __init__(self, batch: EncodedBatch, done: asyncio.Future[Accepted]) -> None:
-        self.batch = batch
-        self.done = done
-        self.unsure = False
-        """A COMMIT with it was sent, and its answer was lost: it may be stored."""
-
-
-class _Lane:
-    """What waits of one signal, and how many more connections it may use."""
-
-    def __init__(self, connections: int) -> None:
-        self.waiting: deque[_Waiting] = deque()
-        self.free = connections
-
-
 class Writer:
     """Commits encoded batches over a few connections of its own, opened when they are needed and kept."""
 
@@ -117,7 +96,7 @@ class Writer:
         Args:
             connect: opens a connection; called again after one was lost.
             group_bytes: row bytes after which a transaction takes no more batches.
-            queue_bytes: row bytes that may wait; more are refused with `Overloaded`.
+            queue_bytes: row bytes of one signal that may wait; more are refused with `Overloaded`.
             on_missing_partition: called when a row found no partition: the windows are out of date.
             with_receipts: False only to measure what receipts cost; a request that is sent again is then stored again.
         """
@@ -132,8 +111,7 @@ class Writer:
         self._clock = clock
         self._definitions = DefinitionStore()
         self._connections = connections
-        self._lanes: dict[Signal, _Lane] = {}
-        self._waiting_bytes = 0
+        self._lanes: dict[Signal, Lane] = {}
         self._idle: list[asyncpg.Connection] = []
         self._running: set[asyncio.Task[None]] = set()
         self._complaints = Complaints(log, clock)
@@ -158,94 +136,98 @@ class Writer:
         """
         if self._closed:
             raise Retryable("Ares is stopping; send the data again later.")
-        if self._waiting_bytes and self._waiting_bytes + batch.size > self._queue_bytes:
+        lane = self._lanes.setdefault(batch.signal, Lane(self._connections))
+        if lane.size and lane.size + batch.size > self._queue_bytes:
             raise Overloaded("The database is slower than the senders; send the data again later.")
-        lane = self._lanes.setdefault(batch.signal, _Lane(self._connections))
-        waiting = _Waiting(batch, asyncio.get_running_loop().create_future())
-        lane.waiting.append(waiting)
-        self._waiting_bytes += batch.size
+        waiting = Waiting(batch, asyncio.get_running_loop().create_future())
+        lane.put(waiting)
         self._tell_queue()
         if lane.free:
             lane.free -= 1
-            task = asyncio.create_task(self._drain(lane), name=f"writer {batch.signal}")
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            self._begin(self._drain(lane), f"writer {batch.signal}")
         try:
             return await waiting.done
         finally:
             del waiting  # an error refers to this frame: together they would keep the rows until the collector comes
+
+    def _begin(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
 
     async def stop(self) -> None:
         """Commits what waits, then closes the connections. Safe twice."""
         self._closed = True
         while self._running:
             await asyncio.wait(self._running)
-        while self._idle:
-            await _close(self._idle.pop())
+        idle, self._idle = self._idle, []
+        await asyncio.gather(*(_close(connection) for connection in idle))
 
-    async def _drain(self, lane: _Lane) -> None:
+    async def _drain(self, lane: Lane) -> None:
         """Commits groups until nothing waits. Never raises: every failure goes to the batches it hit."""
         connection: asyncpg.Connection | None = None
         try:
             while group := self._take(lane):
-                connection = await self._commit(group, connection)
+                connection = await self._commit(lane, group, connection)
         finally:
             lane.free += 1
-            if connection is not None and not connection.is_closed():
-                self._idle.append(connection)
+            self._put_back(connection)
 
-    def _take(self, lane: _Lane) -> list[_Waiting]:
-        """All that waits in the lane, up to the limits, less what nobody waits for any more."""
-        group: dict[bytes, _Waiting] = {}
-        size = 0
-        now = self._clock.monotonic()
-        while lane.waiting and len(group) < GROUP_REQUESTS:
-            waiting = lane.waiting[0]
-            batch = waiting.batch
-            if group and (size + batch.size > self._group_limit or batch.key in group):
-                break
-            lane.waiting.popleft()
-            self._waiting_bytes -= batch.size
-            if waiting.done.done():
-                continue
-            if batch.source is not None and batch.source.deadline is not None and batch.source.deadline < now:
-                waiting.done.set_exception(Retryable("The sender's deadline passed before the data could be stored."))
-                continue
-            group[batch.key] = waiting
-            size += batch.size
+    async def _search_all(self, lane: Lane) -> None:
+        """Finds what the database refuses in the requests that were set apart. Never raises."""
+        connection: asyncpg.Connection | None = None
+        try:
+            while lane.poisoned:
+                waiting = lane.poisoned[0]
+                if not waiting.done.done():  # else nobody waits any more
+                    connection, error = await self._try(connection, SEARCH_PATIENCE, partial(self._search, waiting))
+                    if isinstance(error, TimeoutError):  # the database works: it refused something, and at once
+                        waiting.fail(NotTaken("The search for what the database refuses takes too long."))
+                    elif error is not None:
+                        waiting.fail(self._judge(error, alone=True))
+                lane.searched()
+                self._tell_queue()
+        finally:
+            lane.searching = False
+            self._put_back(connection)
+
+    def _put_back(self, connection: asyncpg.Connection | None) -> None:
+        if connection is not None and not connection.is_closed():
+            self._idle.append(connection)
+
+    def _take(self, lane: Lane) -> list[Waiting]:
+        group = lane.take(self._group_limit, self._clock.monotonic())
         self._tell_queue()
-        return list(group.values())
+        return group
 
     def _tell_queue(self) -> None:
-        self._observer.queued(sum(len(lane.waiting) for lane in self._lanes.values()), self._waiting_bytes)
+        lanes = self._lanes.values()
+        self._observer.queued(sum(len(lane) for lane in lanes), sum(lane.size for lane in lanes))
 
     async def _commit(
-        self, group: Sequence[_Waiting], connection: asyncpg.Connection | None
+        self, lane: Lane, group: Sequence[Waiting], connection: asyncpg.Connection | None
     ) -> asyncpg.Connection | None:
         """Commits a group, answers its batches, and gives back a connection that is still good."""
-
-        async def together(connection: asyncpg.Connection) -> None:
-            await self._transaction(connection, group)
-
         patience = PATIENCE + sum(waiting.batch.size for waiting in group) / PATIENCE_BYTES
-        connection, error = await self._try(connection, patience, together)
+        connection, error = await self._try(connection, patience, partial(self._transaction, group))
         if error is not None and len(group) > 1 and (is_poison(error) or is_suspicious(error)):
             # One of these cannot be stored: halves of the group find out which, and the others commit.
             middle = len(group) // 2
-            connection = await self._commit(group[:middle], connection)
-            return await self._commit(group[middle:], connection)
+            connection = await self._commit(lane, group[:middle], connection)
+            return await self._commit(lane, group[middle:], connection)
         if error is not None and is_poison(error):
-
-            async def alone(connection: asyncpg.Connection) -> None:
-                await self._search(connection, group[0])
-
-            connection, error = await self._try(connection, SEARCH_PATIENCE, alone)
-        if error is None:
+            lane.set_apart(group[0])
+            if not lane.searching:
+                lane.searching = True
+                self._begin(self._search_all(lane), f"search {group[0].batch.signal}")
+        elif error is None:
             self._group_limit = min(self._group_bytes, 2 * self._group_limit)
         else:
             if is_timeout(error):  # a slow database gets less at once
                 self._group_limit = max(1, min(self._group_limit, sum(one.batch.size for one in group)) // 2)
-            _fail(group, error if isinstance(error, Retryable) else self._judge(error, alone=len(group) == 1))
+            judged = self._judge(error, alone=len(group) == 1)
+            for waiting in group:
+                waiting.fail(judged)
         return connection
 
     async def _try(
@@ -280,7 +262,7 @@ class Writer:
         finally:
             error = None  # it refers to this frame
 
-    async def _transaction(self, connection: asyncpg.Connection, group: Sequence[_Waiting]) -> None:
+    async def _transaction(self, group: Sequence[Waiting], connection: asyncpg.Connection) -> None:
         """Definitions first, in transactions of their own; then receipts and rows in one. Answers the batches."""
         started = self._clock.monotonic()
         batches = [waiting.batch for waiting in group]
@@ -289,35 +271,37 @@ class Writer:
             connection,
             batches,
             self.process,
-            on_unsure=lambda: _mark_unsure(group),
+            on_unsure=lambda: mark_unsure(group),
             with_receipts=self._with_receipts,
         )
         self._observer.committed(rows, self._clock.monotonic() - started)
         for waiting, claim in zip(group, claims, strict=True):
             self._answer_claim(waiting, claim)
 
-    async def _search(self, connection: asyncpg.Connection, waiting: _Waiting) -> None:
+    async def _search(self, waiting: Waiting, connection: asyncpg.Connection) -> None:
         """Stores what the database takes of one request, and answers it."""
         started = self._clock.monotonic()
-        outcome = await store_alone(connection, waiting.batch, self.process, on_unsure=lambda: _mark_unsure([waiting]))
+        outcome = await store_alone(connection, waiting.batch, self.process, on_unsure=lambda: mark_unsure([waiting]))
         if outcome.claim.state is not State.NEW:
             self._answer_claim(waiting, outcome.claim)
             return
         self._observer.committed(outcome.rows, self._clock.monotonic() - started)
         self._observer.refused(waiting.batch.signal.name, outcome.refused)
         self._complaints.about("rejected", f"Data went to ingest_rejected: {outcome.answer.reason}")
-        _answer(waiting, outcome.answer)
+        waiting.answer(outcome.answer)
 
-    def _answer_claim(self, waiting: _Waiting, claim: Claim) -> None:
+    def _answer_claim(self, waiting: Waiting, claim: Claim) -> None:
         batch = waiting.batch
         if claim.state is State.NEW:
-            _answer(waiting, Accepted(batch.stored, rejected=batch.rejected, reason=batch.reason))
+            waiting.answer(Accepted(batch.stored, rejected=batch.rejected, reason=batch.reason))
         elif claim.state is State.KNOWN:
-            _answer(waiting, claim.answer(own_work=waiting.unsure and claim.stored_by == self.process))
+            waiting.answer(claim.answer(batch.items, own_work=waiting.unsure and claim.stored_by == self.process))
         else:
-            _fail([waiting], InFlight())
+            waiting.fail(InFlight())
 
     def _judge(self, error: BaseException, *, alone: bool) -> Retryable:
+        if isinstance(error, Retryable):
+            return error
         state = sqlstate(error)
         if is_missing_partition(error):
             self._on_missing_partition()
@@ -363,27 +347,10 @@ class Writer:
                 async with asyncio.timeout(PATIENCE / 10):
                     await connection.execute("ROLLBACK")
                 return connection
-            except DATABASE_ERRORS:
-                pass
+            except Exception as error:  # whatever it is: nobody may be left without an answer for it
+                log.debug("A connection could not be rolled back: %s", error)
         connection.terminate()
         return None
-
-
-def _mark_unsure(group: Sequence[_Waiting]) -> None:
-    for waiting in group:
-        waiting.unsure = True
-
-
-def _answer(waiting: _Waiting, answer: Accepted) -> None:
-    if not waiting.done.done():  # else nobody waits any more
-        waiting.done.set_result(answer)
-
-
-def _fail(group: Sequence[_Waiting], error: Retryable) -> None:
-    """Each waiting request gets an exception of its own: raising one object in many tasks mixes their tracebacks."""
-    for waiting in group:
-        if not waiting.done.done():
-            waiting.done.set_exception(copy.copy(error))
 
 
 async def _close(connection: asyncpg.Connection) -> None:

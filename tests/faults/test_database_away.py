@@ -265,3 +265,18 @@ async def test_f15_a_database_that_becomes_read_only_and_writable_again_loses_no
                 await load.acknowledged(200)
             await case.ends(database.url(), site)
             await case.used_the_spool(site, spool=spool)
+
+
+@both_spools
+async def test_a_stop_while_the_database_says_nothing_comes_to_its_end_and_loses_nothing(
+    case: Case, database_url: str, folder: Path, way: Proxy, spool: bool
+) -> None:
+    async with running_site(folder / "data", way.url, "--shutdown-grace", "6", spool=spool) as site:
+        async with under_load(case.oracle, site.doors, attempt_seconds=30) as load:
+            await load.acknowledged(100)
+            way.black_hole = True
+            await site.stop()
+            way.back()
+            await site.start()
+            await load.acknowledged(100)
+        await case.ends(database_url, site)

@@ -15,7 +15,10 @@ from ares_otel.exporters.postgres.observer import TelemetryObserver
 from ares_otel.model.batch import Accepted, Batch
 from ares_otel.model.signal import LOGS, METRICS, TRACES, Signal
 from ares_otel.pipeline.telemetry import Telemetry
-from ares_otel.storage import poison
+from ares_otel.storage import poison, writer
+from ares_otel.storage.definitions import DefinitionStore
+from ares_otel.storage.rows.encode import encode_batch
+from ares_otel.storage.rows.encoded import DEFINITIONS
 from ares_otel.storage.rows.pieces import piece
 from ares_otel.storage.store import Store
 from tests.support.otlp_compare import items_of
@@ -165,3 +168,81 @@ async def test_what_a_trigger_refuses_is_the_senders_to_repeat_and_leaves_its_ne
     assert "P0001" in str(answers[3])
     assert not store.breakers[TRACES].open
     assert await sql.fetchval("SELECT count(*) FROM service_spans") == 7
+
+
+async def test_what_a_trigger_refuses_as_a_check_is_poison_and_not_a_missing_partition(
+    store: Store, sql: asyncpg.Connection
+) -> None:
+    await sql.execute(
+        """
+        CREATE FUNCTION check_it() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN IF NEW.operation_name = 'odd' THEN RAISE EXCEPTION 'no' USING ERRCODE = 'check_violation'; END IF;
+        RETURN NEW; END $$;
+        CREATE TRIGGER check_it BEFORE INSERT ON service_spans FOR EACH ROW EXECUTE FUNCTION check_it();
+        """
+    )
+    answer = await store.consume(batch(TRACES, trace_request(spans=[span(), span(name="odd"), span()])))
+    assert (answer.stored, answer.rejected) == (2, 1)
+    assert not store.breakers[TRACES].open
+
+
+async def test_a_row_that_is_there_twice_for_a_unique_index_of_the_owner_is_poison(
+    store: Store, sql: asyncpg.Connection
+) -> None:
+    await sql.execute("CREATE UNIQUE INDEX ON service_spans (start_time, span_id)")
+    first, second = span(), span()
+    assert await store.consume(batch(TRACES, trace_request(spans=[first]))) == Accepted(1)
+    answer = await store.consume(batch(TRACES, trace_request(spans=[first, second])))
+    assert (answer.stored, answer.rejected) == (1, 1)
+    assert "23505" in answer.reason
+    assert not store.breakers[TRACES].open
+
+
+async def test_nobody_waits_for_the_search_in_the_requests_of_others(
+    store: Store, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = asyncio.Event()
+
+    async def held(*arguments: Any, **options: Any) -> Any:
+        await released.wait()
+        return await poison.store_alone(*arguments, **options)
+
+    monkeypatch.setattr(writer, "store_alone", held)
+    bad = [
+        asyncio.create_task(store.consume(batch(TRACES, trace_request(spans=[span(name=POISON), span()]))))
+        for _ in range(2 * writer.CONNECTIONS)
+    ]
+    for _ in range(3):
+        good = [store.consume(batch(TRACES, trace_request(spans=2))) for _ in range(10)]
+        assert await asyncio.gather(*good) == [Accepted(2)] * 10
+    assert not any(task.done() for task in bad)
+    released.set()
+    assert [(answer.stored, answer.rejected) for answer in await asyncio.gather(*bad)] == [(1, 1)] * len(bad)
+    assert await sql.fetchval("SELECT count(*) FROM service_spans") == 60 + len(bad)
+
+
+async def test_a_search_comes_to_its_end_however_slow_it_is(
+    store: Store, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poison, "SEARCH_SECONDS", 0.0)
+    answer = await store.consume(batch(TRACES, trace_request(spans=[span(name=POISON), span(), span(), span()])))
+    assert (answer.stored, answer.rejected) == (0, 4)
+    assert [row["items"] for row in await rejected(sql)] == [4]
+
+
+async def test_definitions_that_are_fresh_are_not_locked_by_a_search(
+    store: Store, sql: asyncpg.Connection, database_url: str
+) -> None:
+    """Others would wait for its end, which may be a minute away, and take the database for down."""
+    request = batch(METRICS, metrics_request())
+    await store.consume(request)
+    encoded = encode_batch(request, store.windows)
+    other = await asyncpg.connect(database_url)
+    try:
+        async with other.transaction():
+            await DefinitionStore().store_inside(other, encoded)
+            await sql.execute("SET lock_timeout = '100ms'")
+            for table in DEFINITIONS:
+                assert await sql.fetch(f"SELECT FROM {table} FOR UPDATE")
+    finally:
+        await other.close()

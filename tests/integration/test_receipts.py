@@ -160,3 +160,13 @@ async def test_what_senders_were_told_is_what_the_tables_hold(store: Store, sql:
 async def test_a_receipt_carries_the_receive_time_of_its_rows(store: Store, sql: asyncpg.Connection) -> None:
     await store.consume(batch(TRACES, trace_request(spans=3).SerializeToString()))
     assert await sql.fetchval("SELECT count(*) FROM service_spans JOIN ingest_receipts USING (received_at)") == 3
+
+
+async def test_a_retry_that_a_processor_makes_smaller_than_the_first_time_is_counted_with_what_it_has_now(
+    store: Store,
+) -> None:
+    """Its key follows from the request's, whatever is left of it after a change of the configuration."""
+    parent = batch(TRACES, trace_request(spans=4).SerializeToString())
+    before, after = trace_request(spans=4), trace_request(spans=3)
+    assert await store.consume(parent.child(before, component="filter")) == Accepted(4)
+    assert await store.consume(parent.child(after, component="filter")) == Accepted(deduplicated=3)

@@ -12,13 +12,13 @@ import pytest
 
 from ares_otel.model.batch import Accepted, Batch
 from ares_otel.model.errors import Overloaded, Retryable, Unavailable
-from ares_otel.model.signal import TRACES
+from ares_otel.model.signal import LOGS, TRACES
 from ares_otel.storage import transaction
 from ares_otel.storage.partitions import read_windows
 from ares_otel.storage.rows.encode import encode_batch
 from ares_otel.storage.rows.encoded import PARTITIONED, EncodedBatch, Window, Windows
 from ares_otel.storage.writer import Writer
-from tests.support.otlp_samples import trace_request
+from tests.support.otlp_samples import log_record, logs_request, trace_request
 
 pytestmark = pytest.mark.every_server
 
@@ -142,6 +142,36 @@ async def test_a_lost_connection_is_retryable_and_the_next_write_opens_a_new_one
             stored += 3
             break
     assert await bench.count() == stored
+
+
+async def test_a_server_that_lacks_definitions_after_a_failover_gets_them_with_the_next_rows(bench: Bench) -> None:
+    """A standby may not have got what was the last thing to be written; nobody was told that it is safe."""
+    writer = bench.writer(connections=1)
+    await writer.write(bench.batch())
+    await bench.eye.execute("DELETE FROM otel_resources")
+    await bench.eye.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    await writer.write(bench.batch())
+    assert await bench.eye.fetchval("SELECT count(*) FROM otel_resources") == 1
+
+
+async def test_what_waits_of_one_signal_takes_no_room_from_another(bench: Bench) -> None:
+    logs = logs_request(records=[log_record() for _ in range(50)])
+    record = encode_batch(
+        Batch(LOGS, logs.SerializeToString(), received_ns=time.time_ns(), receiver="t", transport="t"), bench.windows
+    )
+    spans = [bench.batch() for _ in range(3)]
+    writer = bench.writer(connections=1, queue_bytes=sum(batch.size for batch in spans))
+    assert record.size > spans[0].size
+    async with bench.eye.transaction():
+        await bench.eye.execute("LOCK TABLE service_spans")
+        waiting = [asyncio.create_task(writer.write(batch)) for batch in spans]
+        async with asyncio.timeout(30):
+            assert (await writer.write(record)).stored == 50
+        assert not any(task.done() for task in waiting)
+    await asyncio.gather(*waiting)
 
 
 async def test_a_database_that_is_away_is_retryable_at_once(bench: Bench) -> None:

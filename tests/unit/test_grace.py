@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from ares_otel.pipeline import grace as grace_module
-from ares_otel.pipeline.grace import Grace
+from ares_otel.pipeline.grace import Grace, Stages
 from tests.support.clock import FakeClock
 
 
@@ -54,3 +54,22 @@ async def test_what_a_stage_raises_is_not_hidden() -> None:
 
     with pytest.raises(ValueError, match="no"):
         await Grace(1).bounded("The API", fails)
+
+
+async def test_a_stage_with_little_to_do_does_not_use_up_the_grace_of_those_after_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(grace_module, "BRIEF_SECONDS", 0.01)
+    stopped: list[str] = []
+
+    async def stop(name: str) -> None:
+        await asyncio.sleep(0.02)
+        stopped.append(name)
+
+    stages = Stages(Grace(600))
+    stages.push_whole(lambda: stop("the database"))
+    stages.push_bounded("The writer", lambda: stop("the writer"))
+    stages.push_async_callback(asyncio.Event().wait)
+    await stages.aclose()
+    assert stopped == ["the writer", "the database"]
+    assert "Event.wait did not stop" in caplog.text

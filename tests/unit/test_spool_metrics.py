@@ -47,6 +47,7 @@ async def test_metrics_show_what_waits_what_was_found_and_what_was_refused(tmp_p
         assert _value(telemetry, "sync_seconds_count") == 1
         assert _value(telemetry, "refused_total", reason="full") == 1
         assert _value(telemetry, "items_total", signal="traces", outcome="found") == 7
+        assert _value(telemetry, "items_total", signal="traces", outcome="spooled") == 3
         assert _value(telemetry, "items_total", signal="logs", outcome="found") == 4
         spool.done([*await read_all(spool), *await read_all(spool, LOGS)])
         assert _value(telemetry, "oldest_seconds") == 0.0

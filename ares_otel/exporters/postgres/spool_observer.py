@@ -44,7 +44,7 @@ class TelemetrySpoolObserver:
         self._items.labels(signal=signal.name, outcome="found").inc(items)
 
     def appended(self, signal: Signal, records: int, items: int, size: int) -> None:
-        """Counted by the exporter: these items are `Accepted.spooled`."""
+        self._items.labels(signal=signal.name, outcome="spooled").inc(items)
 
     def done(self, signal: Signal, records: int, items: int, size: int) -> None:
         """Counted by the replayer, which knows what became of them."""

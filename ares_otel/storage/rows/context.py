@@ -37,9 +37,10 @@ class Encoding:
         """The fields tenant_id and received_at, with which every tuple begins."""
 
     def filing_ns(self, window: Window) -> int:
-        """The time under which a row is filed whose own time has no partition: the receive time. A request that waited
-        in the spool for longer than any partition is filed at the beginning of the oldest one."""
-        return max(self.received_ns, window.start_ns)
+        """The time under which a row is filed whose own time has no partition: the receive time, or where that has none
+        either, the nearest that has. So it is with a request that waited in the spool for longer than any partition,
+        and with one that came while the clock was wrong."""
+        return max(min(self.received_ns, window.end_ns - 1000), window.start_ns)
 
     def append(self, table: str, items: Iterable[Item], encode: Callable[[Item], bytes]) -> None:
         """Adds a tuple for each item to the table; an item for which `encode` raises InvalidItem is rejected.

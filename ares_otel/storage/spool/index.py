@@ -30,7 +30,7 @@ class Amount(NamedTuple):
 class Segment:
     """A segment file and what is known of it. Only `Index` changes the counts."""
 
-    __slots__ = ("damaged", "number", "path", "records", "sealed", "signal", "size")
+    __slots__ = ("damaged", "number", "oldest_ns", "path", "records", "sealed", "signal", "size")
 
     def __init__(self, signal: Signal, number: int, path: Path, *, sealed: bool) -> None:
         self.signal = signal
@@ -42,6 +42,8 @@ class Segment:
         """Nothing is written to it any more."""
         self.records = 0
         """Requests in it that still wait."""
+        self.oldest_ns: int | None = None
+        """When the oldest request in it was received, done or not."""
         self.damaged = False
         """A request in it could not be read: the file is kept when it is done."""
 
@@ -135,6 +137,8 @@ class Index:
                 queue.items += place.promised
                 queue.size += place.size
                 self._keys.setdefault(place.key, place)
+                if segment.oldest_ns is None or place.received_ns < segment.oldest_ns:
+                    segment.oldest_ns = place.received_ns
 
     def take(self, signal: Signal, max_records: int, max_bytes: int) -> list[Place]:
         """The oldest requests that nobody has; at least one where there is one, whatever its size."""
@@ -215,6 +219,12 @@ class Index:
         """When the oldest request that waits was received."""
         with self._lock:
             return min((queue.by_age[0].received_ns for queue in self._queues.values() if queue.by_age), default=None)
+
+    def kept_ns(self) -> int | None:
+        """When the oldest request in any segment was received, done or not."""
+        with self._lock:
+            times = [one.oldest_ns for one in self._segments.values() if one.oldest_ns is not None]
+        return min(times, default=None)
 
 
 def _tidy(queue: _Queue) -> None:

@@ -203,6 +203,12 @@ class Spool:
         """When the oldest request that waits was received, nanoseconds since 1970; None when none waits."""
         return self._index.oldest_ns()
 
+    @property
+    def kept_ns(self) -> int | None:
+        """The same of the oldest request on the disk, done or not: after an end without a word it is replayed again,
+        so its receipt is needed as long as its segment lies there."""
+        return self._index.kept_ns()
+
     def _open_writer(self) -> SpoolWriter:
         assert self._writer is not None, "the spool is not open"
         return self._writer

@@ -76,9 +76,9 @@ def unbalanced(metrics: Metrics) -> list[str]:
         waiting = metrics.sum("ares_otel_spool_waiting_items", signal=signal)
         spool = {
             outcome: metrics.sum("ares_otel_spool_items_total", signal=signal, outcome=outcome)
-            for outcome in ("found", "stored", "deduplicated", "rejected", "lost")
+            for outcome in ("spooled", "found", "stored", "deduplicated", "rejected", "lost")
         }
-        came = metrics.sum(name, signal=signal, outcome="spooled") + spool.pop("found")
+        came = spool.pop("spooled") + spool.pop("found")
         if came != sum(spool.values()) + waiting:
             found.append(f"spool, {signal}: {came} came, and {spool} with {waiting} waiting")
     return found
