@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import getpass
 import os
 from collections.abc import Awaitable, Callable
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ares_otel.cli.arguments import DatabaseUrl, DataDir
-from ares_otel.model.errors import AresError
 
 if TYPE_CHECKING:
     from ares_otel.cli.config_actions import Actions
@@ -207,20 +205,7 @@ def rotate_key(data_dir: DataDir, database_url: DatabaseUrl = None) -> None:
 def _run(
     data_dir: Path, database_url: str | None, work: Callable[[Actions], Awaitable[int]], *, trouble: int = 1
 ) -> None:
-    """Runs one action and ends with its exit status; what a person can mend is one line."""
-    from ares_otel.cli import console
     from ares_otel.cli.config_actions import acting
+    from ares_otel.cli.ending import end_with_action
 
-    async def whole() -> int:
-        async with acting(data_dir, database_url or None) as actions:
-            return await work(actions)
-
-    try:
-        status = asyncio.run(whole())
-    except AresError as error:
-        console.error(error.message)
-        status = trouble
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # `… | head`: the reader has seen enough
-        status = 0
-    raise typer.Exit(status)
+    end_with_action(acting(data_dir, database_url or None), work, trouble=trouble)

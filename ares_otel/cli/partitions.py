@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ares_otel.cli.arguments import DatabaseUrl, DataDir
-from ares_otel.model.errors import AresError, StartError
+from ares_otel.model.errors import StartError
 
 if TYPE_CHECKING:
     from ares_otel.cli.partition_actions import PartitionActions
@@ -79,20 +77,7 @@ def _check_choice(names: list[str] | None, older_than: float | None) -> None:
 
 
 def _run(data_dir: Path, database_url: str | None, work: Callable[[PartitionActions], Awaitable[int]]) -> None:
-    """Runs one action and ends with its exit status; what a person can mend is one line."""
-    from ares_otel.cli import console
+    from ares_otel.cli.ending import end_with_action
     from ares_otel.cli.partition_actions import acting
 
-    async def whole() -> int:
-        async with acting(data_dir, database_url or None) as actions:
-            return await work(actions)
-
-    try:
-        status = asyncio.run(whole())
-    except AresError as error:
-        console.error(error.message)
-        status = 1
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # `… | head`: the reader has seen enough
-        status = 0
-    raise typer.Exit(status)
+    end_with_action(acting(data_dir, database_url or None), work)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Annotated
 import typer
 
 from ares_otel.cli.arguments import DatabaseUrl, DataDir, SpoolDir
-from ares_otel.model.errors import AresError
 
 spool = typer.Typer(no_args_is_help=True, help="Requests that wait on disk for the database: list, check, take, store.")
 
@@ -93,15 +91,6 @@ def _place(data_dir: Path, spool_dir: Path | None) -> Path:
 
 
 def _run(work: Callable[[], int]) -> None:
-    """Ends with the exit status of the work; what a person can mend is one line."""
-    from ares_otel.cli import console
+    from ares_otel.cli.ending import end_with
 
-    try:
-        status = work()
-    except AresError as error:
-        console.error(error.message)
-        status = 1
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # `… | head`: the reader has seen enough
-        status = 0
-    raise typer.Exit(status)
+    end_with(work)

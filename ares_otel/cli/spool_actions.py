@@ -18,7 +18,7 @@ from ares_otel.cli.config_text import table
 from ares_otel.model.errors import StartError
 from ares_otel.model.otlp_json import encode_json
 from ares_otel.model.signal import SIGNALS
-from ares_otel.storage.spool.spool import explain_os_error
+from ares_otel.storage.spool.spool import explain_spool_error
 from ares_otel.storage.spool.survey import SegmentReport, missing_files, records_of, segment_files, survey
 
 
@@ -108,7 +108,7 @@ def _readable(directory: Path) -> Iterator[None]:
     except FileNotFoundError:
         raise StartError(f"There is no spool in {directory}; name its directory by --spool-dir.") from None
     except OSError as error:
-        raise StartError(explain_os_error(error, directory)) from None
+        raise StartError(explain_spool_error(error, directory)) from None
 
 
 @contextmanager

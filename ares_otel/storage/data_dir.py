@@ -37,22 +37,29 @@ def default_data_dir() -> Path:
         raise StartError("This user has no home directory; say where the data goes with --data-dir.") from None
 
 
-def explain_os_error(error: OSError, directory: Path) -> str:
-    """One line for people about a file operation below the data directory that failed."""
+def explain_os_error(
+    error: OSError, directory: Path, *, what: str = "the data directory", option: str = "--data-dir"
+) -> str:
+    """One line for people about a file operation below a directory that failed.
+
+    Args:
+        what: what the directory is; `option`: the one that names it.
+    """
     where = error.filename if isinstance(error.filename, str) else str(directory)
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
-            return f"The disk that holds {where} is full; make room or choose another --data-dir."
+            return f"The disk that holds {where} is full; make room or choose another {option}."
         case errno.EACCES | errno.EPERM:
-            return f"No permission to write {where}; change its owner or choose another --data-dir."
+            return f"No permission to write {where}; change its owner or choose another {option}."
         case errno.EROFS:
-            return f"{where} is on a read-only file system; choose another --data-dir."
+            return f"{where} is on a read-only file system; choose another {option}."
         case errno.ENOTDIR | errno.EEXIST | errno.EISDIR | errno.ELOOP:
-            return f"{where} is in the way of the data directory; remove it or choose another --data-dir."
+            return f"{where} is in the way of {what}; remove it or choose another {option}."
         case errno.ENAMETOOLONG:
-            return f"The path {directory} is too long for this file system; choose a shorter --data-dir."
+            return f"The path {directory} is too long for this file system; choose a shorter {option}."
         case _:
-            return f"The data directory cannot be used: {where}: {error.strerror or error}; choose another --data-dir."
+            reason = error.strerror or error
+            return f"{what[0].upper()}{what[1:]} cannot be used: {where}: {reason}; choose another {option}."
 
 
 class DataDir:

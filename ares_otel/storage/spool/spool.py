@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from uuid import UUID, uuid4
 from ares_otel.model.clock import SYSTEM_CLOCK, Clock
 from ares_otel.model.errors import StartError
 from ares_otel.model.signal import SIGNALS, Signal
+from ares_otel.storage.data_dir import explain_os_error
 from ares_otel.storage.spool import files
 from ares_otel.storage.spool.errors import SpoolBroken, SpoolFull
 from ares_otel.storage.spool.format import marker
@@ -114,7 +114,7 @@ class Spool:
                 self._lock.release()
                 raise
         except OSError as error:
-            raise StartError(explain_os_error(error, self.directory)) from None
+            raise StartError(explain_spool_error(error, self.directory)) from None
         self._writer.start()
         self._writer.sweep()  # a segment without records, left by a cut
 
@@ -238,17 +238,6 @@ def holds_requests(directory: Path) -> bool:
     )
 
 
-def explain_os_error(error: OSError, directory: Path) -> str:
+def explain_spool_error(error: OSError, directory: Path) -> str:
     """One line for people about a spool that cannot be opened."""
-    where = error.filename if isinstance(error.filename, str) else str(directory)
-    match error.errno:
-        case errno.ENOSPC | errno.EDQUOT:
-            return f"The disk that holds {where} is full; make room or choose another --spool-dir."
-        case errno.EACCES | errno.EPERM:
-            return f"No permission to write {where}; change its owner or choose another --spool-dir."
-        case errno.EROFS:
-            return f"{where} is on a read-only file system; choose another --spool-dir."
-        case errno.ENOTDIR | errno.EEXIST | errno.EISDIR | errno.ELOOP:
-            return f"{where} is in the way of the spool; remove it or choose another --spool-dir."
-        case _:
-            return f"The spool cannot be used: {where}: {error.strerror or error}; choose another --spool-dir."
+    return explain_os_error(error, directory, what="the spool", option="--spool-dir")
