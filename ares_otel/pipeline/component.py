@@ -105,8 +105,8 @@ class ProcessorFactory:
 class ExporterFactory:
     """Builds one exporter, shared by all pipelines that name it: `build(context, config)`.
 
-    `durable` says that `consume` returns only after the data is committed: such an exporter decides the answer, the
-    others of its pipeline run behind it from a bounded queue (DESIGN §3).
+    `durable` says that `consume` returns only when the data is committed, or safe on disk: such an exporter decides the
+    answer, the others of its pipeline run behind it from a bounded queue.
     """
 
     type: str

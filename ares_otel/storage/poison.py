@@ -128,6 +128,7 @@ async def set_aside(
         told=Told(record.rejected, record.reason),
     )
     async with connection.transaction():
+        await connection.execute("SET LOCAL lock_timeout = '5s'")
         (claim,) = await receipts.claim(connection, [batch], process)
         if claim.state is State.NEW:
             part = Refused(batch.promised, _clean(reason), state, UNKNOWN_SERVICE, record.payload)

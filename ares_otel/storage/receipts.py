@@ -42,7 +42,9 @@ WITH asked AS MATERIALIZED (
 )
 SELECT asked.key, asked.mine, made.key IS NOT NULL AS made FROM asked LEFT JOIN made USING (key)
 """
-_ANSWERS = "SELECT key, accepted, rejected, reason, stored_by FROM ingest_receipts WHERE key = ANY ($1::bytea[])"
+_ANSWERS = """
+SELECT key, accepted, rejected, reason, stored_by, rejected_later FROM ingest_receipts WHERE key = ANY ($1::bytea[])
+"""
 _CHANGE = """
 UPDATE ingest_receipts SET accepted = $2, rejected = $3, reason = nullif($4, ''), rejected_later = $5 WHERE key = $1
 """
@@ -82,6 +84,8 @@ class Claim:
     reason: str = ""
     stored_by: UUID | None = None
     """The process that stored a known request."""
+    rejected_later: int = 0
+    """Of the accepted items, those that the database refused after the answer."""
 
     def answer(self, items: int, *, own_work: bool) -> Accepted:
         """What the sender of a known request is told: the same as the first time.
@@ -91,7 +95,8 @@ class Claim:
             own_work: this very call stored it, and only lost the answer of the database.
         """
         if own_work:
-            return Accepted(self.accepted, rejected=self.rejected, reason=self.reason)
+            later = self.rejected_later
+            return Accepted(self.accepted - later, rejected=self.rejected + later, reason=self.reason)
         return known_answer(items, self.rejected, self.reason)
 
 
@@ -143,7 +148,12 @@ async def claim(connection: asyncpg.Connection, batches: Sequence[EncodedBatch],
         await connection.execute("SELECT pg_logical_emit_message(true, 'ares-otel', '')")
         for row in await connection.fetch(_ANSWERS, known):
             states[row["key"]] = Claim(
-                State.KNOWN, row["accepted"], row["rejected"], row["reason"] or "", row["stored_by"]
+                State.KNOWN,
+                row["accepted"],
+                row["rejected"],
+                row["reason"] or "",
+                row["stored_by"],
+                row["rejected_later"],
             )
         for batch in batches:
             if batch.told is not None and states[batch.key].rejected > batch.told.rejected:

@@ -260,7 +260,6 @@ class Replayer:
         place = f"{socket.gethostname()}:{spool.directory}"[:1000].encode("utf-8", "replace").decode()
         connection = await self._store.connect()
         try:
-            async with connection.transaction():  # a pooler gives a connection for a transaction, not for a statement
-                await connection.execute(_REPORT, spool.id, place, None if oldest is None else received_at(oldest))
+            await connection.execute(_REPORT, spool.id, place, None if oldest is None else received_at(oldest))
         finally:
             connection.terminate()

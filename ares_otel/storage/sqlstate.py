@@ -12,6 +12,10 @@ COPY_FORMAT = "22P04"
 RECEIPTS = "ingest_receipts"
 """The table whose violations are not the data's fault either."""
 
+ABOUT_THE_SERVER = ("08", "23", "25", "26", "28", "3D", "3F", "40", "42", "53", "55", "57", "58", "F0", "XX")
+"""Classes of errors that say nothing about the data: connection, a violation among receipts (others are poison), state
+of transactions, names, rights, what does not exist, collisions, resources, operators, the system itself."""
+
 CONNECTION_ERRORS = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 """What asyncpg raises, besides PostgresError, when the server or the way to it is gone."""
 
@@ -35,9 +39,10 @@ def is_poison(error: BaseException) -> bool:
 
 def is_suspicious(error: BaseException) -> bool:
     """Whether the request itself may be the reason although that is not sure: a limit of the server, an error of a
-    trigger, our own COPY format, an internal error. Its neighbours deserve to be tried without it."""
+    trigger (it may have any code), our own COPY format, an internal error. Its neighbours deserve to be tried without
+    it."""
     state = sqlstate(error)
-    return state[:2] in ("0A", "21", "22", "38", "39", "54", "P0") or state == "XX000"
+    return state == "XX000" or not (state.startswith(ABOUT_THE_SERVER) or is_missing_partition(error))
 
 
 def is_timeout(error: BaseException) -> bool:

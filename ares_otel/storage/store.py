@@ -39,6 +39,8 @@ PARTITION_RETRY = 5.0
 """Seconds until the next look after one that failed."""
 INLINE_BYTES = 16 * 1024
 """A request up to this size is encoded on the event loop: handing it to a thread would take longer."""
+INLINE_ITEMS = 500
+"""But not with more items than this: an empty one takes two bytes, and becomes a row with all that is around it."""
 PARTITION_ATTEMPTS = 3
 """Times a request is encoded anew because a partition for it was missing."""
 
@@ -209,7 +211,7 @@ class Store:
             # vain, and rows are filed under the last time that there is.
             with contextlib.suppress(Unavailable):
                 await self._partitions_now(self.windows)
-        if len(batch.payload) <= INLINE_BYTES:
+        if len(batch.payload) <= INLINE_BYTES and batch.items <= INLINE_ITEMS:
             encoded = encode_batch(batch, self.windows)
         else:
             loop = asyncio.get_running_loop()
@@ -258,7 +260,7 @@ class Store:
                 log.info("Made %d partitions, %s to %s.", len(made), made[0], made[-1])
             self.windows = await read_windows(connection, self._clock)
         finally:
-            await connection.close()
+            connection.terminate()  # a goodbye may wait for a server that says nothing
 
     async def _partition_job(self) -> None:
         delay = PARTITION_INTERVAL

@@ -42,7 +42,8 @@ from ares_otel.storage.transaction import store_group
 CONNECTIONS = 4
 """Connections that one signal may use at the same time, besides one that looks for poison."""
 GROUP_BYTES = 16 * 1024 * 1024
-QUEUE_BYTES = 64 * 1024 * 1024
+QUEUE_BYTES = 21 * 1024 * 1024
+"""Row bytes of each signal that may wait, but for a single request: 63 MiB of all three."""
 PATIENCE = 8.0
 """Seconds a transaction may take before its connection is given up; more for a large one."""
 PATIENCE_BYTES = 4 * 1024 * 1024

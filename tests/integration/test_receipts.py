@@ -13,7 +13,7 @@ import pytest
 from ares_otel.model.batch import Accepted, Batch
 from ares_otel.model.errors import InFlight, Retryable
 from ares_otel.model.signal import LOGS, METRICS, SIGNALS, TRACES, Signal
-from ares_otel.storage.receipts import lock_of
+from ares_otel.storage.receipts import Claim, State, lock_of
 from ares_otel.storage.store import Store
 from tests.support.otlp_samples import SAMPLES, logs_request, span, trace_request
 from tests.support.poison import POISON, refuse_poison
@@ -170,3 +170,9 @@ async def test_a_retry_that_a_processor_makes_smaller_than_the_first_time_is_cou
     before, after = trace_request(spans=4), trace_request(spans=3)
     assert await store.consume(parent.child(before, component="filter")) == Accepted(4)
     assert await store.consume(parent.child(after, component="filter")) == Accepted(deduplicated=3)
+
+
+def test_own_work_whose_answer_was_lost_tells_what_is_stored_and_what_was_refused_later() -> None:
+    claim = Claim(State.KNOWN, 5, 1, "one is bad", rejected_later=2)
+    assert claim.answer(6, own_work=True) == Accepted(3, rejected=3, reason="one is bad")
+    assert claim.answer(6, own_work=False) == Accepted(deduplicated=5, rejected=1, reason="one is bad")

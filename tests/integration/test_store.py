@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import threading
 import time
 import weakref
 from collections.abc import AsyncIterator
+from typing import Any
 
 import asyncpg
 import pytest
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
 from ares_otel.control.heartbeats import Heartbeats
 from ares_otel.exporters.postgres.observer import TelemetryObserver
@@ -21,7 +24,7 @@ from ares_otel.pipeline.telemetry import Telemetry
 from ares_otel.storage import store as store_module
 from ares_otel.storage.rows.encode import encode_batch
 from ares_otel.storage.rows.encoded import EncodedBatch, ServiceSeen, Windows
-from ares_otel.storage.store import Store
+from ares_otel.storage.store import INLINE_BYTES, Store
 from tests.support.otlp_samples import logs_request, metrics_request, span, trace_request
 
 pytestmark = pytest.mark.every_server
@@ -286,3 +289,22 @@ async def test_characters_that_cannot_be_stored_are_counted(database_url: str) -
     await store.stop()
     labels = {"field": "operation_name"}
     assert telemetry.registry.get_sample_value("ares_otel_replaced_characters_total", labels) == 1
+
+
+@pytest.mark.parametrize(("records", "inline"), [(3, True), (8_000, False)])
+async def test_a_small_body_with_thousands_of_items_does_not_hold_up_the_event_loop(
+    store: Store, monkeypatch: pytest.MonkeyPatch, records: int, inline: bool
+) -> None:
+    threads: list[bool] = []
+
+    def encode(*arguments: Any) -> EncodedBatch:
+        threads.append(threading.current_thread() is threading.main_thread())
+        return encode_batch(*arguments)
+
+    monkeypatch.setattr("ares_otel.storage.store.encode_batch", encode)
+    request: Any = LOGS.request()
+    request.resource_logs.add().scope_logs.add().log_records.extend(LogRecord() for _ in range(records))
+    payload = request.SerializeToString()
+    assert len(payload) <= INLINE_BYTES
+    assert (await store.consume(batch(LOGS, payload))).stored == records
+    assert threads == [inline]

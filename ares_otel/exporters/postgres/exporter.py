@@ -14,7 +14,7 @@ class PostgresConfig(ComponentConfig):
 
 class PostgresExporter:
     """Stores batches in the database of the process. The store's life is not the exporter's: it outlives a replaced
-    pipeline, and `stop` only has to wait for nothing, because `consume` returns after COMMIT."""
+    pipeline, and `stop` only has to wait for nothing, because what `consume` answered is safe."""
 
     def __init__(self, context: BuildContext) -> None:
         self._id = context.id
