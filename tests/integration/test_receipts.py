@@ -12,19 +12,14 @@ import pytest
 
 from ares_otel.model.batch import Accepted, Batch
 from ares_otel.model.errors import InFlight, Retryable
-from ares_otel.model.signal import LOGS, METRICS, SIGNALS, TRACES, Signal
+from ares_otel.model.signal import LOGS, SIGNALS, TRACES, Signal
 from ares_otel.storage.receipts import Claim, State, lock_of
 from ares_otel.storage.store import Store
 from tests.support.otlp_samples import SAMPLES, logs_request, span, trace_request
 from tests.support.poison import POISON, refuse_poison
+from tests.support.spooling import STORED
 
 pytestmark = pytest.mark.every_server
-
-COUNTS = {
-    TRACES: "SELECT count(*) FROM service_spans",
-    LOGS: "SELECT count(*) FROM service_logs",
-    METRICS: "SELECT (SELECT count(*) FROM metric_samples) + (SELECT count(*) FROM metric_distributions)",
-}
 
 
 def batch(signal: Signal, payload: bytes) -> Batch:
@@ -57,7 +52,7 @@ async def test_a_retry_is_answered_as_the_first_time_and_stores_nothing(
     items = batch(signal, payload).items
     assert first == Accepted(items)
     assert again == Accepted(deduplicated=items)
-    assert await sql.fetchval(COUNTS[signal]) == items
+    assert await sql.fetchval(STORED[signal]) == items
 
 
 async def test_a_retry_hears_the_same_partial_success(store: Store, sql: asyncpg.Connection) -> None:
@@ -66,7 +61,7 @@ async def test_a_retry_hears_the_same_partial_success(store: Store, sql: asyncpg
     again = await store.consume(batch(TRACES, payload))
     assert (first.stored, first.rejected) == (2, 1)
     assert (again.deduplicated, again.rejected, again.reason) == (2, 1, first.reason)
-    assert await sql.fetchval(COUNTS[TRACES]) == 2
+    assert await sql.fetchval(STORED[TRACES]) == 2
 
 
 async def test_a_retry_hears_what_the_database_refused_the_first_time_also_when_it_would_take_it_now(
@@ -79,7 +74,7 @@ async def test_a_retry_hears_what_the_database_refused_the_first_time_also_when_
     again = await store.consume(batch(TRACES, payload))
     assert (first.stored, first.rejected) == (1, 1)
     assert (again.deduplicated, again.rejected, again.reason) == (1, 1, first.reason)
-    assert await sql.fetchval(COUNTS[TRACES]) == 1
+    assert await sql.fetchval(STORED[TRACES]) == 1
 
 
 async def test_two_identical_records_inside_one_request_stay_two(store: Store, sql: asyncpg.Connection) -> None:
@@ -87,7 +82,7 @@ async def test_two_identical_records_inside_one_request_stay_two(store: Store, s
     records = request.resource_logs[0].scope_logs[0].log_records
     records.append(records[0])
     assert (await store.consume(batch(LOGS, request.SerializeToString()))).stored == 2
-    assert await sql.fetchval(COUNTS[LOGS]) == 2
+    assert await sql.fetchval(STORED[LOGS]) == 2
 
 
 async def test_a_twin_that_comes_while_the_first_is_under_way_gets_its_answer(
@@ -97,7 +92,7 @@ async def test_a_twin_that_comes_while_the_first_is_under_way_gets_its_answer(
     answers = await asyncio.gather(*(store.consume(batch(TRACES, payload)) for _ in range(10)))
     assert sorted(answer.stored for answer in answers) == [0] * 9 + [3]
     assert sum(answer.deduplicated for answer in answers) == 27
-    assert await sql.fetchval(COUNTS[TRACES]) == 3
+    assert await sql.fetchval(STORED[TRACES]) == 3
 
 
 async def test_a_retry_that_another_process_takes_stores_nothing(
@@ -107,7 +102,7 @@ async def test_a_retry_that_another_process_takes_stores_nothing(
         payload = trace_request(spans=3).SerializeToString()
         assert (await store.consume(batch(TRACES, payload))).stored == 3
         assert (await other.consume(batch(TRACES, payload))).deduplicated == 3
-        assert await sql.fetchval(COUNTS[TRACES]) == 3
+        assert await sql.fetchval(STORED[TRACES]) == 3
 
 
 async def test_a_twin_under_way_in_another_process_makes_only_its_own_request_retryable(
@@ -122,7 +117,7 @@ async def test_a_twin_under_way_in_another_process_makes_only_its_own_request_re
     assert (await second).stored == 4
     await sql.execute("SELECT pg_advisory_unlock($1)", lock_of(twin.key))
     assert (await store.consume(twin)).stored == 3
-    assert await sql.fetchval(COUNTS[TRACES]) == 7
+    assert await sql.fetchval(STORED[TRACES]) == 7
 
 
 async def test_many_processes_with_the_same_requests_store_each_once(
@@ -142,7 +137,7 @@ async def test_many_processes_with_the_same_requests_store_each_once(
 
     async with running_store(database_url) as one, running_store(database_url) as two, running_store(database_url) as x:
         await asyncio.gather(*(send(store, payload) for payload in payloads for store in (one, two, x)))
-    assert await sql.fetchval(COUNTS[TRACES]) == 60
+    assert await sql.fetchval(STORED[TRACES]) == 60
     assert sum(answer.stored for answer in answers) == 60
     assert sum(answer.deduplicated for answer in answers) == 120
 
@@ -154,7 +149,7 @@ async def test_what_senders_were_told_is_what_the_tables_hold(store: Store, sql:
         told = await sql.fetchval(
             "SELECT sum(accepted - rejected_later)::bigint FROM ingest_receipts WHERE signal = $1", signal.name
         )
-        assert told == await sql.fetchval(COUNTS[signal])
+        assert told == await sql.fetchval(STORED[signal])
 
 
 async def test_a_receipt_carries_the_receive_time_of_its_rows(store: Store, sql: asyncpg.Connection) -> None:
