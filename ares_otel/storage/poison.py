@@ -1,6 +1,6 @@
 """Poison: a request with something in it that the database refuses for what it holds.
 
-The request is halved until the refused items stand alone. They are put into `ingest_rejected`, with the reason and as
+The request is divided until the refused items stand alone. They are put into `ingest_rejected`, with the reason and as
 an OTLP request of their own; everything else of the request is stored. All of it is one transaction, with its receipt.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
@@ -26,8 +27,11 @@ from ares_otel.storage.spool.record import SpoolRecord
 from ares_otel.storage.sqlstate import is_poison, sqlstate
 from ares_otel.storage.transaction import BEGIN, commit, copy_rows
 
+PARTS = 8
+"""Into so many parts a refused one is divided. Halves would find a single item with fewer tries, but each level encodes
+all of the request again."""
 MOST_REFUSED = 1000
-"""Items of one request that are looked for one by one. After so many a part that the database refuses is not halved
+"""Items of one request that are looked for one by one. After so many a part that the database refuses is not divided
 any more, but refused as a whole."""
 SEARCH_SECONDS = 20.0
 """The same after so long: a request is answered in the end, however much poison there is in it."""
@@ -138,7 +142,7 @@ async def set_aside(
 
 
 class _Search:
-    """The halving of one request, inside a transaction."""
+    """The dividing of one request, inside a transaction."""
 
     def __init__(self, connection: asyncpg.Connection, batch: EncodedBatch) -> None:
         assert batch.source is not None
@@ -158,7 +162,7 @@ class _Search:
         return len(self.refused) >= MOST_REFUSED or asyncio.get_running_loop().time() >= self._until
 
     async def _try(self, request: Any, items: int, encoded: EncodedBatch) -> None:
-        """Stores a part of the request, or else the halves of it."""
+        """Stores a part of the request, or else the parts of it."""
         if not encoded.tables:
             return  # nothing but invalid items, which are counted already
         connection = self._connection
@@ -178,9 +182,10 @@ class _Search:
             for table, count in rows.items():
                 self.rows[table] = self.rows.get(table, 0) + count
             return
-        for start, stop in ((0, items // 2), (items // 2, items)):
-            half, rows_of_half = await asyncio.to_thread(self._part, request, start, stop)
-            await self._try(half, stop - start, rows_of_half)
+        parts = min(PARTS, items)
+        for start, stop in pairwise(items * number // parts for number in range(parts + 1)):
+            part, rows_of_part = await asyncio.to_thread(self._part, request, start, stop)
+            await self._try(part, stop - start, rows_of_part)
 
     def _part(self, request: Any, start: int, stop: int) -> tuple[Any, EncodedBatch]:
         """Some items of a request, as a request and as rows."""

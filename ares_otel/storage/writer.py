@@ -48,7 +48,7 @@ PATIENCE = 8.0
 """Seconds a transaction may take before its connection is given up; more for a large one."""
 PATIENCE_BYTES = 4 * 1024 * 1024
 """Row bytes for which a transaction gets one more second."""
-SEARCH_PATIENCE = 60.0
+SEARCH_PATIENCE = 120.0
 """Seconds that the search for refused items may take; it begins to end after `poison.SEARCH_SECONDS`."""
 DOWN_SECONDS = 0.5
 """After a failed connection attempt, batches are refused at once for so long: no storm of connection attempts."""

@@ -1,6 +1,6 @@
 """Part of a request: some of its items, with the resources and scopes around them.
 
-Used where the database refuses something in a request: halves of it are tried until what is left is the item itself,
+Used where the database refuses something in a request: parts of it are tried until what is left is the item itself,
 which is then a request of its own that can be shown, kept and sent again.
 """
 
