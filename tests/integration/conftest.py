@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import asyncpg
 import pytest
 from redis.asyncio import Redis
 
+from ares_otel.storage import breaker, replay
 from tests.support.bus import Buses, buses
 from tests.support.redis import RedisServer, redis_server
+from tests.support.spooling import Place
 
 
 @pytest.fixture
@@ -39,3 +42,12 @@ async def redis(server: RedisServer) -> AsyncIterator[Redis]:
     """A client that looks into that Redis past the bus."""
     async with Redis.from_url(server.url) as client:
         yield client
+
+
+@pytest.fixture
+def place(database_url: str, sql: asyncpg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """A store's database and spool, whose replayer is in a hurry."""
+    monkeypatch.setattr(breaker, "FIRST_DELAY", 0.02)
+    monkeypatch.setattr(breaker, "LONGEST_DELAY", 0.1)
+    monkeypatch.setattr(replay, "BUSY_SECONDS", 0.02)
+    return Place(database_url, sql, tmp_path / "spool")

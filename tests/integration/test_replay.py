@@ -11,11 +11,9 @@ from ares_otel.model.batch import Accepted
 from ares_otel.model.signal import TRACES, Signal
 from ares_otel.storage.receipts import received_at
 from ares_otel.storage.spool.record import SpoolRecord
-from tests.integration.test_spooling import Place, batch, place
 from tests.support.eventually import eventually
 from tests.support.otlp_samples import trace_request
-
-__all__ = ["place"]  # the fixture
+from tests.support.spooling import Place, batch
 
 
 async def test_receipts_are_kept_as_long_as_a_segment_lies_there_in_which_another_request_waits(place: Place) -> None:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 
 from ares_otel.model.batch import Accepted, Batch
 from ares_otel.model.errors import Rejected, Unavailable
 from ares_otel.model.signal import LOGS, METRICS, SIGNALS, TRACES, Signal
-from ares_otel.storage import breaker, replay, writer
+from ares_otel.storage import replay, writer
 from ares_otel.storage.rows.restore import restore_request
 from ares_otel.storage.spool.errors import SpoolFull
 from ares_otel.storage.spool.record import SpoolRecord
@@ -25,14 +23,6 @@ from tests.support.otlp_compare import items_of
 from tests.support.otlp_samples import SAMPLES, logs_request, span, trace_request
 from tests.support.poison import POISON, refuse_poison
 from tests.support.spooling import Place, batch
-
-
-@pytest.fixture
-def place(database_url: str, sql: asyncpg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    monkeypatch.setattr(breaker, "FIRST_DELAY", 0.02)
-    monkeypatch.setattr(breaker, "LONGEST_DELAY", 0.1)
-    monkeypatch.setattr(replay, "BUSY_SECONDS", 0.02)
-    return Place(database_url, sql, tmp_path / "spool")
 
 
 async def test_what_the_database_cannot_take_is_acknowledged_and_stored_once_when_it_can(place: Place) -> None:
