@@ -126,11 +126,12 @@ class Server:
         finally:
             await connection.close()
 
-    async def waits_for_its_standby(self, requests: int) -> None:
-        """Waits until the commits of so many requests wait to be confirmed by a standby."""
-        waiting = (
+    async def waits_for_its_standby(self, requests: int = 0) -> None:
+        """Waits until a commit, or the commits of so many requests, wait to be confirmed by a standby."""
+        commits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+        locks = (  # a request holds one
             "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) "
-            "WHERE locktype = 'advisory' AND wait_event = 'SyncRep'"  # a request holds one lock
+            "WHERE locktype = 'advisory' AND wait_event = 'SyncRep'"
         )
 
         async def look() -> bool:
@@ -139,7 +140,7 @@ class Server:
             except (OSError, asyncpg.PostgresError):
                 return False
             try:
-                return bool(await connection.fetchval(waiting) >= requests)
+                return bool(await connection.fetchval(locks if requests else commits) >= max(1, requests))
             finally:
                 await connection.close()
 
