@@ -15,12 +15,10 @@ from ares_otel.cli import console
 from ares_otel.cli.arguments import DatabaseUrl, DataDir, SpoolDir
 from ares_otel.cli.bench.command import bench
 from ares_otel.cli.config import config as config_commands
-from ares_otel.cli.options import UpOptions
 from ares_otel.cli.partitions import partitions as partition_commands
 from ares_otel.cli.rejected import rejected as rejected_commands
 from ares_otel.cli.spool import spool as spool_commands
 from ares_otel.model.errors import StartError
-from ares_otel.pipeline.listen import parse_allowed_hosts
 from ares_otel.storage.assets import asset
 
 # gRPC reads these when it is first imported, which the commands do later. Ares starts PostgreSQL from a process in
@@ -146,6 +144,11 @@ def up(
     """Start Ares: database, receivers and API, until Ctrl-C."""
     if jaeger_grpc_port is not None:
         console.progress("--jaeger-grpc-port is ignored: this version has no Jaeger door yet.")
+    # These import the whole house, which only this command needs.
+    from ares_otel.cli.options import UpOptions
+    from ares_otel.cli.up import run_up
+    from ares_otel.pipeline.listen import parse_allowed_hosts
+
     options = UpOptions(
         data_dir=data_dir,
         config=config,
@@ -165,8 +168,6 @@ def up(
         given=_given(context),
         variables=frozenset(str(option.envvar) for option in context.command.params if getattr(option, "envvar", None)),
     )
-    from ares_otel.cli.up import run_up  # imports the whole house: only this command needs it
-
     raise typer.Exit(asyncio.run(run_up(options)))
 
 

@@ -20,7 +20,7 @@ from tests.support.maintenance_process import start
 from tests.support.otlp_samples import batch_of, logs_request, span, trace_request
 from tests.support.partitions import Keeper, make_partition, names
 
-ROUNDS = 20
+ROUNDS = 10
 ROWS = 5
 DAY_NS = 86_400 * 10**9
 
