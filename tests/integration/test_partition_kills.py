@@ -99,7 +99,6 @@ async def leftovers(sql: asyncpg.Connection, gone: Sequence[Partition]) -> dict[
     return found
 
 
-@pytest.mark.every_server
 async def test_kill_at_any_moment_loses_nothing_and_leaves_nothing(
     database_url: str, sql: asyncpg.Connection, tmp_path: Path
 ) -> None:

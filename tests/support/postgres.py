@@ -83,6 +83,10 @@ async def make_template(server: str) -> None:
         await connection.close()
 
 
+_with_template: set[str] = set()
+"""Servers of which this process knows that they have the template."""
+
+
 @contextmanager
 def copied_database(server: str, template: str | None = TEMPLATE) -> Iterator[str]:
     """The URL of a database that is dropped afterwards: a copy of the template, or an empty one."""
@@ -95,8 +99,9 @@ def copied_database(server: str, template: str | None = TEMPLATE) -> Iterator[st
         finally:
             await connection.close()
 
-    if template is not None:
+    if template is not None and server not in _with_template:
         asyncio.run(make_template(server))
+        _with_template.add(server)
     asyncio.run(execute(f"CREATE DATABASE {name}" + (f" TEMPLATE {template}" if template else "")))
     try:
         yield server.replace("/postgres?", f"/{name}?")
