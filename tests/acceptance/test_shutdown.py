@@ -49,9 +49,13 @@ async def stuck(url: str) -> AsyncIterator[asyncpg.Connection]:
     """While it lasts, nothing can be stored: somebody holds a lock on the table."""
     connection = await asyncpg.connect(url)
     try:
-        async with connection.transaction():
-            await connection.execute("LOCK TABLE service_spans IN ACCESS EXCLUSIVE MODE")
-            yield connection
+        while not connection.is_in_transaction():
+            try:
+                await connection.execute("BEGIN; LOCK TABLE service_spans IN ACCESS EXCLUSIVE MODE")
+            except asyncpg.DeadlockDetectedError:  # with the job that seals partitions
+                await connection.execute("ROLLBACK")
+        yield connection
+        await connection.execute("ROLLBACK")
     finally:
         await connection.close()
 
