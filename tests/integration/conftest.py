@@ -10,6 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from ares_otel.storage import breaker, replay
+from ares_otel.storage.store import Store
 from tests.support.bus import Buses, buses
 from tests.support.redis import RedisServer, redis_server
 from tests.support.spooling import Place
@@ -21,6 +22,15 @@ async def sql(database_url: str) -> AsyncIterator[asyncpg.Connection]:
     connection = await asyncpg.connect(database_url)
     yield connection
     await connection.close()
+
+
+@pytest.fixture
+async def store(database_url: str) -> AsyncIterator[Store]:
+    """A store on the test's database, running, without a spool."""
+    store = Store(database_url)
+    await store.start()
+    yield store
+    await store.stop()
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from ares_otel.storage.partitions.jobs import mark_leaving
 from ares_otel.storage.partitions.lock import RETENTION
 from ares_otel.storage.partitions.plan import Removal
 from ares_otel.storage.partitions.settings import RetentionSettings, SealSettings
-from tests.support.ares_process import command, environment
+from tests.support.ares_process import run_ares
 from tests.support.eventually import eventually
 from tests.support.partitions import Keeper, make_partition, name_of, names
 from tests.support.stored_rows import insert, insert_log
@@ -32,14 +32,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture
 def run(database_url: str) -> Run:
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command("partitions", *arguments),
-            env=environment({"ARES_OTEL_DATABASE_URL": database_url}),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=90,
-        )
+        return run_ares(["partitions", *arguments], env={"ARES_OTEL_DATABASE_URL": database_url})
 
     return run
 

@@ -36,12 +36,6 @@ async def running_store(url: str) -> AsyncIterator[Store]:
         await store.stop()
 
 
-@pytest.fixture
-async def store(database_url: str) -> AsyncIterator[Store]:
-    async with running_store(database_url) as store:
-        yield store
-
-
 @pytest.mark.parametrize("signal", SIGNALS.values(), ids=str)
 async def test_a_retry_is_answered_as_the_first_time_and_stores_nothing(
     store: Store, sql: asyncpg.Connection, signal: Signal

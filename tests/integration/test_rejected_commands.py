@@ -20,7 +20,7 @@ from ares_otel.cli.shown import json_shown
 from ares_otel.model.errors import StartError
 from ares_otel.model.signal import TRACES
 from ares_otel.query.ledger import ledger_imbalances, read_ledger
-from tests.support.ares_process import command, environment
+from tests.support.ares_process import command, environment, run_ares
 from tests.support.otlp_samples import any_value, log_record, logs_request, metrics_request, trace_request
 from tests.support.rejected import insert_rejected
 
@@ -32,14 +32,7 @@ HOSTILE = "\x1b[2J\x9b31m\u202eevil\nid 1"
 @pytest.fixture
 def run(database_url: str) -> Run:
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command("rejected", *arguments),
-            env=environment({"ARES_OTEL_DATABASE_URL": database_url}),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        return run_ares(["rejected", *arguments], env={"ARES_OTEL_DATABASE_URL": database_url})
 
     return run
 

@@ -44,14 +44,6 @@ async def consumed(store: Store, wanted: Batch) -> Accepted:
 
 
 @pytest.fixture
-async def store(database_url: str) -> AsyncIterator[Store]:
-    store = Store(database_url)
-    await store.start()
-    yield store
-    await store.stop()
-
-
-@pytest.fixture
 async def pool(database_url: str) -> AsyncIterator[asyncpg.Pool]:
     async with asyncpg.create_pool(database_url, min_size=1, max_size=2) as pool:
         yield pool
