@@ -13,13 +13,13 @@ from ares_otel.pipeline.telemetry import INSTRUMENTS
 
 ROOT = Path(__file__).resolve().parents[2]
 VARIABLES = {
-    "`ARES_OTEL_IMPL`": "`python` or `native`: the row encoder that whatever stores rows takes; a process that does not "
-    "have it does not start. Not set: the native one where it was built "
+    "`ARES_OTEL_IMPL`": "`python` or `native`: the row encoder that whatever stores rows takes; a process that does "
+    "not have it does not start. Not set: the native one where it was built "
     "([architecture](architecture.md#the-two-row-encoders)).",
     "`ARES_OTEL_BUILD_NATIVE`": "Read by `pip install`: `1` makes it an error when the native row encoder cannot be "
     "built, `0` does not build it.",
-    "`ARES_OTEL_CONFIG_KEY`, `ARES_OTEL_CONFIG_KEY_FILE`, `ARES_OTEL_CONFIG_OLD_KEYS`": "The keys of encrypted settings "
-    "([encryption](encryption.md)).",
+    "`ARES_OTEL_CONFIG_KEY`, `ARES_OTEL_CONFIG_KEY_FILE`, `ARES_OTEL_CONFIG_OLD_KEYS`": "The keys of encrypted "
+    "settings ([encryption](encryption.md)).",
 }
 """Variables that are no options of a command, and what they do."""
 
