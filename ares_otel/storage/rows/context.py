@@ -70,6 +70,11 @@ class Encoding:
         if rows.count:
             self.out.tables[table] = rows
 
+    def add_increments(self, table: str, rows: TableRows) -> None:
+        """What the rows of the request add to a roll-up."""
+        if rows.count:
+            self.out.tables[table] = rows
+
     def is_known(self, series_id: bytes) -> bool:
         """Whether a metric series needs no definition, because this process wrote it before."""
         if self._known is None or series_id not in self._known:
