@@ -1,0 +1,31 @@
+"""The extension module; see `native.py` for what its numbers mean."""
+
+_Values = tuple[object, ...]
+
+def encode(
+    signal: int,
+    payload: bytes,
+    tenant_id: int,
+    shared: bytes,
+    window_start: int,
+    window_end: int,
+    filing_ns: int,
+    max_bytes: int,
+) -> (
+    int
+    | tuple[
+        bool,
+        bytes,
+        int,
+        bytes,
+        int,
+        int,
+        int,
+        list[tuple[int, int]],
+        dict[bytes, _Values],
+        dict[bytes, _Values],
+        set[tuple[str, str, str, str, str]],
+        int,
+    ]
+): ...
+def scan(signal: int, payload: bytes, limit: int) -> int: ...
