@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 WORKERS ?= 4
-NATIVE := hatch_build.py ares_otel/storage/rows/native_sources.py $(wildcard ares_otel/storage/rows/native/*.p*)
+NATIVE := hatch_build.py ares_otel/storage/rows/native_sources.py $(wildcard ares_otel/storage/rows/pyx/*.p*)
 
 SAY_ENCODER = $(BIN)/python -c 'from ares_otel.storage.rows.implementation import active; print(active().sentence)'
 

@@ -23,7 +23,7 @@ except ImportError:  # run as a script, with Cython and setuptools but without h
 
 ROOT = Path(__file__).resolve().parent
 MODULE = "ares_otel.storage.rows._native"
-SOURCE = Path("ares_otel/storage/rows/native/_native.pyx")
+SOURCE = Path("ares_otel/storage/rows/pyx/_native.pyx")
 VARIABLE = "ARES_OTEL_BUILD_NATIVE"
 LOST = (
     "Ares OTel: the native row encoder is NOT built, so Ares takes in several times fewer items a second with pure "

@@ -18,6 +18,11 @@ DISTRIBUTIONS = "metric_distributions"
 PARTITIONED = (SPANS, LOGS, SAMPLES, DISTRIBUTIONS)
 """The telemetry tables, all range-partitioned by time."""
 
+SPAN_ROLLUPS = "span_rollup_increments"
+LOG_ROLLUPS = "log_rollup_increments"
+INCREMENTS = (SPAN_ROLLUPS, LOG_ROLLUPS)
+"""What a request adds to the roll-ups (`rows/rollups.py`), written with its rows. No telemetry: no item of its own."""
+
 RESOURCES = "otel_resources"
 SCOPES = "otel_scopes"
 SERIES = "metric_series"
@@ -71,7 +76,7 @@ class EncodedBatch:
     tenant_id: int
     received_ns: int
     tables: dict[str, TableRows] = field(default_factory=dict)
-    """By table name, only tables that have rows."""
+    """By table name, only tables that have rows: telemetry, and `INCREMENTS` of the roll-ups where there is some."""
     definitions: dict[str, dict[UUID, tuple[object, ...]]] = field(default_factory=dict)
     """By table name: id → column values after (tenant_id, id), in the order of `definitions.COLUMNS`."""
     relies_on: int | None = None

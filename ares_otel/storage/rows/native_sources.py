@@ -8,7 +8,7 @@ from __future__ import annotations
 from hashlib import blake2b
 from pathlib import Path
 
-SOURCES = Path(__file__).parent / "native"
+SOURCES = Path(__file__).parent / "pyx"
 """Only in a checkout; a wheel has none."""
 SUFFIXES = (".pyx", ".pxi", ".pxd")
 
