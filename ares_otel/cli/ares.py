@@ -47,6 +47,7 @@ from ares_otel.pipeline.telemetry import Telemetry
 from ares_otel.storage.database import ServerFacts, asyncpg_kwargs, check_database
 from ares_otel.storage.embedded import EmbeddedPostgres
 from ares_otel.storage.migrate import migrate
+from ares_otel.storage.rows.implementation import active
 from ares_otel.storage.sqlstate import DATABASE_ERRORS
 from ares_otel.storage.store import Store
 
@@ -88,6 +89,7 @@ class Ares:
         console.log_to_stderr(config.telemetry.logs.level)
         policy = BindPolicy(options.allow_unauthenticated, options.allowed_hosts)
         check_bind(options.host, policy, "--host")
+        active()  # ARES_OTEL_IMPL may ask for an encoder that is not there
         for probe in bind(options.host, options.http_port, "--http-port", "--host"):
             probe.close()  # a port that is taken is said before a database is made
         self._keyring.take_from(Keyring.from_environ())

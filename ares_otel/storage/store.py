@@ -217,6 +217,8 @@ class Store:
         else:
             loop = asyncio.get_running_loop()
             encoded = await loop.run_in_executor(self._encoders, encode_batch, batch, self.windows, known)
+        if encoded.fallback:
+            self._observer.fell_back(encoded.fallback)
         encoded.told = told
         return encoded
 

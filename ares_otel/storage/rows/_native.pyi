@@ -2,6 +2,9 @@
 
 _Values = tuple[object, ...]
 
+SOURCES: str
+"""The digest of the sources that it was built from (native_sources.py); empty when it was built by hand."""
+
 def encode(
     signal: int,
     payload: bytes,

@@ -16,9 +16,7 @@ from ares_otel.storage.rows.known import KnownSeries
 from ares_otel.storage.rows.values import InvalidItem, clean_text, json_object, json_text, raw_pairs
 
 Item = TypeVar("Item")
-EXPANDS = (
-    f"The request takes more than {MAX_BYTES // 2**20} MiB as rows; send fewer items at once, with shorter texts."
-)
+EXPANDS = f"The request takes more than {MAX_BYTES // 2**20} MiB as rows; send fewer items at once, with shorter texts."
 _length = copy_format.length
 _jsonb_head = copy_format.jsonb_head
 

@@ -1,20 +1,18 @@
 """The native encoder: what the extension `_native` makes of a request, as an `EncodedBatch`.
 
 What is unusual goes to the reference encoder, as a whole request, so that its errors and its answers are the only ones
-there are. `FALLBACKS` counts these requests by reason.
+there are; `EncodedBatch.fallback` says why.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from uuid import UUID
 
 from ares_otel.model.batch import Batch
 from ares_otel.model.errors import TooLarge
 from ares_otel.model.signal import LOGS as LOGS_SIGNAL
 from ares_otel.model.signal import TRACES, Signal
-from ares_otel.storage.rows import _native
-from ares_otel.storage.rows import encode as reference
+from ares_otel.storage.rows import _native, reference
 from ares_otel.storage.rows.context import EXPANDS, Encoding
 from ares_otel.storage.rows.encoded import (
     LOG_ROLLUPS,
@@ -61,9 +59,6 @@ REASONS = (
 )
 """Why an item is rejected, by the extension's number. The texts are those of the reference."""
 
-FALLBACKS: Counter[str] = Counter()
-"""Requests that the reference encoder took, by reason."""
-
 _SIGNALS: dict[Signal, tuple[int, str, str]] = {TRACES: (0, SPANS, SPAN_ROLLUPS), LOGS_SIGNAL: (1, LOGS, LOG_ROLLUPS)}
 _MAX_NS = 2**63 - 1
 
@@ -104,5 +99,6 @@ def encode_batch(batch: Batch, windows: Windows, known: KnownSeries | None = Non
 
 
 def _fall_back(reason: str, batch: Batch, windows: Windows, known: KnownSeries | None) -> EncodedBatch:
-    FALLBACKS[reason] += 1
-    return reference.encode_batch(batch, windows, known)
+    out = reference.encode_batch(batch, windows, known)
+    out.fallback = reason
+    return out

@@ -20,6 +20,16 @@ from libc.string cimport memcmp, memcpy, memset, strcmp, strlen
 cdef enum:
     MAX_PAYLOAD = 0x10000000  # larger requests are for the reference; no receiver takes them
 
+cdef extern from *:
+    """
+    #ifndef ARES_NATIVE_SOURCES
+    #define ARES_NATIVE_SOURCES ""
+    #endif
+    """
+    const char *ARES_NATIVE_SOURCES  # a digest, from the build
+
+SOURCES = ARES_NATIVE_SOURCES.decode()
+
 include "platform.pxi"
 include "result.pxi"
 include "buffer.pxi"
