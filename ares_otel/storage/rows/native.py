@@ -81,9 +81,8 @@ def encode_batch(batch: Batch, windows: Windows, known: KnownSeries | None = Non
         return _fall_back(ODD[made], batch, windows, known)
     out = encoding.out
     out.source, out.windows = batch, windows
-    too_large, rows, row_count, increments, increment_count, *counts, resources, scopes, services, size = made
-    out.items, out.rejected, reasons = counts
-    out.definition_bytes = size
+    too_large, rows, row_count, increments, increment_count = made[:5]
+    out.items, out.rejected, reasons, resources, scopes, services, out.definition_bytes = made[5:]
     if too_large:
         raise TooLarge(EXPANDS)
     if row_count:
