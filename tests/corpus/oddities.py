@@ -135,8 +135,8 @@ TRACES: dict[str, Callable[[], bytes]] = {
         *(raw_span(data(15, number(3, code))) for code in (0, 1, 2, 3, -5)),
         raw_span(data(15)),
         raw_span(fixed32(16, 2**32 - 1), number(10, 2**32 - 1), number(12, 1), number(14, 2**31)),
-        raw_span(number(6, 2**40 + 3), number(10, 2**35 + 1)),
     ),
+    "numbers-that-their-types-do-not-hold": lambda: spans(raw_span(number(6, 2**40 + 3), number(10, 2**35 + 1))),
     "values-of-every-kind": lambda: spans(span(GO, "values", attributes=VALUES)),
     "a-value-of-every-kind-alone": lambda: spans(*(span(GO, key, attributes={key: VALUES[key]}) for key in VALUES)),
     "doubles": lambda: spans(*(span(GO, repr(value), attributes={"d": value}) for value in DOUBLES)),
@@ -180,7 +180,7 @@ TRACES: dict[str, Callable[[], bytes]] = {
         raw_span(data(9, data(2, data(1, "v")), data(1, "k"))),
         raw_span(data(9, data(2, data(7, b"bytes")), data(1, "k"))),
     ),
-    "a-key-without-a-value": lambda: spans(raw_span(data(9, data(1, "k")), data(9), data(9, data(2)))),
+    "a-key-without-a-value": lambda: spans(raw_span(data(9, data(1, "k")), data(9)), raw_span(data(9, data(2)))),
     "padded-numbers": lambda: spans(
         raw_span(attribute(number(3, 5, size=4)), number(6, 2, size=9), number(10, 1, size=3))
     ),
@@ -243,16 +243,24 @@ LOGS: dict[str, Callable[[], bytes]] = {
             for attributes in (
                 {"code.filepath": "a.py", "code.lineno": 3},
                 {"code.file.path": "b.py", "code.filepath": "a.py", "code.line.number": "17", "code.lineno": 4},
-                {"code.file.path": 5, "code.filepath": "old.py", "code.line.number": 2**31, "code.lineno": -1},
                 {"code.file.path": "", "code.filepath": "used.py", "code.line.number": "x", "code.lineno": "0042"},
-                {"code.line.number": True, "code.lineno": 9.0},
                 {"code.line.number": "99999999999", "code.lineno": "2147483648"},
-                {"code.file.path": ["a"], "code.line.number": None, "parent_span_id": "00f067aa0ba902b7"},
+                {"code.line.number": 2**31, "code.lineno": -1, "parent_span_id": "00f067aa0ba902b7"},
                 {"parent_span_id": "0" * 16},
                 {"parent_span_id": "00F067AA0BA902B7"},
-                {"parent_span_id": "00 f0 67 aa 0b a"},
                 {"parent_span_id": "xyz"},
                 {"parent_span_id": 7},
+            )
+        )
+    ),
+    "code-attributes-of-unusual-kinds": lambda: logs(
+        *(
+            record(GO, "", attributes=attributes)
+            for attributes in (
+                {"code.file.path": 5, "code.filepath": "old.py", "code.line.number": 2**31, "code.lineno": -1},
+                {"code.line.number": True, "code.lineno": 9.0},
+                {"code.file.path": ["a"], "code.line.number": None, "parent_span_id": "00f067aa0ba902b7"},
+                {"parent_span_id": "00 f0 67 aa 0b a"},
             )
         )
     ),

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-
-from google.protobuf.descriptor import Descriptor
+from typing import Any
 
 from tests.support.wire import BYTES, FIXED32, FIXED64, VARINT, varint
 
@@ -18,7 +17,7 @@ class Field:
 
     number: int
     kind: int
-    value: int | bytes | Message
+    value: int | bytes | Node
     pad: int = 0
     """Bytes that its varint takes at least: the value of a number, the length of anything else."""
     tag_pad: int = 0
@@ -26,43 +25,44 @@ class Field:
     """What is added to its length."""
 
     def copied(self) -> Field:
-        value = self.value.copied() if isinstance(self.value, Message) else self.value
+        value = self.value.copied() if isinstance(self.value, Node) else self.value
         return replace(self, value=value)
 
     def written(self) -> bytes:
         head = varint(self.number << 3 | self.kind, self.tag_pad)
         if isinstance(self.value, int):
             return head + varint(self.value, self.pad)
-        content = self.value.written() if isinstance(self.value, Message) else self.value
+        content = self.value.written() if isinstance(self.value, Node) else self.value
         if self.kind != BYTES:
             return head + content
         return head + varint(max(len(content) + self.lie, 0), self.pad) + content
 
 
 @dataclass
-class Message:
+class Node:
     """The fields of a message, in their order."""
 
-    type: Descriptor
+    type: Any
+    """Its descriptor."""
     fields: list[Field] = field(default_factory=list)
 
-    def copied(self) -> Message:
-        return Message(self.type, [child.copied() for child in self.fields])
+    def copied(self) -> Node:
+        return Node(self.type, [child.copied() for child in self.fields])
 
     def written(self) -> bytes:
         return b"".join(child.written() for child in self.fields)
 
-    def messages(self) -> Iterator[Message]:
+    def messages(self) -> Iterator[Node]:
         """This message and all inside it."""
         yield self
         for child in self.fields:
-            if isinstance(child.value, Message):
+            if isinstance(child.value, Node):
                 yield from child.value.messages()
 
 
-def parsed(data: bytes, kind: Descriptor) -> Message:
+def parsed(data: bytes, kind: Any) -> Node:
     """The tree of valid bytes. Raises ValueError for others."""
-    message, place = Message(kind), 0
+    message, place = Node(kind), 0
     while place < len(data):
         tag, place = _varint(data, place)
         number, wire = tag >> 3, tag & 7

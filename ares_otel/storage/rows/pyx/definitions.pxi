@@ -52,6 +52,8 @@ cdef int keep_label(Request *r, Definition *d, int place, int hit) noexcept nogi
     cdef size_t n = 0
     cdef Slice text
     cdef bint minimal = True
+    text.p = NULL
+    text.n = 0
     if h.value.p != NULL and h.value.n:
         json = r.side.data + h.json
         if h.value.p[0] == STRING_VALUE:

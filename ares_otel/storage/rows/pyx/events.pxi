@@ -158,6 +158,7 @@ cdef int add_items(Request *r, Buf *b, const u8 *p, const u8 *e, u8 tag) noexcep
     cdef Slice item
     cdef bint found = False
     cdef bint more = False
+    cdef bint padded = False  # the length of an item, as in add_pairs
     cdef size_t opened
     cdef int rc
     if reserve(b, 8):
@@ -167,7 +168,7 @@ cdef int add_items(Request *r, Buf *b, const u8 *p, const u8 *e, u8 tag) noexcep
     put_byte(b, 1)
     put_byte(b, c'[')
     while True:
-        rc = next_of(&p, e, tag, &item, &found, &r.canonical)
+        rc = next_of(&p, e, tag, &item, &found, &padded)
         if rc:
             return rc
         if not found:

@@ -227,13 +227,14 @@ cdef int add_pairs(
     cdef Slice pair, key, value
     cdef bint found = False
     cdef bint more = False
+    cdef bint padded = False  # the length of an entry: some exporters pad it. It is neither hashed nor kept; see add_raw
     cdef int rc, place
     cdef size_t begin
     if reserve(b, 2):
         return NO_MEMORY
     put_byte(b, c'{')
     while True:
-        rc = next_of(&p, e, tag, &pair, &found, &r.canonical)
+        rc = next_of(&p, e, tag, &pair, &found, &padded)
         if rc:
             return rc
         if not found:

@@ -44,12 +44,13 @@ cdef inline int varint(const u8 **at, const u8 *e, u64 *value, bint *minimal) no
 
 
 cdef inline int slice_of(const u8 **at, const u8 *e, Slice *out, bint *minimal) noexcept nogil:
-    """A length and so many bytes."""
+    """A length and so many bytes. A length may be padded, but protobuf takes no more than five bytes of it."""
     cdef u64 n = 0
+    cdef const u8 *begin = at[0]
     cdef int rc = varint(at, e, &n, minimal)
     if rc:
         return rc
-    if rare(n > <u64>(e - at[0])):
+    if rare(n > <u64>(e - at[0]) or at[0] - begin > 5):
         return MALFORMED
     out.p = at[0]
     out.n = <size_t>n
