@@ -4,6 +4,7 @@ cdef struct Buf:
     u8 *data
     size_t len
     size_t cap
+    bint borrowed  # the bytes are somebody else's, who frees them
 
 
 cdef int grow(Buf *b, size_t more) noexcept nogil:
@@ -15,9 +16,12 @@ cdef int grow(Buf *b, size_t more) noexcept nogil:
     cap = b.cap * 2 if b.cap else 512
     if cap < need:
         cap = need
-    data = <u8 *>realloc(b.data, cap)
+    data = <u8 *>realloc(NULL if b.borrowed else b.data, cap)
     if data == NULL:
         return NO_MEMORY
+    if b.borrowed:
+        memcpy(data, b.data, b.len)
+        b.borrowed = False
     b.data = data
     b.cap = cap
     return OK
@@ -31,7 +35,8 @@ cdef inline int reserve(Buf *b, size_t more) noexcept nogil:
 
 
 cdef inline void release(Buf *b) noexcept nogil:
-    free(b.data)
+    if not b.borrowed:
+        free(b.data)
     b.data = NULL
     b.len = b.cap = 0
 

@@ -52,8 +52,22 @@ cdef object definitions_of(Request *r):
     return resources, scopes, services
 
 
+cdef extern from "Python.h":
+    PyObject *new_bytes "PyBytes_FromStringAndSize"(const char *, Py_ssize_t) except NULL
+    char *bytes_data "PyBytes_AsString"(PyObject *)
+    int resize_bytes "_PyBytes_Resize"(PyObject **, Py_ssize_t) except -1
+
+
 cdef object rows_of(Buf *b):
     return PyBytes_FromStringAndSize(<char *>b.data, <Py_ssize_t>b.len)
+
+
+cdef object rows_in(PyObject **own, Buf *b):
+    """The same without copying, where the rows were written into a bytes object, and found room there."""
+    if not b.borrowed:
+        return rows_of(b)
+    resize_bytes(own, <Py_ssize_t>b.len)
+    return <object>own[0]
 
 
 def encode(
@@ -84,6 +98,7 @@ def encode(
     cdef size_t n = <size_t>PyBytes_GET_SIZE(payload)
     cdef int rc = OK
     cdef int i
+    cdef PyObject *own = NULL
     if n > MAX_PAYLOAD:
         return TOO_LONG
     if PyBytes_GET_SIZE(shared) != 20:
@@ -103,10 +118,12 @@ def encode(
         s.item = encode_log
         s.fields = LOG_FIELDS
     try:
+        own = new_bytes(NULL, <Py_ssize_t>(2 * n + 256))
+        r.rows.data = <u8 *>bytes_data(own)
+        r.rows.cap = 2 * n + 256
+        r.rows.borrowed = True
         with nogil:
-            rc = reserve(&r.rows, n + n // 2 + 1024)
-            if rc == OK:
-                rc = walk_request(&r, &s, p, p + n)
+            rc = walk_request(&r, &s, p, p + n)
             if rc == OK and not r.too_large:
                 if signal == 0:
                     rc = write_span_rollups(&r)
@@ -119,7 +136,7 @@ def encode(
         resources, scopes, services = definitions_of(&r)
         return (
             r.too_large,
-            rows_of(&r.rows),
+            rows_in(&own, &r.rows),
             r.row_count,
             rows_of(&r.increments),
             r.increment_count,
@@ -132,4 +149,5 @@ def encode(
             r.definition_bytes,
         )
     finally:
+        Py_XDECREF(own)
         end_request(&r)
