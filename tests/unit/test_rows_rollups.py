@@ -127,7 +127,11 @@ def test_spans_of_one_operation_become_one_row(calls: list[tuple[str, int]]) -> 
 
 
 def test_a_span_that_is_left_out_is_not_counted() -> None:
-    spans = [span(name="a"), span(name="b", trace_id=b"short"), span(name="a", status=Status(code=2))]
+    spans = [
+        span(name="a"),
+        span(name="b", trace_id=b"short"),
+        span(name="a", status=Status(code=Status.STATUS_CODE_ERROR)),
+    ]
     (row,) = rows_of(encoded(trace_request(spans=spans)), SPAN_ROLLUPS)
     assert (row["operation_name"], row["calls"], row["errors"]) == ("a", 2, 1)
 
