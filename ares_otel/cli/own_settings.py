@@ -14,6 +14,7 @@ from typing import Any
 from ares_otel.cli import console
 from ares_otel.control.config_manager import ConfigManager
 from ares_otel.control.config_values import ConfigChange
+from ares_otel.pipeline.config import PipelineConfig
 
 LEVEL, SPANS = "logging.level", "logging.trace_enabled"
 BUS_TYPE, BUS_URL = "eventbus.type", "eventbus.redis_url"
@@ -29,6 +30,11 @@ class FileSettings:
 
     level: str
     spans: bool
+
+    @classmethod
+    def of(cls, config: PipelineConfig) -> FileSettings:
+        """The settings of a configuration."""
+        return cls(config.telemetry.logs.level, config.telemetry.traces.level != "none")
 
 
 class OwnSettings:

@@ -32,9 +32,9 @@ async def test_metrics_show_what_waits_what_was_found_and_what_was_refused(tmp_p
         await spool.append(a_record(0, items=7))
         await spool.append(a_record(1, items=5, signal=LOGS))
     telemetry = Telemetry()
-    observer = TelemetrySpoolObserver(telemetry)
+    observer = TelemetrySpoolObserver(telemetry, FixedClock())
     with opened(tmp_path, observer=observer, limit_bytes=1_000) as spool:
-        observer.watch(spool, FixedClock())
+        observer.watch(spool)
         await spool.append(a_record(2, items=3))
         with pytest.raises(SpoolFull):
             await spool.append(a_record(3, payload=b"x" * 1_000))
