@@ -183,7 +183,7 @@ class Ares:
         if workers is None:
             await self._start_pipeline(config, policy, telemetry, store)
         else:
-            stack.push_bounded("Stopping the workers", workers.stop)
+            stack.push_bounded("The workers", workers.stop)
             await workers.start(self._content, partial(self._setup_of_worker, url, facts))
             self._ingest = workers
 

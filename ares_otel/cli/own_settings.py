@@ -40,8 +40,10 @@ class FileSettings:
 class OwnSettings:
     """Puts the log level and the recording of own spans into force, at the start and after each change."""
 
-    def __init__(self, manager: ConfigManager, file: FileSettings) -> None:
+    def __init__(self, manager: ConfigManager, file: FileSettings, *, quiet: bool = False) -> None:
+        """`quiet`: another process of this Ares says what has changed."""
         self._manager = manager
+        self._quiet = quiet
         self._file = file
         self._record_spans: Callable[[bool], None] | None = None
         manager.on_change(LEVEL, self._changed)
@@ -102,6 +104,9 @@ class OwnSettings:
         return version > 1 or (version == 1 and self._manager.get_json(key) != INSTALLED[key])
 
     def _changed(self, change: ConfigChange) -> None:
+        if self._quiet:
+            self.apply()
+            return
         said = log.isEnabledFor(logging.INFO)
         if said:
             self._say(change)

@@ -31,6 +31,7 @@ from ares_otel.pipeline.problem import ConfigError
 from ares_otel.pipeline.shared_ports import SharedPorts
 from ares_otel.pipeline.telemetry import Telemetry
 from ares_otel.pipeline.worker_metrics import Snapshot, snapshot
+from ares_otel.storage.sqlstate import DATABASE_ERRORS
 from ares_otel.storage.store import Store
 
 OWN_SECONDS = 5.0
@@ -70,6 +71,12 @@ class Worker:
         self.channel.note("last", figures=snapshot(self._telemetry.registry))
 
     async def _start(self, setup: dict[str, Any]) -> None:
+        try:
+            await self._begin(setup)
+        except DATABASE_ERRORS as error:  # a worker may be started again while the database is away
+            raise StartError(f"The database does not answer ({type(error).__name__}: {error}).") from error
+
+    async def _begin(self, setup: dict[str, Any]) -> None:
         told = self._setup = Setup.model_validate(setup)
         config = self._load(told.content)
         console.log_to_stderr(config.telemetry.logs.level, f"worker {told.number}")
@@ -82,7 +89,7 @@ class Worker:
         telemetry.gauge("ares_otel_admission_limit_bytes").set(admission.limit_bytes)
         telemetry.gauge("ares_otel_admission_used_bytes").set_function(lambda: admission.used_bytes)
         manager = self._manager = await follow_settings(told.url, facts, self._keyring, telemetry, stack)
-        settings = self._settings = OwnSettings(manager, FileSettings.of(config))
+        settings = self._settings = OwnSettings(manager, FileSettings.of(config), quiet=True)
         store = self._store = await self._open_store(told, stack)
         own = OwnTelemetry(
             store,
