@@ -23,7 +23,7 @@ from ares_otel.model.signal import LOGS, METRICS, TRACES, Signal
 from ares_otel.pipeline.telemetry import Telemetry
 from ares_otel.storage import store as store_module
 from ares_otel.storage.rows.encode import encode_batch
-from ares_otel.storage.rows.encoded import EncodedBatch, ServiceSeen, Windows
+from ares_otel.storage.rows.encoded import EncodedBatch, ServiceSeen
 from ares_otel.storage.store import INLINE_BYTES, Store
 from tests.support.otlp_samples import logs_request, metrics_request, span, trace_request
 
@@ -222,8 +222,8 @@ async def test_what_could_not_be_stored_is_let_go_of_at_once(
     """Not when the garbage collector comes: requests of megabytes that fail would pile up until then."""
     made: list[weakref.ref[EncodedBatch]] = []
 
-    def encode(batch: Batch, windows: Windows) -> EncodedBatch:
-        encoded = encode_batch(batch, windows)
+    def encode(*arguments: Any) -> EncodedBatch:
+        encoded = encode_batch(*arguments)
         made.append(weakref.ref(encoded))
         return encoded
 
@@ -271,6 +271,31 @@ async def test_a_partition_that_was_detached_by_hand_goes_back(store: Store, poo
             except Retryable:
                 await asyncio.sleep(0.01)
     assert await pool.fetchval("SELECT count(*) FROM service_logs") == 2
+
+
+async def test_points_of_a_series_that_was_forgotten_meanwhile_are_stored_with_its_definition(
+    store: Store, pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As at midnight, and after a failover: between the encoding and the writing."""
+
+    def encode(*arguments: Any) -> EncodedBatch:
+        encoded = encode_batch(*arguments)
+        if encoded.relies_on is not None:
+            store.writer.known.forget()
+        return encoded
+
+    request = metrics_request()
+    await store.consume(batch(METRICS, request.SerializeToString()))
+    await pool.execute("TRUNCATE metric_series")
+    monkeypatch.setattr(store_module, "encode_batch", encode)
+    metric = request.resource_metrics[0].scope_metrics[0].metrics.add(name="one.more")
+    metric.gauge.data_points.add(as_int=1)
+    wanted = batch(METRICS, request.SerializeToString())
+    assert (await store.consume(wanted)).stored == wanted.items
+    orphans = (
+        "SELECT count(*) FROM metric_samples p LEFT JOIN metric_series s USING (tenant_id, series_id) WHERE s IS NULL"
+    )
+    assert await pool.fetchval(orphans) == 0
 
 
 async def test_characters_that_cannot_be_stored_are_counted(database_url: str) -> None:

@@ -73,21 +73,23 @@ def rows_of(encoded: EncodedBatch, table: str) -> list[dict[str, Any]]:
     rows = encoded.tables.get(table)
     if rows is None:
         return []
-    ends = [*rows.offsets[1:], len(rows.data)]
-    return [
-        _row(bytes(rows.data[start:end]), COPY_COLUMNS[table]) for start, end in zip(rows.offsets, ends, strict=True)
-    ]
+    data, place, found = bytes(rows.data), 0, []
+    while place < len(data):
+        row, place = _row(data, place, COPY_COLUMNS[table])
+        found.append(row)
+    assert len(found) == rows.count
+    return found
 
 
-def _row(data: bytes, columns: tuple[str, ...]) -> dict[str, Any]:
-    (count,) = struct.unpack_from(">h", data)
+def _row(data: bytes, place: int, columns: tuple[str, ...]) -> tuple[dict[str, Any], int]:
+    """The tuple at `place`, and where the next one begins."""
+    (count,) = struct.unpack_from(">h", data, place)
     assert count == len(columns)
     row: dict[str, Any] = {}
-    place = 2
+    place += 2
     for column in columns:
         (length,) = struct.unpack_from(">i", data, place)
         place += 4
         row[column] = None if length < 0 else _READERS[ENCODED_AS[column]](data[place : place + length])
         place += max(length, 0)
-    assert place == len(data)
-    return row
+    return row, place

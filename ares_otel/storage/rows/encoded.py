@@ -40,13 +40,9 @@ Windows = Mapping[str, Window]
 class TableRows:
     """Rows of one table as binary COPY tuples, without the header and the trailer of the format."""
 
-    data: bytearray = field(default_factory=bytearray)
-    offsets: list[int] = field(default_factory=list)
-    """Where each row starts in `data`: a row that the database refuses can be left out without encoding again."""
-
-    @property
-    def count(self) -> int:
-        return len(self.offsets)
+    data: bytes | bytearray = field(default_factory=bytearray)
+    count: int = 0
+    """How many tuples."""
 
 
 class ServiceSeen(NamedTuple):
@@ -78,6 +74,8 @@ class EncodedBatch:
     """By table name, only tables that have rows."""
     definitions: dict[str, dict[UUID, tuple[object, ...]]] = field(default_factory=dict)
     """By table name: id → column values after (tenant_id, id), in the order of `definitions.COLUMNS`."""
+    relies_on: int | None = None
+    """The generation of the known series by which some were not defined again; None when every one of them was."""
     definition_bytes: int = 0
     """Bytes of the definitions' values."""
     items: int = 0
