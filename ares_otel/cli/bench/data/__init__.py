@@ -4,6 +4,6 @@ A set of requests is built once with protobuf (`traces`, `logs`, `metrics`) and 
 times by arithmetic on the bytes (`template`), so that millions of items cost seconds.
 """
 
-from ares_otel.cli.bench.data.requests import ITEMS_A_REQUEST, SIGNAL_NAMES, Requests, Source
+from ares_otel.cli.bench.data.requests import ITEMS_A_REQUEST, WINDOW_NS, Requests, Source
 
-__all__ = ["ITEMS_A_REQUEST", "SIGNAL_NAMES", "Requests", "Source"]
+__all__ = ["ITEMS_A_REQUEST", "WINDOW_NS", "Requests", "Source"]

@@ -9,13 +9,16 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from ares_otel.cli.bench.data.values import key_values
 
+# fmt: off
 _NAMES = (
-    "storefront checkout cart catalogue search orders payments inventory pricing profile "
-    "sessions recommendations reviews shipping notifications media promotions tax addresses wishlist "
-    "invoices refunds fraud ledger loyalty giftcards returns suppliers warehouse picking "
-    "packing carriers tracking customs mail sms push support chat feedback "
-    "analytics reporting audit exports imports scheduler backoffice partners"
-).split()
+    "storefront", "checkout", "cart", "catalogue", "search", "orders", "payments", "inventory",
+    "pricing", "profile", "sessions", "recommendations", "reviews", "shipping", "notifications", "media",
+    "promotions", "tax", "addresses", "wishlist", "invoices", "refunds", "fraud", "ledger",
+    "loyalty", "giftcards", "returns", "suppliers", "warehouse", "picking", "packing", "carriers",
+    "tracking", "customs", "mail", "sms", "push", "support", "chat", "feedback",
+    "analytics", "reporting", "audit", "exports", "imports", "scheduler", "backoffice", "partners",
+)
+# fmt: on
 _LANGUAGES = ("java", "go", "python", "nodejs", "dotnet")
 _DATABASES = ("postgresql", "postgresql", "postgresql", "mysql", "redis", "mongodb")
 _VERBS = ("", "/{id}", "/{id}/items", "/{id}/history", "/search", "/batch", "/{id}/status", "/count", "/{id}/notes")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ScopeLogs
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ScopeLogs, SeverityNumber
 
 from ares_otel.cli.bench.data.story import Deed
 from ares_otel.cli.bench.data.values import Value, key_values
@@ -39,9 +39,8 @@ def scope_of(deed: Deed, records: list[LogRecord]) -> ScopeLogs:
 def _record(deed: Deed, line: tuple[int, str, str], source: random.Random) -> LogRecord:
     number, text, message = line
     at = source.randrange(deed.start, deed.end + 1)
-    record = LogRecord(
-        time_unix_nano=at, observed_time_unix_nano=at + 60_000, severity_number=number, severity_text=text, flags=1
-    )
+    record = LogRecord(time_unix_nano=at, observed_time_unix_nano=at + 60_000, severity_text=text, flags=1)
+    record.severity_number = SeverityNumber.ValueType(number)
     record.body.string_value = message.format(
         what=deed.what,
         number=deed.number,

@@ -1,4 +1,4 @@
-"""What an instance's SDK exports once a minute: every kind of metric, about twenty label sets for each request metric."""
+"""What an instance's SDK exports once a minute: every kind of metric, twenty label sets for those of requests."""
 
 from __future__ import annotations
 
@@ -121,7 +121,9 @@ class _Writer:
                 attributes=key_values(labels), as_double=source.random() * 50, time_unix_nano=self._at
             )
         yield metric
-        metric = Metric(name="rpc_server_latency_seconds", unit="s", description="Latency as Prometheus's client has it.")
+        metric = Metric(
+            name="rpc_server_latency_seconds", unit="s", description="Latency as Prometheus's client has it."
+        )
         for table in service.tables:
             point = metric.summary.data_points.add(
                 attributes=key_values({"table": table}), count=source.randrange(10**5), sum=812.25, **self._times

@@ -15,11 +15,12 @@ from ares_otel.cli.bench.data.fleet import make_fleet, weights
 from ares_otel.cli.bench.data.packer import Packer
 from ares_otel.cli.bench.data.story import Deed, Storyteller
 from ares_otel.cli.bench.data.template import Template
-from ares_otel.model.signal import LOGS, METRICS, SIGNALS, TRACES, Signal
+from ares_otel.model.signal import LOGS, METRICS, TRACES, Signal
 
 ITEMS_A_REQUEST = 512
 """`max_export_batch_size` of the SDK's batch processors, OpenTelemetry specification, "Batching processor"."""
-SIGNAL_NAMES = tuple(SIGNALS)
+WINDOW_NS = 60_000_000_000
+"""The time that a set covers unless something else is asked for."""
 _EPOCH = 1_700_000_000_000_000_000
 """What the times in templates count from."""
 
@@ -39,7 +40,7 @@ class Source:
     same source belong to its traces.
     """
 
-    def __init__(self, seed: int, requests: int, *, window_ns: int = 60_000_000_000) -> None:
+    def __init__(self, seed: int, requests: int, *, window_ns: int = WINDOW_NS) -> None:
         """
         Args:
             requests: requests of spans in a set.
@@ -50,11 +51,11 @@ class Source:
         self.window_ns = window_ns
         self.fleet = make_fleet(seed)
 
-    def requests(self, signal: Signal, count: int, *, now_ns: int) -> Requests:
-        """So many requests, the newest items just before `now_ns`."""
-        made = []
+    def requests(self, signal: Signal, count: int, *, now_ns: int, first: int = 0) -> Requests:
+        """So many requests, the newest items just before `now_ns`. `first`: number of the first set that is used."""
+        made: list[bytes] = []
         items = 0
-        number = 0
+        number = first
         while len(made) < count:
             for template, body in self.set(signal, number, end_ns=now_ns):
                 if len(made) < count:

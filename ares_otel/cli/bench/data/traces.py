@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span, Status
 
 from ares_otel.cli.bench.data.story import MS, Deed
@@ -135,7 +137,7 @@ def _message(deed: Deed, operation: str) -> tuple[str, Attributes]:
     }
 
 
-_DESCRIPTIONS = {
+_DESCRIPTIONS: dict[str, Callable[[Deed], tuple[str, Attributes]]] = {
     "server": _server,
     "client": _client,
     "database": _database,
