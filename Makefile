@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 WORKERS ?= 4
+BENCH   ?= all
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up test test-faults test-all lint format docs check bench wheel clean
@@ -54,8 +55,8 @@ docs: $(VENV)/.installed-dev ## Write the generated reference pages
 
 check: lint test ## What CI runs
 
-bench: $(VENV)/.installed ## Measure ingest against PostgreSQL's own limit
-	$(BIN)/ares-otel bench ingest
+bench: $(VENV)/.installed ## Each benchmark small, a few minutes; BENCH="ingest --help" for one of them
+	$(BIN)/ares-otel bench $(BENCH)
 
 wheel: $(VENV)/.installed-dev ## Build the wheel
 	$(BIN)/python -m build --wheel

@@ -29,6 +29,8 @@ from ares_otel.storage.rows.encoded import PARTITIONED
 
 SET_SIZE = 200
 """Requests of spans that are built; a larger number of spans repeats them with other ids and times."""
+EXPORTS = 12
+"""Exports of metrics of each service within the last hour, however many spans there are."""
 _DAY = timedelta(days=1)
 _TURN_SECONDS = 120.0
 
@@ -59,11 +61,7 @@ class Filled:
 async def pause_sealing(url: str) -> None:
     """Lets partitions be until `seal_all`: what is filled in is late, and would meet the indexes of sealed ones."""
     connection = await asyncpg.connect(url)
-    await connection.execute(
-        "INSERT INTO service_config (service_name, config_key, config_value, updated_by) "
-        "VALUES ('ares-api', 'seal.enabled', 'false', 'bench') "
-        "ON CONFLICT (service_name, config_key) DO UPDATE SET config_value = 'false', updated_by = 'bench'"
-    )
+    await connection.execute(_PAUSE)
     await connection.close()
 
 
@@ -88,7 +86,7 @@ async def prepare_partitions(url: str, hours: int) -> bool:
         await connection.close()
 
 
-async def fill(running: Running, spans: int, hours: int, *, seed: int = 1) -> Filled:
+async def fill(running: Running, spans: int, hours: int, *, exports: int = EXPORTS, seed: int = 1) -> Filled:
     """Sends so many spans (rounded up to whole sets), their logs, and metrics; then seals what is over."""
     requests = -(-spans // ITEMS_A_REQUEST)
     sets = -(-requests // SET_SIZE)
@@ -104,6 +102,7 @@ async def fill(running: Running, spans: int, hours: int, *, seed: int = 1) -> Fi
             sets=sets,
             window_ns=hours * 3_600_000_000_000 // sets,
             end_ns=time.time_ns(),
+            exports=exports,
             signals=["traces", "logs", "metrics"],
             target=running.otlp_grpc,
         )
@@ -145,6 +144,11 @@ async def seal_all(url: str) -> tuple[int, int, int]:
     return sum(name.startswith("service_spans") for name in names), spans, services
 
 
+_PAUSE = """
+INSERT INTO service_config (service_name, config_key, config_value, updated_by)
+VALUES ('ares-api', 'seal.enabled', 'false', 'bench'), ('ares-api', 'seal.pause_seconds', '0', 'bench')
+ON CONFLICT (service_name, config_key) DO UPDATE SET config_value = excluded.config_value, updated_by = 'bench'
+"""  # the pause: what is being sealed just now is to be finished soon
 _SEALED = "SELECT partition_name FROM partition_jobs WHERE sealed_at IS NOT NULL"
 
 

@@ -11,18 +11,22 @@ from ares_otel.cli.bench.senders import RETRIES, GrpcConnection
 from ares_otel.model.signal import LOGS, METRICS, SIGNALS, TRACES, Signal
 
 SENDERS = 4
-RECENT_EXPORTS = 12
-"""Exports of metrics of each service within the last hour, however many spans there are."""
+Lanes = dict[Signal, list[GrpcConnection]]
 _HOUR_NS = 3_600_000_000_000
 
 
 class Filling:
     """Sends sets so that their windows, one after the other, end at `end_ns`."""
 
-    def __init__(self, source: Source, sets: int, end_ns: int, lanes: dict[Signal, list[GrpcConnection]]) -> None:
-        """Args: lanes: the connections of each signal that is sent."""
+    def __init__(self, source: Source, sets: int, exports: int, end_ns: int, lanes: Lanes) -> None:
+        """
+        Args:
+            exports: of metrics, of each service within the last hour, however many spans there are.
+            lanes: the connections of each signal that is sent.
+        """
         self._source = source
         self._sets = sets
+        self._exports = exports
         self._end = end_ns
         self._lanes = lanes
         self._sent = {signal.name: 0 for signal in SIGNALS.values()}
@@ -47,7 +51,7 @@ class Filling:
                     yield signal, template.items, body
         if METRICS not in self._lanes:
             return
-        recent = Source(self._source.seed, RECENT_EXPORTS * len(self._source.fleet), window_ns=_HOUR_NS)
+        recent = Source(self._source.seed, self._exports * len(self._source.fleet), window_ns=_HOUR_NS)
         for template, body in recent.set(METRICS, 0, end_ns=self._end):
             yield METRICS, template.items, body
 
@@ -70,4 +74,4 @@ async def prepare_filling(job: dict[str, Any], source: Source) -> Filling:
     lanes = {signal: [GrpcConnection(job["target"], signal) for _ in range(SENDERS)] for signal in signals}
     for connection in lanes[signals[0]]:
         await connection.open()
-    return Filling(source, job["sets"], job["end_ns"], lanes)
+    return Filling(source, job["sets"], job["exports"], job["end_ns"], lanes)

@@ -63,16 +63,16 @@ class Asker:
             self._elapsed += query.elapsed
 
 
-async def ask_all(running: Running, questions: tuple[Question, ...] = QUESTIONS) -> Answers:
-    """Every question about many samples, the database and the API in turns."""
+async def ask_all(running: Running, *, most: int = SAMPLES) -> Answers:
+    """Every question about many samples (at most `most`), the database and the API in turns."""
     connection = await asyncpg.connect(running.database)
-    samples = await make_samples(connection, SAMPLES)
+    samples = await make_samples(connection, most)
     await connection.close()
     asker, client = Asker(), HttpClient(running.http)
     await asker.open(running.database)
     answers: Answers = {}
     try:
-        for question in questions:
+        for question in QUESTIONS:
             answers[question.name] = await _ask(question, samples, asker, client)
     finally:
         await asker.close()

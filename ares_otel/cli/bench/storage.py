@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 
 from ares_otel.cli.bench.data import ITEMS_A_REQUEST
-from ares_otel.cli.bench.fill import SET_SIZE, pause_sealing, seal_all
+from ares_otel.cli.bench.fill import EXPORTS, SET_SIZE, pause_sealing, seal_all
 from ares_otel.cli.bench.process import Running
 from ares_otel.cli.bench.report import Report, Row
 from ares_otel.cli.bench.worker import worker
@@ -58,7 +58,7 @@ class Sizes:
         return f"{self.total / rows:.0f} bytes: " + ", ".join(f"{name} {size / rows:.1f}" for name, size in parts)
 
 
-async def measure_storage(report: Report, running: Running, spans: int, *, seed: int = 1) -> None:
+async def measure_storage(report: Report, running: Running, spans: int, *, exports: int = EXPORTS) -> None:
     """Sends spans of yesterday noon, a thousand a second by their own times, their logs and metrics; seals them."""
     await pause_sealing(running.database)
     connection = await asyncpg.connect(running.database)
@@ -70,7 +70,7 @@ async def measure_storage(report: Report, running: Running, spans: int, *, seed:
     sent_bytes, log_bytes, items = {}, {}, {}
     for signal in _SIGNALS:
         began = await connection.fetchval("SELECT pg_current_wal_lsn()")
-        items[signal], sent_bytes[signal] = await _send(running, signal, spans, seed)
+        items[signal], sent_bytes[signal] = await _send(running, signal, spans, exports)
         log_bytes[signal] = await connection.fetchval("SELECT pg_current_wal_lsn() - $1::pg_lsn", began)
     rows = {table: count - rows_before[table] for table, count in (await _rows(connection)).items()}
     opened = _less(await _sizes(connection), before)
@@ -113,7 +113,7 @@ async def measure_storage(report: Report, running: Running, spans: int, *, seed:
         )
 
 
-async def _send(running: Running, signal: Signal, spans: int, seed: int) -> tuple[int, int]:
+async def _send(running: Running, signal: Signal, spans: int, exports: int) -> tuple[int, int]:
     """Items and bytes that were sent."""
     requests = -(-spans // ITEMS_A_REQUEST)
     sets = -(-requests // SET_SIZE)
@@ -121,11 +121,12 @@ async def _send(running: Running, signal: Signal, spans: int, seed: int) -> tupl
     async with worker() as sender:
         await sender.prepare(
             kind="fill",
-            seed=seed,
+            seed=1,
             set_size=-(-requests // sets),
             sets=sets,
             window_ns=spans * 1_000_000_000 // A_SECOND // sets + 2_000_000_000,
             end_ns=int(noon.timestamp()) * 1_000_000_000,
+            exports=exports,
             signals=[signal.name],
             target=running.otlp_grpc,
         )

@@ -21,6 +21,8 @@ ITEMS_A_REQUEST = 512
 """`max_export_batch_size` of the SDK's batch processors, OpenTelemetry specification, "Batching processor"."""
 WINDOW_NS = 60_000_000_000
 """The time that a set covers unless something else is asked for."""
+_GATEWAY = 5
+"""Exports in a gateway's request of metrics."""
 _EPOCH = 1_700_000_000_000_000_000
 """What the times in templates count from."""
 
@@ -101,16 +103,18 @@ class Source:
 
     @cached_property
     def _metrics(self) -> list[Template]:
-        """One export of each of so many instances as there are requests of spans; popular services have more."""
+        """Exports of single instances, popular services' more often; every eighth is a gateway's of several."""
         source = random.Random(f"metrics {self.seed}")
         shares = weights(len(self.fleet))
         made = []
         for number in range(self.size):
-            service = self.fleet[number] if number < len(self.fleet) else source.choices(self.fleet, shares)[0]
             at = _EPOCH + self.window_ns * number // self.size
-            request = METRICS.request()
-            entry: Any = request.resource_metrics.add()  # type: ignore[attr-defined]
-            entry.resource.CopyFrom(service.resource(source.randrange(service.instances)))
-            entry.scope_metrics.extend(metrics.exported_by(service, source, _EPOCH, at))
+            request: Any = METRICS.request()
+            first = self.fleet[number] if number < len(self.fleet) else source.choices(self.fleet, shares)[0]
+            more = source.choices(self.fleet, shares, k=_GATEWAY - 1) if number % 8 == 7 else []
+            for service in (first, *more):
+                entry = request.resource_metrics.add()
+                entry.resource.CopyFrom(service.resource(source.randrange(service.instances)))
+                entry.scope_metrics.extend(metrics.exported_by(service, source, _EPOCH, at))
             made.append(Template(request.SerializeToString(), METRICS, METRICS.count(request)))
         return made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,6 +12,8 @@ from ares_otel.cli.bench.data.fleet import Service, weights
 MS = 1_000_000
 _DEPTH = 4
 """Services behind one another, at most."""
+_TURN = 600
+"""Requests that one instance of a service gets before it is another one's turn."""
 _SPANS = 60
 """Spans of one trace, about; a few queues apart."""
 
@@ -47,6 +50,7 @@ class Storyteller:
         self._fleet = fleet
         self._source = source
         self._popularity = weights(len(fleet))
+        self._served = Counter[int]()
 
     def traces(self, start: int, end: int, spans: int) -> Iterator[list[Deed]]:
         """Traces of so many spans together that begin from `start` to `end`, nanoseconds. The last one is cut to fit:
@@ -112,6 +116,11 @@ class Storyteller:
         consumer.peer, consumer.link = server.service.name, producer.span_id
         consumer.end = later + int(self._source.lognormvariate(15, 1))
 
+    def _next_instance(self, service: Service) -> int:
+        """A balancer that keeps to one instance for a while: an instance's spans then fill requests of its own."""
+        self._served[service.index] += 1
+        return self._served[service.index] // _TURN % service.instances
+
     def _deed(
         self,
         deeds: list[Deed],
@@ -125,7 +134,7 @@ class Storyteller:
         instance: int | None = None,
     ) -> Deed:
         source = self._source
-        chosen = source.randrange(service.instances) if instance is None else instance
+        chosen = self._next_instance(service) if instance is None else instance
         failed = role == "database" and source.random() < 0.003
         number = source.randrange(100_000)
         deed = Deed(
