@@ -1,5 +1,7 @@
 """The extension module; see `native.py` for what its numbers mean."""
 
+from ares_otel.storage.rows.known import KnownSeries
+
 _Values = tuple[object, ...]
 
 SOURCES: str
@@ -32,3 +34,31 @@ def encode(
     ]
 ): ...
 def scan(signal: int, payload: bytes, limit: int) -> int: ...
+def encode_metrics(
+    payload: bytes,
+    tenant_id: int,
+    shared: bytes,
+    samples: tuple[int, int, int],
+    distributions: tuple[int, int, int],
+    max_bytes: int,
+    known: KnownSeries | None,
+) -> (
+    int
+    | tuple[
+        bool,
+        bytes,
+        int,
+        bytes,
+        int,
+        bool,
+        int,
+        int,
+        list[tuple[int, int]],
+        dict[bytes, _Values],
+        dict[bytes, _Values],
+        set[tuple[str, str, str, str, str]],
+        int,
+        dict[bytes, _Values],
+        bool,
+    ]
+): ...
