@@ -1,6 +1,8 @@
 """The extension module; see `native.py` for what its numbers mean."""
 
-from ares_otel.storage.rows.known import KnownSeries
+from collections.abc import Iterable
+
+from ares_otel.storage.rows import known as reference
 
 _Values = tuple[object, ...]
 
@@ -41,7 +43,7 @@ def encode_metrics(
     samples: tuple[int, int, int],
     distributions: tuple[int, int, int],
     max_bytes: int,
-    known: KnownSeries | None,
+    known: reference.KnownSeries | None,
 ) -> (
     int
     | tuple[
@@ -62,3 +64,13 @@ def encode_metrics(
         bool,
     ]
 ): ...
+def empty_messages(payload: bytes) -> int: ...
+
+class KnownSeries(reference.KnownSeries):
+    """The same interface (to a type checker it is one), which encoders read without the interpreter's lock."""
+
+    generation: int
+    def __contains__(self, series_id: bytes) -> bool: ...
+    def __len__(self) -> int: ...
+    def add(self, series_ids: Iterable[bytes]) -> None: ...
+    def forget(self) -> None: ...

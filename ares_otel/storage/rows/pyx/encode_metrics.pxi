@@ -44,17 +44,16 @@ cdef object described(Request *r, Described *d):
 
 
 cdef object series_of(Request *r, object known):
-    """(id → column values of the series that are not known, whether some are known). Counts the bytes of the former."""
+    """id → column values of the series that are new. Counts their bytes. `known` is a set of Python's, or None."""
     cdef Described *metrics = <Described *>r.metrics.data
     cdef Series *s = <Series *>r.series.data
     cdef size_t i, metric = NO_PLACE
     made = {}
-    left_out = False
     begin = end = ()
     for i in range(r.series.len // sizeof(Series)):
         id_ = PyBytes_FromStringAndSize(<char *>s[i].id, 16)
         if known is not None and id_ in known:
-            left_out = True
+            r.left_out = True
             continue
         r.definition_bytes += s[i].bytes
         if r.definition_bytes > r.max_bytes:
@@ -65,7 +64,7 @@ cdef object series_of(Request *r, object known):
             begin, end = described(r, &metrics[metric])
         labels = side_text(r, s[i].labels, s[i].labels_size)
         made[id_] = (*begin, labels, side_bytes(r, s[i].raw, s[i].raw_size), *end)
-    return made, left_out
+    return made
 
 
 def encode_metrics(
@@ -81,7 +80,7 @@ def encode_metrics(
 
     Args:
         samples, distributions: of each table, where its window starts and ends, and the filing time of what is outside.
-        known: ids that are in it are not defined again; None for nothing.
+        known: ids that are in it are not defined again; a KnownSeries, another container, or None.
 
     Returns:
         What `encode` returns: a place in `native.ODD`, or a tuple: whether it is too large; samples and how many,
@@ -107,6 +106,10 @@ def encode_metrics(
     s.item = encode_metric
     s.fields = 0
     s.points = True
+    others = known
+    if isinstance(known, KnownSeries):
+        r.known = &(<KnownSeries>known).ids
+        others = None
     try:
         with nogil:
             rc = walk_request(&r, &s, p, p + n)
@@ -115,7 +118,7 @@ def encode_metrics(
         if rc != OK:
             return rc
         resources, scopes, services = definitions_of(&r)
-        series, left_out = series_of(&r, known)
+        series = series_of(&r, others)
         return (
             r.too_large,
             rows_of(&r.rows),
@@ -131,7 +134,7 @@ def encode_metrics(
             services,
             r.definition_bytes,
             series,
-            left_out,
+            bool(r.left_out),
         )
     finally:
         end_request(&r)

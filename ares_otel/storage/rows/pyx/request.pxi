@@ -56,6 +56,8 @@ cdef struct Request:
     Buf metrics           # Described structs: what the series of a metric share
     Buf series            # Series structs: the series that are new in this request
     Seen seen             # series of the metric that is being read
+    KnownSet *known       # series that are not defined again; NULL for none
+    bint left_out         # whether there were some
 
 
 cdef void reject(Request *r, int reason) noexcept nogil:

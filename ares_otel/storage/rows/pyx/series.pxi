@@ -247,6 +247,10 @@ cdef int define_series(
     rc = see(&r.seen, series.id)
     if rc:
         return rc
+    if r.known != NULL and is_known(r.known, series.id):
+        r.left_out = True
+        b.len = series.labels
+        return OK
     series.metric = r.metrics.len // sizeof(Described) - 1
     d = <Described *>r.metrics.data + series.metric
     series.bytes = d.bytes + count_characters(b.data + series.labels, series.labels_size)
