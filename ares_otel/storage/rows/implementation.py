@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from types import ModuleType
 
 from ares_otel.model.errors import StartError
 from ares_otel.storage.rows import reference
@@ -34,12 +35,17 @@ class Implementation:
     name: str
     encode: Callable[..., EncodedBatch]
     """Called as `encode.encode_batch` is."""
-    known_series: Callable[[], KnownSeries]
-    """Makes the set of series that it looks up fastest."""
     why: str
     """In one sentence."""
     forced: bool = False
     """Whether `ARES_OTEL_IMPL` asked for it."""
+    native: ModuleType | None = None
+    """The module `ares_otel.storage.rows.native`, where that is the one."""
+
+    def known_series(self) -> KnownSeries:
+        """An empty set of series, of the kind that this encoder looks up fastest."""
+        made: KnownSeries = self.native.NativeKnownSeries() if self.native is not None else KnownSeries()
+        return made
 
     @property
     def expected(self) -> bool:
@@ -71,22 +77,20 @@ def choose(wanted: str) -> Implementation:
     if wanted not in ("", *IMPLEMENTATIONS):
         raise StartError(f"{VARIABLE} is {wanted!r}; it must be python, native, or not set.")
     if wanted == PYTHON:
-        return Implementation(PYTHON, reference.encode_batch, KnownSeries, f"{VARIABLE} asks for it.", forced=True)
+        return Implementation(PYTHON, reference.encode_batch, f"{VARIABLE} asks for it.", forced=True)
     try:
-        encode = native()
+        module = native()
     except NativeMissing as error:
         if wanted:
             raise StartError(f"{VARIABLE} is native, but {_lower(str(error))} {_AGAIN}") from error
-        return Implementation(PYTHON, reference.encode_batch, KnownSeries, f"{error} {_AGAIN}")
+        return Implementation(PYTHON, reference.encode_batch, f"{error} {_AGAIN}")
     if wanted:
-        return Implementation(
-            NATIVE, encode, import_module(_EXTENSION).KnownSeries, f"{VARIABLE} asks for it.", forced=True
-        )
-    return Implementation(NATIVE, encode, import_module(_EXTENSION).KnownSeries, "it is there.")
+        return Implementation(NATIVE, module.encode_batch, f"{VARIABLE} asks for it.", forced=True, native=module)
+    return Implementation(NATIVE, module.encode_batch, "it is there.", native=module)
 
 
-def native() -> Callable[..., EncodedBatch]:
-    """The native encoder's `encode_batch`.
+def native() -> ModuleType:
+    """The module `ares_otel.storage.rows.native`.
 
     Raises:
         NativeMissing: it was not built, cannot be loaded, or was built from other sources than those beside it.
@@ -102,8 +106,7 @@ def native() -> Callable[..., EncodedBatch]:
     built = extension.SOURCES
     if built and SOURCES.is_dir() and built != digest_of_sources(SOURCES):
         raise NativeMissing("The native encoder was built from older sources.")
-    encode: Callable[..., EncodedBatch] = import_module("ares_otel.storage.rows.native").encode_batch
-    return encode
+    return import_module("ares_otel.storage.rows.native")
 
 
 def _lower(sentence: str) -> str:

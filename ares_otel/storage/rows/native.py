@@ -27,15 +27,31 @@ REASONS = (
 )
 """Why an item is rejected, by the extension's number. The texts are those of the reference."""
 
+NativeKnownSeries = _native.KnownSeries
+
 _SIGNALS: dict[Signal, tuple[int, str, str]] = {TRACES: (0, SPANS, SPAN_ROLLUPS), LOGS_SIGNAL: (1, LOGS, LOG_ROLLUPS)}
 
 
 def encode_batch(batch: Batch, windows: Windows, known: KnownSeries | None = None) -> EncodedBatch:
-    """What `encode.encode_batch` of the reference gives, sooner."""
+    """What `encode_batch` of the reference gives, sooner."""
+    made = attempt(batch, windows, known)
+    return for_reference(made, batch, windows, known) if isinstance(made, str) else made
+
+
+def for_reference(reason: str, batch: Batch, windows: Windows, known: KnownSeries | None = None) -> EncodedBatch:
+    """What the reference makes of a request for which `attempt` gave a reason."""
+    out = reference.encode_batch(batch, windows, known)
+    out.fallback = reason
+    return out
+
+
+def attempt(batch: Batch, windows: Windows, known: KnownSeries | None = None) -> EncodedBatch | str:
+    """The same without the reference: for a request that is for it, the reason. Quick enough for an event loop where
+    the request is of ordinary size. Raises TooLarge."""
     encoding = Encoding(batch, windows, known)
     encoding.out.source, encoding.out.windows = batch, windows
     odd = encode_metrics(encoding, batch, known) if batch.signal is METRICS else _encode(encoding, batch)
-    return encoding.out if not odd else _fall_back(odd, batch, windows, known)
+    return odd or encoding.out
 
 
 def _encode(encoding: Encoding, batch: Batch) -> str:
@@ -65,9 +81,3 @@ def _encode(encoding: Encoding, batch: Batch) -> str:
     add_rows(out, rollups, increments, increment_count)
     fill(out, *made[8:])
     return ""
-
-
-def _fall_back(reason: str, batch: Batch, windows: Windows, known: KnownSeries | None) -> EncodedBatch:
-    out = reference.encode_batch(batch, windows, known)
-    out.fallback = reason
-    return out
