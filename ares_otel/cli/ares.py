@@ -22,7 +22,7 @@ from ares_otel.cli.options import UpOptions
 from ares_otel.cli.own_registration import OwnRegistration
 from ares_otel.cli.own_settings import FileSettings, OwnSettings
 from ares_otel.cli.own_telemetry import SERVICE, OwnTelemetry
-from ares_otel.cli.storing import make_store, open_spool
+from ares_otel.cli.storing import body_scanner, make_store, open_spool
 from ares_otel.control.config import ConfigService
 from ares_otel.control.config.changes import ChangeFeed
 from ares_otel.control.config.schema import problem_of
@@ -34,6 +34,7 @@ from ares_otel.control.prober import Prober
 from ares_otel.control.registry import Registration, Registry
 from ares_otel.demo.shop import DemoShop, ShopError
 from ares_otel.model.errors import StartError
+from ares_otel.model.scan import BodyScanner
 from ares_otel.pipeline.admission import Admission
 from ares_otel.pipeline.config import PipelineConfig
 from ares_otel.pipeline.grace import BRIEF_SECONDS, Grace, Stages
@@ -162,7 +163,9 @@ class Ares:
         stack.push_async_callback(events.streams.stop)
         await api.start()
 
-        services = {Store: store, BindPolicy: policy, Grace: self._grace}
+        services: dict[type, object] = {Store: store, BindPolicy: policy, Grace: self._grace}
+        if (scanner := body_scanner()) is not None:
+            services[BodyScanner] = scanner
         self._host = PipelineHost(Parts(telemetry, admission, services=services), grace=self._grace)
         stack.push_bounded("The pipeline", self._host.stop)
         await self._host.replace(config)

@@ -10,6 +10,7 @@ from ares_otel.cli.options import UpOptions
 from ares_otel.exporters.postgres.observer import TelemetryObserver
 from ares_otel.exporters.postgres.spool_observer import TelemetrySpoolObserver
 from ares_otel.model.batch import Accepted
+from ares_otel.model.scan import BodyScanner
 from ares_otel.pipeline.telemetry import Telemetry
 from ares_otel.storage.database import ServerFacts, asyncpg_kwargs
 from ares_otel.storage.rows.implementation import active
@@ -64,3 +65,12 @@ def make_store(url: str, facts: ServerFacts, telemetry: Telemetry, spool: Spool 
         spool=spool,
         on_replayed=on_replayed,
     )
+
+
+def body_scanner() -> BodyScanner | None:
+    """Counts the items of bodies for the receivers, where the native encoder is in use; without it they decode."""
+    if active().native is None:
+        return None
+    from ares_otel.storage.rows.scanner import NativeScanner
+
+    return NativeScanner()

@@ -21,7 +21,7 @@ from ares_otel.storage.rows.known import KnownSeries
 
 Encode = Callable[..., EncodedBatch]
 try:
-    NATIVE_ENCODER: Encode | None = native()
+    NATIVE_ENCODER: Encode | None = native().encode_batch
     WHY_MISSING = ""
 except NativeMissing as error:
     NATIVE_ENCODER, WHY_MISSING = None, str(error)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from types import ModuleType
 
 from ares_otel.model.errors import StartError
 from ares_otel.storage.rows import reference
@@ -37,6 +38,8 @@ class Implementation:
     """In one sentence."""
     forced: bool = False
     """Whether `ARES_OTEL_IMPL` asked for it."""
+    native: ModuleType | None = None
+    """The module `ares_otel.storage.rows.native`, where that is the one."""
 
     @property
     def expected(self) -> bool:
@@ -70,18 +73,18 @@ def choose(wanted: str) -> Implementation:
     if wanted == PYTHON:
         return Implementation(PYTHON, reference.encode_batch, f"{VARIABLE} asks for it.", forced=True)
     try:
-        encode = native()
+        module = native()
     except NativeMissing as error:
         if wanted:
             raise StartError(f"{VARIABLE} is native, but {_lower(str(error))} {_AGAIN}") from error
         return Implementation(PYTHON, reference.encode_batch, f"{error} {_AGAIN}")
     if wanted:
-        return Implementation(NATIVE, encode, f"{VARIABLE} asks for it.", forced=True)
-    return Implementation(NATIVE, encode, "it is there.")
+        return Implementation(NATIVE, module.encode_batch, f"{VARIABLE} asks for it.", forced=True, native=module)
+    return Implementation(NATIVE, module.encode_batch, "it is there.", native=module)
 
 
-def native() -> Callable[..., EncodedBatch]:
-    """The native encoder's `encode_batch`.
+def native() -> ModuleType:
+    """The module `ares_otel.storage.rows.native`.
 
     Raises:
         NativeMissing: it was not built, cannot be loaded, or was built from other sources than those beside it.
@@ -97,8 +100,7 @@ def native() -> Callable[..., EncodedBatch]:
     built = extension.SOURCES
     if built and SOURCES.is_dir() and built != digest_of_sources(SOURCES):
         raise NativeMissing("The native encoder was built from older sources.")
-    encode: Callable[..., EncodedBatch] = import_module("ares_otel.storage.rows.native").encode_batch
-    return encode
+    return import_module("ares_otel.storage.rows.native")
 
 
 def _lower(sentence: str) -> str:

@@ -64,21 +64,35 @@ _MAX_NS = 2**63 - 1
 
 
 def encode_batch(batch: Batch, windows: Windows, known: KnownSeries | None = None) -> EncodedBatch:
-    """What `encode.encode_batch` of the reference gives, sooner."""
+    """What `encode_batch` of the reference gives, sooner."""
+    made = attempt(batch, windows, known)
+    return for_reference(made, batch, windows, known) if isinstance(made, str) else made
+
+
+def for_reference(reason: str, batch: Batch, windows: Windows, known: KnownSeries | None = None) -> EncodedBatch:
+    """What the reference makes of a request for which `attempt` gave a reason."""
+    out = reference.encode_batch(batch, windows, known)
+    out.fallback = reason
+    return out
+
+
+def attempt(batch: Batch, windows: Windows, known: KnownSeries | None = None) -> EncodedBatch | str:
+    """The same without the reference: for a request that is for it, the reason. Quick enough for an event loop where
+    the request is of ordinary size. Raises TooLarge."""
     kind = _SIGNALS.get(batch.signal)
     if kind is None:
-        return _fall_back(SIGNAL, batch, windows, known)
+        return SIGNAL
     number, table, rollups = kind
     encoding = Encoding(batch, windows, known)
     window = windows[table]
     filing_ns = encoding.filing_ns(window)
     if not (0 <= filing_ns <= _MAX_NS and 0 <= window.start_ns <= window.end_ns <= _MAX_NS):
-        return _fall_back(ODD_CLOCK, batch, windows, known)
+        return ODD_CLOCK
     made = _native.encode(
         number, batch.payload, batch.tenant_id, encoding.shared, window.start_ns, window.end_ns, filing_ns, MAX_BYTES
     )
     if isinstance(made, int):
-        return _fall_back(ODD[made], batch, windows, known)
+        return ODD[made]
     out = encoding.out
     out.source, out.windows = batch, windows
     too_large, rows, row_count, increments, increment_count = made[:5]
@@ -94,10 +108,4 @@ def encode_batch(batch: Batch, windows: Windows, known: KnownSeries | None = Non
         out.definitions[RESOURCES] = {UUID(bytes=id_): values for id_, values in resources.items()}
         out.definitions[SCOPES] = {UUID(bytes=id_): values for id_, values in scopes.items()}
     out.services = {ServiceSeen(*texts) for texts in services}
-    return out
-
-
-def _fall_back(reason: str, batch: Batch, windows: Windows, known: KnownSeries | None) -> EncodedBatch:
-    out = reference.encode_batch(batch, windows, known)
-    out.fallback = reason
     return out

@@ -87,12 +87,28 @@ def scan(int signal, bytes payload not None, u64 limit):
     return -1 if rc else count
 
 
+cdef u64 count_empty(const u8 *p, size_t n) noexcept nogil:
+    cdef const u8 *e = p + n
+    cdef const u8 *zero
+    cdef u64 count = 0
+    cdef u8 tag
+    if n:
+        p += 1
+    while p < e:
+        zero = <const u8 *>memchr(p, 0, <size_t>(e - p))
+        if zero == NULL:
+            break
+        tag = (zero - 1)[0]
+        count += tag & 0x87 == BYTES and tag >= 8
+        p = zero + 1
+    return count
+
+
 def empty_messages(bytes payload not None):
     """Places where an empty message, or text, may stand: a tag of a length-delimited field below 16 and a length of 0."""
     cdef const u8 *p = <const u8 *>PyBytes_AS_STRING(payload)
     cdef size_t n = <size_t>PyBytes_GET_SIZE(payload)
-    cdef size_t i, count = 0
+    cdef u64 count
     with nogil:
-        for i in range(1, n):
-            count += (p[i] == 0) & ((p[i - 1] & 0x87) == 2) & (p[i - 1] >= 8)
+        count = count_empty(p, n)
     return count
