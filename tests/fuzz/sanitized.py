@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.support.reference import ROOT
 
-TESTS = ("spans", "logs", "metrics", "envelope", "rollups", "known", "native_scan", "corpus", "fuzz")
+TESTS = ("spans", "logs", "metrics", "envelope", "rollups", "known", "scanner", "corpus", "fuzz")
 COPIED = ("ares_otel", "tests", "migrations", "collector", "pyproject.toml", "hatch_build.py")
 
 
