@@ -83,4 +83,4 @@ wheel: $(VENV)/.installed-dev ## Build the wheel
 	$(BIN)/python -m build --wheel
 
 clean: ## Remove what was built
-	rm -rf $(VENV) .venv-3.1* build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-3.1* build dist ares_otel/storage/rows/_native*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
