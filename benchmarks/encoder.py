@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -18,41 +17,39 @@ from ares_otel.cli.bench.data import Source
 from ares_otel.model.batch import Batch
 from ares_otel.model.errors import StartError
 from ares_otel.model.signal import LOGS, METRICS, TRACES, Signal
-from ares_otel.storage.rows import reference
-from ares_otel.storage.rows.encoded import PARTITIONED, EncodedBatch, Window
-from ares_otel.storage.rows.implementation import NATIVE, PYTHON, choose
+from ares_otel.storage.rows.encoded import PARTITIONED, SERIES, Window
+from ares_otel.storage.rows.implementation import NATIVE, PYTHON, Implementation, choose
 from ares_otel.storage.rows.known import KnownSeries
 
 ROUNDS = 7
 SEED = 6
 DAY_NS = 86_400_000_000_000
 ITEMS = {TRACES: "span", LOGS: "log record", METRICS: "data point"}
-Encode = Callable[..., EncodedBatch]
 
 
 def main() -> None:
     requests = int(sys.argv[1]) if len(sys.argv) > 1 else 24
     try:
-        encoders = {name: choose(name).encode for name in (PYTHON, NATIVE)}
+        encoders = {name: choose(name) for name in (PYTHON, NATIVE)}
     except StartError as error:
         sys.exit(str(error))
     for signal in (TRACES, LOGS, METRICS):
         measure(signal, requests, encoders)
 
 
-def measure(signal: Signal, requests: int, encoders: dict[str, Encode]) -> None:
+def measure(signal: Signal, requests: int, encoders: dict[str, Implementation]) -> None:
     """Prints the line of one signal."""
     now = time.time_ns()
     made = Source(SEED, requests).requests(signal, requests, now_ns=now)
     windows = dict.fromkeys(PARTITIONED, Window(now - DAY_NS, now + DAY_NS))
-    known = known_series(signal, made.bodies, now, windows)
+    known = {name: known_series(encoder, signal, made.bodies, now, windows) for name, encoder in encoders.items()}
     best = dict.fromkeys(encoders, float("inf"))
     left = 0
     for _ in range(ROUNDS):
-        for name, encode in encoders.items():
+        for name, encoder in encoders.items():
             batches = [batch_of(signal, body, now) for body in made.bodies]
             begin = time.process_time()
-            encoded = [encode(batch, windows, known[name]) for batch in batches]
+            encoded = [encoder.encode(batch, windows, known[name]) for batch in batches]
             best[name] = min(best[name], time.process_time() - begin)
             if name == "native":
                 left = sum(bool(one.fallback) for one in encoded)
@@ -65,19 +62,15 @@ def measure(signal: Signal, requests: int, encoders: dict[str, Encode]) -> None:
     )
 
 
-def known_series(signal: Signal, bodies: list[bytes], now: int, windows: dict[str, Window]) -> dict[str, object]:
+def known_series(
+    encoder: Implementation, signal: Signal, bodies: list[bytes], now: int, windows: dict[str, Window]
+) -> KnownSeries:
     """What a process knows after it wrote these requests once: as it is in a running server."""
-    if signal is not METRICS:
-        return {"python": None, "native": None}
-    from ares_otel.storage.rows._native import KnownSeries as NativeKnown
-
-    sets = {"python": KnownSeries(), "native": NativeKnown()}
+    known = encoder.known_series()
     for body in bodies:
-        encoded = reference.encode_batch(batch_of(signal, body, now), windows)
-        ids = [id_.bytes for id_ in encoded.definitions.get("metric_series", {})]
-        for known in sets.values():
-            known.add(ids)
-    return dict(sets)
+        encoded = encoder.encode(batch_of(signal, body, now), windows)
+        known.add(id_.bytes for id_ in encoded.definitions.get(SERIES, {}))
+    return known
 
 
 def batch_of(signal: Signal, body: bytes, now: int) -> Batch:
