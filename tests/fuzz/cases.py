@@ -20,7 +20,7 @@ from tests.fuzz.mutations import mutated
 from tests.fuzz.tree import Node, parsed
 from tests.support.encoders import NATIVE_ENCODER, WHY_MISSING, outcome, shown
 
-MOST_SEED_BYTES = 6000
+MOST_SEED_BYTES = 4000
 """Larger requests of the corpus take too long to be mutated often."""
 
 

@@ -18,7 +18,7 @@ SEEDS = seeds()
 
 
 @needs_native
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.integers(0, 2**64 - 1))
 @example(0)
 def test_both_encoders_make_the_same_of_a_damaged_request(seed: int) -> None:
@@ -29,7 +29,7 @@ def test_both_encoders_make_the_same_of_a_damaged_request(seed: int) -> None:
 @needs_native
 def test_much_of_what_the_fuzzer_makes_is_native() -> None:
     random = Random(2)
-    counts = Counter(compare(random, *case(random, SEEDS)) for _ in range(150))
+    counts = Counter(compare(random, *case(random, SEEDS)) for _ in range(300))
     assert counts["native"] > 0.3 * (counts.total() - counts["error"])
     assert len(counts) > 6  # and the rest goes back for many reasons
 
