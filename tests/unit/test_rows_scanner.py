@@ -15,8 +15,8 @@ from ares_otel.receivers.otlp import wire
 from tests.support.otlp_samples import SAMPLES, metrics_request, trace_request
 from tests.support.otlp_strategies import logs_requests, metrics_requests, trace_requests
 
-scan = pytest.importorskip("ares_otel.storage.rows.native_scan", reason="the native encoder was not built")
-SCANNER = scan.NativeScanner()
+scanner = pytest.importorskip("ares_otel.storage.rows.scanner", reason="the native encoder was not built")
+SCANNER = scanner.NativeScanner()
 MAX = 200_000
 NOW = time.time_ns()
 
