@@ -68,6 +68,9 @@ NAN = float("nan")
 METRICS: dict[str, Callable[[], bytes]] = {
     "nothing": lambda: metrics(data(2, data(1, "m")), metric(GAUGE), metric(HISTOGRAM, CUMULATIVE)),
     "a-metric-without-a-name": lambda: metrics(metric(GAUGE, point(), point(), name="")),
+    "wrong-points-of-a-metric-without-a-name": lambda: metrics(
+        metric(HISTOGRAM, point(fixed64(4, 7), packed(6, 1)), point(bounds(NAN)), CUMULATIVE, name="")
+    ),
     "values": lambda: metrics(
         metric(GAUGE, point(), *(point(fixed64(6, value)) for value in (0, 1, 2**63 - 1, 2**63, 2**64 - 1))),
         metric(GAUGE, *(point(double(4, value)) for value in DOUBLES)),
