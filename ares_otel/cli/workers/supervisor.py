@@ -73,8 +73,11 @@ class Workers:
         self._setup_of: SetupOf | None = None
         self._content = ""
         self._lock = asyncio.Lock()
-        """Held while the configuration of the workers changes: who starts meanwhile starts with the one or the other,
-        and is told nothing in between."""
+        """Held while the configuration of the workers changes, and while one of them starts: it starts with the one
+        before or with the new one, and is told nothing in between."""
+        self._starting: WorkerProcess | None = None
+        self._gave_way: WorkerProcess | None = None
+        """The one whose start was broken off for a reload, which must not wait for it."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
         gauge = telemetry.gauge("ares_otel_workers")
@@ -122,6 +125,9 @@ class Workers:
         Raises:
             StartError: it does not start. All workers run the one before.
         """
+        if self._starting is not None:
+            self._gave_way = self._starting
+            self._starting.kill()
         async with self._lock:
             self.reserve(config)
             changed: list[WorkerProcess] = []
@@ -225,11 +231,14 @@ class Workers:
             try:
                 await worker.spawn()
                 async with self._lock, asyncio.timeout(START_SECONDS):
-                    self._workers[number - 1] = worker
-                    await self._start(worker)
+                    self._workers[number - 1] = self._starting = worker
+                    try:
+                        await self._start(worker)
+                    finally:
+                        self._starting = None
             except (StartError, TimeoutError) as error:
                 worker.kill()
-                if str(error) != said:
+                if worker is not self._gave_way and str(error) != said:
                     said = str(error) or f"it was not ready within {START_SECONDS:g} s."
                     log.error("Worker %d cannot be started again yet: %s", number, said)
                 continue
