@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import AsyncExitStack
 
 from ares_otel.cli.leftover_spools import LeftoverSpools
@@ -10,12 +11,16 @@ from ares_otel.cli.options import UpOptions
 from ares_otel.exporters.postgres.observer import TelemetryObserver
 from ares_otel.exporters.postgres.spool_observer import TelemetrySpoolObserver
 from ares_otel.model.batch import Accepted
+from ares_otel.model.scan import BodyScanner
 from ares_otel.pipeline.telemetry import Telemetry
 from ares_otel.storage.database import ServerFacts, asyncpg_kwargs
+from ares_otel.storage.rows.implementation import active
 from ares_otel.storage.spool.record import SpoolRecord
 from ares_otel.storage.spool.spool import Spool, holds_requests
 from ares_otel.storage.store import Store
 from ares_otel.storage.writer import CONNECTIONS
+
+log = logging.getLogger("ares_otel.up")
 
 
 class Storing:
@@ -46,7 +51,15 @@ class Storing:
         self._observer.watch(spool)
 
     def make_store(self, url: str, facts: ServerFacts, connections: int = CONNECTIONS) -> Store:
-        """The store, which counts what becomes of replayed items. `connections`: for each signal."""
+        """The store, which counts what becomes of replayed items and shows which row encoder it uses.
+
+        Args:
+            connections: for each signal.
+
+        Raises:
+            StartError: `ARES_OTEL_IMPL` asks for an encoder that is not there.
+        """
+        self._telemetry.gauge("ares_otel_encoder_info").labels(implementation=active().name).set(1)
         return Store(
             url,
             connect_options=asyncpg_kwargs(facts),
@@ -66,3 +79,18 @@ class Storing:
         for outcome in ("stored", "deduplicated", "rejected"):
             replayed.labels(signal=record.signal.name, outcome=outcome).inc(getattr(answer, outcome))
         self._telemetry.count_items("otelcol_exporter_sent_{}", record.signal, answer.stored, exporter="postgres")
+
+
+def say_encoder() -> None:
+    """Says which row encoder is in use, loudly where it is not the one that should be."""
+    encoder = active()
+    log.log(logging.INFO if encoder.expected else logging.WARNING, "%s", encoder.sentence)
+
+
+def body_scanner() -> BodyScanner | None:
+    """Counts the items of bodies for the receivers, where the native encoder is in use; without it they decode."""
+    if active().native is None:
+        return None
+    from ares_otel.storage.rows.scanner import NativeScanner
+
+    return NativeScanner()

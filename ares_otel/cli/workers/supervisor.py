@@ -10,7 +10,7 @@ from typing import Any
 
 from ares_otel.cli.workers.channel import ChannelClosed
 from ares_otel.cli.workers.process import WorkerProcess
-from ares_otel.cli.workers.setup import Setup
+from ares_otel.cli.workers.setup import SetupOf
 from ares_otel.eventbus.live import TOPICS
 from ares_otel.model.bus import EventBus
 from ares_otel.model.errors import StartError
@@ -35,9 +35,6 @@ RELOAD_SECONDS = 60.0
 """On top of the grace, after which a worker that does not answer is taken to hang."""
 LISTENERS_SECONDS = 0.25
 """Until workers hear that somebody listens to the live tail."""
-
-SetupOf = Callable[[int, str, Mapping[str, int]], Setup]
-"""Number of the worker, content of the configuration, ports → what it is told."""
 
 log = logging.getLogger("ares_otel.workers")
 
