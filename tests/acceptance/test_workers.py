@@ -286,6 +286,15 @@ class TestMistakes:
         assert f"127.0.0.1:{port} is in use by" in done.stderr.strip().splitlines()[-1]
         assert "Traceback" not in done.stderr
 
+    def test_a_worker_that_cannot_start_ends_the_start_with_its_reason(self, ares: AresProcess, tmp_path: Path) -> None:
+        flags = ["--http-port=0", "--otlp-http-port=0", "--otlp-grpc-port=0", "--workers=2"]
+        with opened(tmp_path / "spool" / "worker-2"):
+            done = run_ares(["up", "--data-dir", str(tmp_path), "--database-url", ares.database, *flags])
+        assert done.returncode == 1
+        assert done.stdout == ""
+        assert f"The spool {tmp_path / 'spool' / 'worker-2'} is in use by process {os.getpid()}" in done.stderr
+        assert "Traceback" not in done.stderr
+
     def test_a_number_that_is_none_is_refused(self, tmp_path: Path) -> None:
         done = run_ares(["up", "--data-dir", str(tmp_path / "data"), "--workers=0"])
         assert done.returncode == 2

@@ -31,7 +31,7 @@ LOOK_SECONDS = 5.0
 """Between two looks at the figures of all workers: what one that is killed had counted is known from then."""
 ANSWER_SECONDS = 2.0
 """A worker that takes longer to tell its figures, or whether it is ready, is taken to hang."""
-RELOAD_SECONDS = 60.0
+RELOAD_SECONDS = 30.0
 """On top of the grace, after which a worker that does not answer is taken to hang."""
 LISTENERS_SECONDS = 0.25
 """Until workers hear that somebody listens to the live tail."""
