@@ -7,7 +7,6 @@ import logging
 import os
 import socket
 import uuid
-from collections.abc import Mapping
 from functools import partial
 
 import asyncpg
@@ -18,7 +17,7 @@ from ares_otel.api.problems import problem_body
 from ares_otel.cli import console
 from ares_otel.cli.components import COMPONENTS
 from ares_otel.cli.event_bus import Events
-from ares_otel.cli.ingest import Ingest, LocalIngest
+from ares_otel.cli.ingest import Ingest, LocalIngest, make_host
 from ares_otel.cli.maintenance import MaintenanceJobs, partitions_of
 from ares_otel.cli.options import UpOptions
 from ares_otel.cli.own_config import follow_settings
@@ -26,14 +25,13 @@ from ares_otel.cli.own_registration import OwnRegistration
 from ares_otel.cli.own_settings import FileSettings, OwnSettings
 from ares_otel.cli.own_telemetry import SERVICE, OwnTelemetry
 from ares_otel.cli.read_pool import open_read_pool
-from ares_otel.cli.storing import Storing, ingest_services
+from ares_otel.cli.storing import Storing, say_encoder
 from ares_otel.cli.workers.setup import (
     OTHERS_CONNECTIONS,
-    Setup,
     check_parts,
     connections_needed,
     options_of_supervisor,
-    options_of_worker,
+    setups,
     warn_of_connections,
     warn_of_processors,
 )
@@ -48,10 +46,8 @@ from ares_otel.control.prober import Prober
 from ares_otel.control.registry import Registration, Registry
 from ares_otel.demo.shop import DemoShop, ShopError
 from ares_otel.model.errors import StartError
-from ares_otel.pipeline.admission import Admission
 from ares_otel.pipeline.config import PipelineConfig
 from ares_otel.pipeline.grace import Grace, Stages
-from ares_otel.pipeline.graph import Parts
 from ares_otel.pipeline.http_door import HttpDoor
 from ares_otel.pipeline.listen import BindPolicy, bind, check_bind
 from ares_otel.pipeline.load import load_bytes, read_file
@@ -117,6 +113,7 @@ class Ares:
         storing = Storing(options_of_supervisor(options), telemetry)
         await storing.open_spool(stack)
         store = self._store = storing.make_store(url, facts, CONNECTIONS if workers is None else 1)
+        say_encoder()
         stack.push_bounded("The writer", store.stop)
         registry = self._registry(pool, manager, events)
         stack.push_async_callback(registry.stop)
@@ -183,10 +180,12 @@ class Ares:
         await api.start()
 
         if workers is None:
-            await self._start_pipeline(config, policy, telemetry, store)
+            ingest = self._ingest = LocalIngest(make_host(options, telemetry, store, self._grace))
+            stack.push_bounded("The pipeline", ingest.stop)
+            await ingest.replace(self._content, config)
         else:
             stack.push_bounded("The workers", workers.stop)
-            await workers.start(self._content, partial(self._setup_of_worker, url, facts))
+            await workers.start(self._content, setups(options, url, facts, self._instance_id()))
             self._ingest = workers
 
         beats = OwnRegistration(
@@ -296,30 +295,6 @@ class Ares:
         workers.reserve(config)
         await workers.spawn()
         return workers
-
-    def _setup_of_worker(
-        self, url: str, facts: ServerFacts, number: int, content: str, ports: Mapping[str, int]
-    ) -> Setup:
-        return Setup(
-            number=number,
-            options=options_of_worker(self._options, number),
-            url=url,
-            facts=facts,
-            instance_id=self._instance_id(),
-            content=content,
-            ports=dict(ports),
-        )
-
-    async def _start_pipeline(
-        self, config: PipelineConfig, policy: BindPolicy, telemetry: Telemetry, store: Store
-    ) -> None:
-        admission = Admission(self._options.admission_limit_mib * 1024 * 1024)
-        telemetry.gauge("ares_otel_admission_limit_bytes").set(admission.limit_bytes)
-        telemetry.gauge("ares_otel_admission_used_bytes").set_function(lambda: admission.used_bytes)
-        services = ingest_services(store, policy, self._grace)
-        ingest = self._ingest = LocalIngest(Parts(telemetry, admission, services=services), self._grace)
-        self._stack.push_bounded("The pipeline", ingest.stop)
-        await ingest.replace(self._content, config)
 
     async def _config_service(
         self, pool: asyncpg.Pool, url: str, facts: ServerFacts

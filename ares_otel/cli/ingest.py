@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from ares_otel.cli.options import UpOptions
+from ares_otel.cli.storing import body_scanner
+from ares_otel.model.scan import BodyScanner
+from ares_otel.pipeline.admission import Admission
 from ares_otel.pipeline.config import PipelineConfig
 from ares_otel.pipeline.grace import Grace
 from ares_otel.pipeline.graph import Parts
 from ares_otel.pipeline.host import PipelineHost
+from ares_otel.pipeline.listen import BindPolicy
+from ares_otel.pipeline.shared_ports import SharedPorts
+from ares_otel.pipeline.telemetry import Telemetry
+from ares_otel.storage.store import Store
 
 
 class Ingest(Protocol):
@@ -36,11 +44,31 @@ class Ingest(Protocol):
         ...
 
 
+def make_host(
+    options: UpOptions, telemetry: Telemetry, store: Store, grace: Grace, ports: SharedPorts | None = None
+) -> PipelineHost:
+    """The pipelines of a process, with their part of the memory.
+
+    Args:
+        ports: what its receivers listen on together with other processes.
+    """
+    admission = Admission(options.admission_limit_mib * 1024 * 1024)
+    telemetry.gauge("ares_otel_admission_limit_bytes").set(admission.limit_bytes)
+    telemetry.gauge("ares_otel_admission_used_bytes").set_function(lambda: admission.used_bytes)
+    policy = BindPolicy(options.allow_unauthenticated, options.allowed_hosts)
+    services: dict[type, object] = {Store: store, BindPolicy: policy, Grace: grace}
+    if (scanner := body_scanner()) is not None:
+        services[BodyScanner] = scanner
+    if ports is not None:
+        services[SharedPorts] = ports
+    return PipelineHost(Parts(telemetry, admission, services=services), grace=grace)
+
+
 class LocalIngest:
     """An `Ingest` within this process."""
 
-    def __init__(self, parts: Parts, grace: Grace) -> None:
-        self._host = PipelineHost(parts, grace=grace)
+    def __init__(self, host: PipelineHost) -> None:
+        self._host = host
 
     @property
     def doors(self) -> Mapping[str, str]:

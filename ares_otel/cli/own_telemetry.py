@@ -10,13 +10,11 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI
 from google.protobuf.message import Message
 from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from opentelemetry.instrumentation.logging.handler import LoggingHandler
 from opentelemetry.sdk._logs import LoggerProvider, ReadableLogRecord
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExporter, LogRecordExportResult
@@ -31,6 +29,9 @@ from ares_otel.model.errors import AresError
 from ares_otel.model.signal import LOGS, TRACES, Signal
 from ares_otel.pipeline.telemetry import Telemetry
 from ares_otel.storage.store import Store
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 SERVICE = "ares-api"
 """Ares's own service name, the same as in `service_config`."""
@@ -78,6 +79,8 @@ class OwnTelemetry:
     def instrument(self, app: FastAPI) -> None:
         """Makes spans of the API's requests, while spans are wanted: one each, not one for each piece of a stream,
         which the live tail would show in a piece of a stream."""
+        from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor  # a worker has no API, and starts sooner
+
         FastAPIInstrumentor.instrument_app(
             app, tracer_provider=self._tracer, excluded_urls=QUIET_PATHS, exclude_spans=["receive", "send"]
         )

@@ -12,8 +12,6 @@ from ares_otel.exporters.postgres.observer import TelemetryObserver
 from ares_otel.exporters.postgres.spool_observer import TelemetrySpoolObserver
 from ares_otel.model.batch import Accepted
 from ares_otel.model.scan import BodyScanner
-from ares_otel.pipeline.grace import Grace
-from ares_otel.pipeline.listen import BindPolicy
 from ares_otel.pipeline.telemetry import Telemetry
 from ares_otel.storage.database import ServerFacts, asyncpg_kwargs
 from ares_otel.storage.rows.implementation import active
@@ -53,7 +51,7 @@ class Storing:
         self._observer.watch(spool)
 
     def make_store(self, url: str, facts: ServerFacts, connections: int = CONNECTIONS) -> Store:
-        """The store, which counts what becomes of replayed items and tells which row encoder it uses.
+        """The store, which counts what becomes of replayed items and shows which row encoder it uses.
 
         Args:
             connections: for each signal.
@@ -61,9 +59,7 @@ class Storing:
         Raises:
             StartError: `ARES_OTEL_IMPL` asks for an encoder that is not there.
         """
-        encoder = active()
-        self._telemetry.gauge("ares_otel_encoder_info").labels(implementation=encoder.name).set(1)
-        log.log(logging.INFO if encoder.expected else logging.WARNING, encoder.sentence)
+        self._telemetry.gauge("ares_otel_encoder_info").labels(implementation=active().name).set(1)
         return Store(
             url,
             connect_options=asyncpg_kwargs(facts),
@@ -85,12 +81,16 @@ class Storing:
         self._telemetry.count_items("otelcol_exporter_sent_{}", record.signal, answer.stored, exporter="postgres")
 
 
-def ingest_services(store: Store, policy: BindPolicy, grace: Grace) -> dict[type, object]:
-    """Parts of the house for the components of a pipeline. Bodies are counted without decoding them where the native
-    encoder is in use."""
-    services: dict[type, object] = {Store: store, BindPolicy: policy, Grace: grace}
-    if active().native is not None:
-        from ares_otel.storage.rows.scanner import NativeScanner
+def say_encoder() -> None:
+    """Says which row encoder is in use, loudly where it is not the one that should be."""
+    encoder = active()
+    log.log(logging.INFO if encoder.expected else logging.WARNING, "%s", encoder.sentence)
 
-        services[BodyScanner] = NativeScanner()
-    return services
+
+def body_scanner() -> BodyScanner | None:
+    """Counts the items of bodies for the receivers, where the native encoder is in use; without it they decode."""
+    if active().native is None:
+        return None
+    from ares_otel.storage.rows.scanner import NativeScanner
+
+    return NativeScanner()

@@ -169,7 +169,9 @@ def _why(error: OSError, host: str, port: int, setting: str) -> str:
     where = shown(host, port)
     if error.errno == errno.EADDRINUSE:
         holder = _holder(port)
-        if holder is not None and holder.pid == os.getpid():
+        # Nobody listens on a port that is only reserved (see `shared_ports`).
+        own = port in _settings_by_port if holder is None else holder.pid == os.getpid()
+        if own:
             other = f" ({_settings_by_port[port]})" if port in _settings_by_port else ""
             return (
                 f"{where} is in use by another door of this Ares{other}; two doors cannot have the same port: "

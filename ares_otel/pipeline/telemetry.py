@@ -150,7 +150,13 @@ INSTRUMENTS: dict[str, Instrument] = {
             ("signal", *_RECEIVER, "outcome"),
         ),
         *_SPOOL,
-        Instrument("ares_otel_encoder_info", Gauge, "1 for the row encoder in use", ("implementation",)),
+        Instrument(
+            "ares_otel_encoder_info",
+            Gauge,
+            "1 for the row encoder in use",
+            ("implementation",),
+            over_workers="largest",
+        ),
         Instrument(
             "ares_otel_encoder_fallbacks",
             Counter,

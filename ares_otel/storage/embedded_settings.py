@@ -36,7 +36,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "max_connections",
         str(MAX_CONNECTIONS),
-        "Ares uses less than half; the rest is for psql, dashboards and backups. Each place costs lock table memory.",
+        "Ares uses less than half; the rest is for psql, dashboards and backups. Each place costs lock table memory; "
+        "--workers adds what it needs.",
     ),
     # Memory.
     Setting("shared_buffers", "256MB", "Holds the pages of the open partitions; touched, and so used, only as needed."),

@@ -23,8 +23,10 @@ from tests.support.otlp_samples import trace_request
 from tests.support.postgres import copied_database
 from tests.support.senders import different_requests, send_all
 from tests.support.spool import opened, otlp_record
+from tests.support.stuck import stuck
 
 OTLP = {"content-type": "application/x-protobuf"}
+IN_FORCE = "was read again and is in force"
 DEFAULT = (Path(__file__).parents[2] / "collector" / "ares.yaml").read_text()
 
 
@@ -183,7 +185,9 @@ class TestOneAres:
                 return await count(database, service) == 3
 
             await eventually(stored, every=0.05)
-        assert (await settled(ares)).sum("ares_otel_spool_items_total", outcome="found") == 9
+        assert (await settled(ares)).sum(
+            "ares_otel_spool_items_total", outcome="found"
+        ) >= 6  # a killed worker's are forgotten
 
 
 class TestLife:
@@ -236,8 +240,9 @@ class TestLife:
             "traces:\n      receivers: [otlp]\n",
             "traces:\n      receivers: [otlp]\n      processors: [attributes/mark]\n",
         )
+        before = ares.stderr.count(IN_FORCE)
         reload(ares, config, marked)
-        await said(ares, "was read again and is in force")
+        await eventually(lambda: asyncio.sleep(0, ares.stderr.count(IN_FORCE) > before), every=0.02)
         sent = await over_both_workers(ares, "marked")
         with_mark = "SELECT count(*) FROM service_spans WHERE service_name = $1 AND attributes ->> 'mark' = 'here'"
         assert await database.fetchval(with_mark, "marked") == sent
@@ -281,6 +286,15 @@ class TestMistakes:
         assert f"127.0.0.1:{port} is in use by" in done.stderr.strip().splitlines()[-1]
         assert "Traceback" not in done.stderr
 
+    def test_a_worker_that_cannot_start_ends_the_start_with_its_reason(self, ares: AresProcess, tmp_path: Path) -> None:
+        flags = ["--http-port=0", "--otlp-http-port=0", "--otlp-grpc-port=0", "--workers=2"]
+        with opened(tmp_path / "spool" / "worker-2"):
+            done = run_ares(["up", "--data-dir", str(tmp_path), "--database-url", ares.database, *flags])
+        assert done.returncode == 1
+        assert done.stdout == ""
+        assert f"The spool {tmp_path / 'spool' / 'worker-2'} is in use by process {os.getpid()}" in done.stderr
+        assert "Traceback" not in done.stderr
+
     def test_a_number_that_is_none_is_refused(self, tmp_path: Path) -> None:
         done = run_ares(["up", "--data-dir", str(tmp_path / "data"), "--workers=0"])
         assert done.returncode == 2
@@ -309,35 +323,28 @@ async def test_workers_do_not_outlive_a_killed_supervisor_and_the_next_one_takes
             f"{option}={ares.doors[name].rpartition(':')[2]}"
             for option, name in (("--otlp-grpc-port", "otlp-grpc"), ("--otlp-http-port", "otlp-http"))
         ]
-    with running_ares(tmp_path, *flags, *ports) as again:
+    with running_ares(tmp_path, *flags, *ports, "--shutdown-grace", "600") as again:
         assert again.otlp_http == ares.otlp_http
-        await over_both_workers(again, "again", requests=4)
         workers = again.workers
-        again.interrupt()
+        await a_second_ctrl_c_ends_the_waiting(again)
     await gone(workers)
 
 
-async def test_a_second_signal_ends_the_waiting_of_all_workers(database_url: str, tmp_path: Path) -> None:
-    flags = ("--database-url", database_url, "--workers", "2", "--shutdown-grace", "600")
-    with running_ares(tmp_path, *flags) as ares:
-        lock = await asyncpg.connect(database_url)
-        try:
-            await lock.execute("BEGIN; LOCK TABLE service_spans IN ACCESS EXCLUSIVE MODE")
-            async with httpx.AsyncClient(trust_env=False, timeout=120) as client:
-                sending = [
-                    asyncio.create_task(client.post(f"{ares.otlp_http}/v1/traces", content=body, headers=OTLP))
-                    for body in different_requests(8, 2, "in work")
-                ]
+async def a_second_ctrl_c_ends_the_waiting(ares: AresProcess) -> None:
+    """Also where requests are stuck in every worker; all of them are told to come back."""
+    async with stuck(ares.database), httpx.AsyncClient(trust_env=False, timeout=120) as client:
+        sending = [
+            asyncio.create_task(client.post(f"{ares.otlp_http}/v1/traces", content=body, headers=OTLP))
+            for body in different_requests(8, 2, "in work")
+        ]
 
-                async def waiting() -> bool:
-                    return (await read_metrics(ares.http)).sum("ares_otel_admission_used_bytes") > 0
+        async def in_work() -> bool:
+            return (await read_metrics(ares.http)).sum("ares_otel_admission_used_bytes") > 0
 
-                await eventually(waiting, every=0.02)
-                ares.signal(signal.SIGTERM)
-                await said(ares, "stopping ...")
-                ares.signal(signal.SIGTERM)
-                answers = await asyncio.gather(*sending)
-                assert {answer.status_code for answer in answers} == {503}
-        finally:
-            await lock.close()
-        await asyncio.to_thread(ares.wait_clean)
+        await eventually(in_work, every=0.02)
+        os.killpg(ares.pid, signal.SIGINT)
+        await said(ares, "stopping ...")
+        os.killpg(ares.pid, signal.SIGINT)
+        answers = await asyncio.gather(*sending)
+        assert {answer.status_code for answer in answers} == {503}
+    await asyncio.to_thread(ares.wait_clean)

@@ -76,6 +76,13 @@ def test_two_receivers_of_one_configuration_cannot_have_the_same_port(reservatio
     bind("127.0.0.1", port, "--port")[0].close()  # nothing is left of the attempt
 
 
+def test_a_door_that_wants_a_reserved_port_is_told_which_option_has_it(reservations: Reservations) -> None:
+    port = free_port()
+    reservations.reserve([endpoint("grpc", port)])
+    with pytest.raises(AddressInUse, match=r"another door of this Ares \(--otlp-grpc-port\)"):
+        bind("127.0.0.1", port, "--http-port", "--host")
+
+
 def test_another_configuration_keeps_the_ports_that_it_has_too(reservations: Reservations) -> None:
     fixed = free_port()
     reservations.reserve([endpoint("grpc"), endpoint("http", fixed)])

@@ -31,6 +31,8 @@ class Hand(WorkerProcess):
 
     made: list[Hand]
     refuses: set[tuple[int, str]]
+    hangs: set[int]
+    """Numbers of workers whose next start takes for ever."""
 
     async def spawn(self) -> None:
         self.content = ""
@@ -52,8 +54,12 @@ class Hand(WorkerProcess):
 
     def kill(self) -> None:
         self.ended.set()
+        self.other._end()  # as the kernel closes what a process had open
 
     async def _started(self, setup: dict[str, Any]) -> None:
+        if self.number in self.hangs:
+            self.hangs.remove(self.number)
+            await asyncio.Event().wait()
         self.content = setup["content"]
 
     async def _reloaded(self, content: str, ports: dict[str, int]) -> None:
@@ -74,7 +80,7 @@ def setup_of(number: int, content: str, ports: Mapping[str, int]) -> Setup:
 @pytest.fixture
 async def workers(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Workers]:
     """Three workers that run the configuration `old`."""
-    Hand.made, Hand.refuses = [], set()
+    Hand.made, Hand.refuses, Hand.hangs = [], set(), set()
     monkeypatch.setattr(supervisor, "WorkerProcess", Hand)
     monkeypatch.setattr(supervisor, "FIRST_DELAY", 0.0)
     made = Workers(3, Telemetry(), policy=BindPolicy(), reload_seconds=0.2)
@@ -127,6 +133,17 @@ async def test_a_worker_that_ended_during_a_reload_is_started_again_with_the_new
     await workers.replace("new", CONFIG)
     Hand.made[1].kill()
     await all_three_run("new")
+
+
+async def test_a_reload_does_not_wait_for_a_worker_that_is_just_starting(
+    workers: Workers, caplog: pytest.LogCaptureFixture
+) -> None:
+    Hand.hangs = {2}
+    Hand.made[1].kill()
+    await eventually(lambda: asyncio.sleep(0, not Hand.hangs), every=0.01)
+    await workers.replace("new", CONFIG)
+    await all_three_run("new")
+    assert "cannot be started" not in caplog.text
 
 
 async def test_a_worker_that_does_not_answer_a_reload_is_started_again(

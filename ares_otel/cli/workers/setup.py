@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import asyncpg
@@ -47,6 +48,10 @@ class Setup(BaseModel):
     """`Endpoint.name` → port."""
 
 
+SetupOf = Callable[[int, str, Mapping[str, int]], Setup]
+"""Number of the worker, content of the configuration, ports → what it is told."""
+
+
 def options_of_worker(options: UpOptions, number: int) -> UpOptions:
     """The options with one worker's part of what is promised for all."""
     limit = options.spool_limit_mib
@@ -63,6 +68,23 @@ def options_of_supervisor(options: UpOptions) -> UpOptions:
     if options.workers == 1:
         return options
     return replace(options, spool_limit_mib=_own_spool(options))
+
+
+def setups(options: UpOptions, url: str, facts: ServerFacts, instance_id: str) -> SetupOf:
+    """What to tell each worker, now and whenever one is started again."""
+
+    def setup(number: int, content: str, ports: Mapping[str, int]) -> Setup:
+        return Setup(
+            number=number,
+            options=options_of_worker(options, number),
+            url=url,
+            facts=facts,
+            instance_id=instance_id,
+            content=content,
+            ports=dict(ports),
+        )
+
+    return setup
 
 
 def check_parts(options: UpOptions) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ares_otel.cli.workers.channel import ChannelClosed
 from ares_otel.cli.workers.process import WorkerProcess
-from ares_otel.cli.workers.setup import Setup
+from ares_otel.cli.workers.setup import SetupOf
 from ares_otel.eventbus.live import TOPICS
 from ares_otel.model.bus import EventBus
 from ares_otel.model.errors import StartError
@@ -31,13 +31,10 @@ LOOK_SECONDS = 5.0
 """Between two looks at the figures of all workers: what one that is killed had counted is known from then."""
 ANSWER_SECONDS = 2.0
 """A worker that takes longer to tell its figures, or whether it is ready, is taken to hang."""
-RELOAD_SECONDS = 60.0
+RELOAD_SECONDS = 30.0
 """On top of the grace, after which a worker that does not answer is taken to hang."""
 LISTENERS_SECONDS = 0.25
 """Until workers hear that somebody listens to the live tail."""
-
-SetupOf = Callable[[int, str, Mapping[str, int]], Setup]
-"""Number of the worker, content of the configuration, ports → what it is told."""
 
 log = logging.getLogger("ares_otel.workers")
 
@@ -73,8 +70,11 @@ class Workers:
         self._setup_of: SetupOf | None = None
         self._content = ""
         self._lock = asyncio.Lock()
-        """Held while the configuration of the workers changes: who starts meanwhile starts with the one or the other,
-        and is told nothing in between."""
+        """Held while the configuration of the workers changes, and while one of them starts: it starts with the one
+        before or with the new one, and is told nothing in between."""
+        self._starting: WorkerProcess | None = None
+        self._gave_way: WorkerProcess | None = None
+        """The one whose start was broken off for a reload, which must not wait for it."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
         gauge = telemetry.gauge("ares_otel_workers")
@@ -122,6 +122,9 @@ class Workers:
         Raises:
             StartError: it does not start. All workers run the one before.
         """
+        if self._starting is not None:
+            self._gave_way = self._starting
+            self._starting.kill()
         async with self._lock:
             self.reserve(config)
             changed: list[WorkerProcess] = []
@@ -225,11 +228,14 @@ class Workers:
             try:
                 await worker.spawn()
                 async with self._lock, asyncio.timeout(START_SECONDS):
-                    self._workers[number - 1] = worker
-                    await self._start(worker)
+                    self._workers[number - 1] = self._starting = worker
+                    try:
+                        await self._start(worker)
+                    finally:
+                        self._starting = None
             except (StartError, TimeoutError) as error:
                 worker.kill()
-                if str(error) != said:
+                if worker is not self._gave_way and str(error) != said:
                     said = str(error) or f"it was not ready within {START_SECONDS:g} s."
                     log.error("Worker %d cannot be started again yet: %s", number, said)
                 continue

@@ -9,10 +9,11 @@ from typing import Any
 from ares_otel import __version__
 from ares_otel.cli import console
 from ares_otel.cli.components import COMPONENTS
+from ares_otel.cli.ingest import make_host
 from ares_otel.cli.own_config import follow_settings
 from ares_otel.cli.own_settings import FileSettings, OwnSettings
 from ares_otel.cli.own_telemetry import OwnTelemetry
-from ares_otel.cli.storing import Storing, ingest_services
+from ares_otel.cli.storing import Storing
 from ares_otel.cli.workers.channel import Channel
 from ares_otel.cli.workers.relay import RelayedAudience, SeenRelay
 from ares_otel.cli.workers.setup import Setup, writer_connections
@@ -20,12 +21,9 @@ from ares_otel.control.config_manager import ConfigManager
 from ares_otel.control.crypto import Keyring
 from ares_otel.eventbus.live import LiveEvents, OnCommitted
 from ares_otel.model.errors import StartError
-from ares_otel.pipeline.admission import Admission
 from ares_otel.pipeline.config import PipelineConfig
 from ares_otel.pipeline.grace import Grace, Stages
-from ares_otel.pipeline.graph import Parts
 from ares_otel.pipeline.host import PipelineHost
-from ares_otel.pipeline.listen import BindPolicy
 from ares_otel.pipeline.load import load_bytes
 from ares_otel.pipeline.problem import ConfigError
 from ares_otel.pipeline.shared_ports import SharedPorts
@@ -85,9 +83,6 @@ class Worker:
         self._keyring.take_from(Keyring.from_environ())
         self._ports.ports = told.ports
         telemetry, facts = self._telemetry, told.facts
-        admission = Admission(told.options.admission_limit_mib * 1024 * 1024)
-        telemetry.gauge("ares_otel_admission_limit_bytes").set(admission.limit_bytes)
-        telemetry.gauge("ares_otel_admission_used_bytes").set_function(lambda: admission.used_bytes)
         manager = self._manager = await follow_settings(told.url, facts, self._keyring, telemetry, stack)
         settings = self._settings = OwnSettings(manager, FileSettings.of(config), quiet=True)
         store = self._store = await self._open_store(told, stack)
@@ -101,9 +96,7 @@ class Worker:
         )
         stack.push_bounded("Ares's own telemetry", own.stop, at_most=OWN_SECONDS)
         settings.apply()
-        policy = BindPolicy(told.options.allow_unauthenticated, told.options.allowed_hosts)
-        services = {**ingest_services(store, policy, self._grace), SharedPorts: self._ports}
-        self._host = PipelineHost(Parts(telemetry, admission, services=services), grace=self._grace)
+        self._host = make_host(told.options, telemetry, store, self._grace, self._ports)
         stack.push_bounded("The pipeline", self._host.stop)
         await self._host.replace(config)
         self._started = True
