@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 
 from ares_otel.query import reader, spans
+from ares_otel.query.instant import Instant
 from ares_otel.query.spans import AttributeValue, SpanFilter, find_spans
 from tests.support.api import Api, check_problem, running_api
 from tests.support.partitions import Keeper
@@ -138,10 +139,10 @@ async def test_a_search_whose_time_is_over_says_so_and_goes_on_where_it_stopped(
 ) -> None:
     at = now()
     for number in range(3):
-        await insert_span(api.pool, number, start_time=at - timedelta(hours=20 * number), attributes={"order.id": 1})
-    clock = Ticking()
-    monkeypatch.setattr(spans, "time", clock)
-    wanted = SpanFilter(attributes=[AttributeValue("order.id", "1")])
+        await insert_span(api.pool, number, start_time=at - timedelta(seconds=40 * number), attributes={"order.id": 1})
+    monkeypatch.setattr(spans, "time", Ticking())
+    monkeypatch.setattr(spans, "SEARCH_SECONDS", 0.05)
+    wanted = SpanFilter(attributes=[AttributeValue("order.id", "1")], start=Instant(at - timedelta(seconds=100)))
     after, seen, pages, truncated = None, [], 0, 0
     while pages == 0 or after is not None:
         page = await find_spans(api.pool, wanted, limit=10, after=after, now=at)
@@ -149,17 +150,17 @@ async def test_a_search_whose_time_is_over_says_so_and_goes_on_where_it_stopped(
         after, pages, truncated = page.next, pages + 1, truncated + page.truncated
         assert page.truncated == (page.next is not None)
     assert seen == ["operation 0", "operation 1", "operation 2"]
-    assert truncated > 2
+    assert truncated > 2, "several pages were cut short"
 
 
 class Ticking:
-    """A clock by which every look takes two seconds."""
+    """A clock by which the time is over after two looks."""
 
     def __init__(self) -> None:
         self._at = 0.0
 
     def monotonic(self) -> float:
-        self._at += 2.0
+        self._at += 0.01
         return self._at
 
 
@@ -177,7 +178,8 @@ async def test_a_range_that_takes_too_long_is_cut_into_shorter_ones(api: Api, mo
         return await whole(self, seconds, statement, **values)
 
     monkeypatch.setattr(reader.Reader, "fetch_within", slow)
-    page = await find_spans(api.pool, SpanFilter(), limit=1, now=at)
+    wanted = SpanFilter(start=Instant(at - timedelta(hours=4)))
+    page = await find_spans(api.pool, wanted, limit=1, now=at)
     assert len(page.rows) == 1
     assert max(lengths) > timedelta(minutes=5)
 
