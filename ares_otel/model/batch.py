@@ -52,6 +52,7 @@ class Batch:
         deadline: float | None = None,
         encoding: Literal["otlp"] = "otlp",
         message: Message | None = None,
+        items: int | None = None,
     ) -> None:
         """
         Args:
@@ -63,6 +64,7 @@ class Batch:
             transport: `grpc` or `http`.
             deadline: `Clock.monotonic()` time after which nobody waits for the answer any more.
             message: the decoded payload, when the receiver has it already.
+            items: how many items it has, when the receiver has counted them.
         """
         self.signal = signal
         self.payload = payload
@@ -74,7 +76,7 @@ class Batch:
         self.deadline = deadline
         self.encoding = encoding
         self._message = message
-        self._items: int | None = None
+        self._items = items
 
     def message(self) -> Any:
         """The request, decoded once. Shared: whoever wants to change it works on `copy_message()`.
@@ -109,7 +111,7 @@ class Batch:
     def undecoded(self) -> Batch:
         """The same batch without the decoded message, which takes several times the payload's memory: for batches
         that have to wait."""
-        copy = Batch(
+        return Batch(
             self.signal,
             self.payload,
             key=self.key,
@@ -119,9 +121,8 @@ class Batch:
             transport=self.transport,
             deadline=self.deadline,
             encoding=self.encoding,
+            items=self._items,
         )
-        copy._items = self._items
-        return copy
 
     def child(self, message: Message, *, component: str, ordinal: int = 0) -> Batch:
         """A batch made from this one by a processor. Its key follows from the parent's key, the component's id and the

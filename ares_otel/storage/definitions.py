@@ -10,6 +10,7 @@ from uuid import UUID
 import asyncpg
 
 from ares_otel.storage.rows.encoded import DEFINITIONS, RESOURCES, SCOPES, SERIES, EncodedBatch
+from ares_otel.storage.rows.known import KnownSeries
 from ares_otel.storage.transaction import BEGIN
 
 # table → (id column, ((column, PostgreSQL type), …)); the tenant stands before the id, first_seen and last_seen after.
@@ -56,7 +57,9 @@ _CHUNK_BYTES = 4 * 1024 * 1024
 _MANY = 500
 """Definitions from which on they are prepared in a thread: the event loop has others to serve."""
 _LIMIT = 200_000
-"""Ids remembered at most; beyond it all are forgotten, which costs repeated inserts and nothing else."""
+"""Resources and scopes remembered at most; beyond it all are forgotten, which costs repeated inserts, nothing else."""
+_SERIES_LIMIT = 1_000_000
+"""The same for series."""
 
 
 def _insert_sql(table: str) -> str:
@@ -85,37 +88,55 @@ class DefinitionStore:
     def __init__(self) -> None:
         self._known: set[_Key] = set()
         self._period = -1
+        self.series = KnownSeries()
+        """For the encoder: series that need no definition. Most requests have as many of them as points."""
 
     def forget(self) -> None:
         """Writes every definition again when it is next used: another server may stand behind the address now, one that
         lacks the last of them."""
         self._known.clear()
+        self.series.forget()
 
-    async def store(self, connection: asyncpg.Connection, batches: Sequence[EncodedBatch], period: int) -> None:
-        """Inserts what this process has not inserted in this period, sorted, in small transactions of their own.
+    def begin(self, period: int) -> None:
+        """To be called before a group is stored.
 
         Args:
             period: number of the current partition period; a new one makes everything be written again, which moves
                 `last_seen` forward.
+        """
+        if period != self._period or len(self._known) > _LIMIT or len(self.series) > _SERIES_LIMIT:
+            self.forget()
+            self._period = period
+
+    def holds(self, batch: EncodedBatch) -> bool:
+        """Whether what the batch left out is still known."""
+        return batch.relies_on is None or batch.relies_on == self.series.generation
+
+    async def store(self, connection: asyncpg.Connection, batches: Sequence[EncodedBatch]) -> None:
+        """Inserts what this process has not inserted in this period, sorted, in small transactions of their own.
 
         Raises asyncpg.PostgresError; what was inserted before stays and is remembered.
         """
-        if period != self._period or len(self._known) > _LIMIT:
-            self._known.clear()
-            self._period = period
         for table in DEFINITIONS:
             missing: dict[_Key, tuple[object, ...]] = {}
             for batch in batches:
                 for id_, values in batch.definitions.get(table, {}).items():
                     key = (batch.tenant_id, id_)
-                    if key not in self._known:
+                    known = id_.bytes in self.series if table == SERIES else key in self._known
+                    if not known:
                         missing[key] = values
             if missing:
                 many = len(missing) > _MANY
                 chunks = await asyncio.to_thread(_chunks, missing) if many else _chunks(missing)
                 for keys, columns in chunks:
+                    generation = self.series.generation
                     await self._insert(connection, table, columns)
-                    self._known.update(keys)
+                    if generation != self.series.generation:
+                        continue  # all was forgotten meanwhile, and this too may be on a server that is gone
+                    if table == SERIES:
+                        self.series.add([id_.bytes for _, id_ in keys])
+                    else:
+                        self._known.update(keys)
 
     async def store_inside(self, connection: asyncpg.Connection, batch: EncodedBatch) -> None:
         """Inserts a batch's definitions within the caller's transaction, which may still be rolled back: nothing is

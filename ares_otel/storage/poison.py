@@ -193,7 +193,7 @@ class _Search:
         part = piece(source.signal, request, start, stop)
         batch = Batch(
             source.signal,
-            b"",
+            part.SerializeToString(),
             key=source.key,
             tenant_id=source.tenant_id,
             received_ns=source.received_ns,

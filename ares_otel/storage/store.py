@@ -11,7 +11,6 @@ import contextlib
 import copy
 import logging
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
 
@@ -22,27 +21,23 @@ from ares_otel.model.clock import SYSTEM_CLOCK, Clock
 from ares_otel.model.errors import AresError, Retryable, Unavailable
 from ares_otel.model.signal import SIGNALS, Signal
 from ares_otel.storage.breaker import Breaker
+from ares_otel.storage.encoders import Encoders
 from ares_otel.storage.observer import SilentObserver, StorageObserver
 from ares_otel.storage.partitions import ensure_partitions, narrowed, read_windows
 from ares_otel.storage.receipts import known_answer
 from ares_otel.storage.replay import OnReplayed, Replayer
-from ares_otel.storage.rows.encode import encode_batch
 from ares_otel.storage.rows.encoded import EncodedBatch, Told, Windows
 from ares_otel.storage.spool.record import SpoolRecord
 from ares_otel.storage.spool.spool import Spool
 from ares_otel.storage.sqlstate import DATABASE_ERRORS
-from ares_otel.storage.writer import MissingPartition, NotTaken, Writer
+from ares_otel.storage.writer import MissingDefinitions, MissingPartition, NotTaken, Writer
 
 PARTITION_INTERVAL = 60.0
 """Seconds between two looks at the partitions, and until this process knows what another one is about to drop."""
 PARTITION_RETRY = 5.0
 """Seconds until the next look after one that failed."""
-INLINE_BYTES = 16 * 1024
-"""A request up to this size is encoded on the event loop: handing it to a thread would take longer."""
-INLINE_ITEMS = 500
-"""But not with more items than this: an empty one takes two bytes, and becomes a row with all that is around it."""
-PARTITION_ATTEMPTS = 3
-"""Times a request is encoded anew because a partition for it was missing."""
+ENCODING_ATTEMPTS = 3
+"""Times a request is encoded because a partition for it was missing, or a definition was left out that is needed."""
 
 log = logging.getLogger("ares_otel.storage")
 
@@ -83,11 +78,10 @@ class Store:
         self.spool = spool
         self.breakers: Mapping[Signal, Breaker] = {signal: Breaker(signal.name) for signal in SIGNALS.values()}
         """Whether the database takes data, by signal."""
-        self.writer = Writer(self.connect, observer=self._observer, on_missing_partition=self._look_again, clock=clock)
+        self.writer = Writer(self.connect, observer=self._observer, clock=clock)
         self.replayer = Replayer(self, spool, on_replayed)
-        self._encoders = ThreadPoolExecutor(max_workers=2, thread_name_prefix="encode")
+        self._encoders = Encoders()
         self._under_way: dict[bytes, asyncio.Future[Accepted]] = {}
-        self._wake = asyncio.Event()
         self._job: asyncio.Task[None] | None = None
         self._partitions = asyncio.Lock()
 
@@ -122,7 +116,7 @@ class Store:
             self._job = None
         await self.replayer.stop()
         await self.writer.stop()
-        self._encoders.shutdown(wait=False, cancel_futures=True)
+        self._encoders.close()
 
     async def consume(self, batch: Batch) -> Accepted:
         """Stores a batch; a batch that was stored before is answered as it was then, and not stored again.
@@ -205,28 +199,31 @@ class Store:
         safe = {"spooled" if first else "deduplicated": encoded.stored}
         return Accepted(**safe, rejected=encoded.rejected, reason=encoded.reason)
 
-    async def _encode(self, batch: Batch, told: Told | None = None) -> EncodedBatch:
+    async def _encode(self, batch: Batch, told: Told | None = None, *, whole: bool = False) -> EncodedBatch:
+        """Args: whole: with every definition, also of what is known."""
         if batch.received_ns >= min((window.end_ns for window in self.windows.values()), default=0):
             # This process slept for days and there are no partitions for now. Or the clock was wrong: then it looks in
             # vain, and rows are filed under the last time that there is.
             with contextlib.suppress(Unavailable):
                 await self._partitions_now(self.windows)
-        if len(batch.payload) <= INLINE_BYTES and batch.items <= INLINE_ITEMS:
-            encoded = encode_batch(batch, self.windows)
-        else:
-            loop = asyncio.get_running_loop()
-            encoded = await loop.run_in_executor(self._encoders, encode_batch, batch, self.windows)
+        known = None if whole else self.writer.known
+        encoded = await self._encoders.encode(batch, self.windows, known)
+        if encoded.fallback:
+            self._observer.fell_back(encoded.fallback)
         encoded.told = told
         return encoded
 
     async def _write(self, batch: Batch, encoded: EncodedBatch) -> Accepted:
-        """Writes; where a partition is missing, it is made, and the request is encoded anew for what there is then."""
-        for _ in range(PARTITION_ATTEMPTS):
+        """Writes; where a partition or a definition is missing, it is made, and the request is encoded anew for what
+        there is then."""
+        for attempt in range(ENCODING_ATTEMPTS):
             try:
                 return await self.writer.write(encoded)
+            except MissingDefinitions:
+                encoded = await self._encode(batch, encoded.told, whole=attempt > 0)
             except MissingPartition:
                 await self._partitions_now(encoded.windows)
-                encoded = await self._encode(batch, encoded.told)
+                encoded = await self._encode(batch, encoded.told, whole=attempt > 0)
         raise Unavailable("The partition for the data cannot be made now; send it again later.")
 
     def _tell(self, batch: Batch, encoded: EncodedBatch, answer: Accepted) -> None:
@@ -238,9 +235,6 @@ class Store:
         """Files rows from before these times (table → nanoseconds since 1970) under their receive time from now on: the
         partitions below are about to leave."""
         self.windows = narrowed(self.windows, floors, self._clock.time_ns())
-
-    def _look_again(self) -> None:
-        self._wake.set()
 
     async def _partitions_now(self, seen: Windows) -> None:
         """Looks after the partitions, unless somebody did since `seen` was read. Raises Unavailable."""
@@ -265,10 +259,7 @@ class Store:
     async def _partition_job(self) -> None:
         delay = PARTITION_INTERVAL
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(delay):
-                    await self._wake.wait()
-            self._wake.clear()
+            await asyncio.sleep(delay)
             try:
                 await self._keep_partitions()
                 delay = PARTITION_INTERVAL

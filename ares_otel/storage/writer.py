@@ -26,6 +26,7 @@ from ares_otel.storage.observer import SilentObserver, StorageObserver
 from ares_otel.storage.poison import store_alone
 from ares_otel.storage.receipts import Claim, State
 from ares_otel.storage.rows.encoded import EncodedBatch
+from ares_otel.storage.rows.known import KnownSeries
 from ares_otel.storage.sqlstate import (
     DATABASE_ERRORS,
     is_about_the_statement,
@@ -66,6 +67,10 @@ class MissingPartition(Retryable):
     """The partition for the data is just being made; send it again later."""
 
 
+class MissingDefinitions(Retryable):
+    """What the data refers to has to be written anew; send it again later."""
+
+
 class TimedOut(Unavailable):
     """The database did not store this request in time, although it was alone; send it again later."""
 
@@ -89,7 +94,6 @@ class Writer:
         group_bytes: int = GROUP_BYTES,
         queue_bytes: int = QUEUE_BYTES,
         observer: StorageObserver | None = None,
-        on_missing_partition: Callable[[], None] = lambda: None,
         clock: Clock = SYSTEM_CLOCK,
         with_receipts: bool = True,
     ) -> None:
@@ -98,7 +102,6 @@ class Writer:
             connect: opens a connection; called again after one was lost.
             group_bytes: row bytes after which a transaction takes no more batches.
             queue_bytes: row bytes of one signal that may wait; more are refused with `Overloaded`.
-            on_missing_partition: called when a row found no partition: the windows are out of date.
             with_receipts: False only to measure what receipts cost; a request that is sent again is then stored again.
         """
         self.process = uuid4()
@@ -108,7 +111,6 @@ class Writer:
         self._group_bytes = self._group_limit = group_bytes
         self._queue_bytes = queue_bytes
         self._observer = observer or SilentObserver()
-        self._on_missing_partition = on_missing_partition
         self._clock = clock
         self._definitions = DefinitionStore()
         self._connections = connections
@@ -119,6 +121,11 @@ class Writer:
         self._down_until = 0.0
         self._away_since: float | None = None
         self._closed = False
+
+    @property
+    def known(self) -> KnownSeries:
+        """Series that batches for this writer need not define."""
+        return self._definitions.series
 
     async def write(self, batch: EncodedBatch) -> Accepted:
         """Stores a batch; returns after it was committed, or when it is found that it was stored before.
@@ -133,6 +140,7 @@ class Writer:
             TimedOut: it took too long, alone.
             NotTaken: the database does not take it, and perhaps never will.
             MissingPartition: a row found no partition for its time; nothing was stored.
+            MissingDefinitions: the batch leaves out series that are not known any more; nothing was stored.
             Retryable: Ares is stopping, or nobody waits for the answer any more.
         """
         if self._closed:
@@ -266,8 +274,11 @@ class Writer:
     async def _transaction(self, group: Sequence[Waiting], connection: asyncpg.Connection) -> None:
         """Definitions first, in transactions of their own; then receipts and rows in one. Answers the batches."""
         started = self._clock.monotonic()
+        group = self._complete(group)
+        if not group:
+            return
         batches = [waiting.batch for waiting in group]
-        await self._definitions.store(connection, batches, self._clock.time_ns() // _DAY_NS)
+        await self._definitions.store(connection, batches)
         claims, rows = await store_group(
             connection,
             batches,
@@ -279,8 +290,21 @@ class Writer:
         for waiting, claim in zip(group, claims, strict=True):
             self._answer_claim(waiting, claim)
 
+    def _complete(self, group: Sequence[Waiting]) -> list[Waiting]:
+        """The batches of a group whose definitions are all there or with them; the others are told."""
+        self._definitions.begin(self._clock.time_ns() // _DAY_NS)
+        complete = []
+        for waiting in group:
+            if self._definitions.holds(waiting.batch):
+                complete.append(waiting)
+            else:
+                waiting.fail(MissingDefinitions())
+        return complete
+
     async def _search(self, waiting: Waiting, connection: asyncpg.Connection) -> None:
         """Stores what the database takes of one request, and answers it."""
+        if not self._complete([waiting]):
+            return
         started = self._clock.monotonic()
         outcome = await store_alone(connection, waiting.batch, self.process, on_unsure=lambda: mark_unsure([waiting]))
         if outcome.claim.state is not State.NEW:
@@ -305,7 +329,6 @@ class Writer:
             return error
         state = sqlstate(error)
         if is_missing_partition(error):
-            self._on_missing_partition()
             self._complaints.about(state, "Rows found no partition for their time; looking after the partitions.")
             return MissingPartition()
         self._complaints.about(state, f"The database did not store a group of batches: {type(error).__name__}: {error}")

@@ -21,10 +21,12 @@ from ares_otel.model.batch import Accepted, Batch
 from ares_otel.model.errors import Rejected, Retryable, TooLarge
 from ares_otel.model.signal import LOGS, METRICS, TRACES, Signal
 from ares_otel.pipeline.telemetry import Telemetry
-from ares_otel.storage import store as store_module
+from ares_otel.storage import encoders
+from ares_otel.storage.encoders import INLINE_BYTES
 from ares_otel.storage.rows.encode import encode_batch
-from ares_otel.storage.rows.encoded import EncodedBatch, ServiceSeen, Windows
-from ares_otel.storage.store import INLINE_BYTES, Store
+from ares_otel.storage.rows.encoded import EncodedBatch, ServiceSeen
+from ares_otel.storage.rows.implementation import PYTHON, choose
+from ares_otel.storage.store import Store
 from tests.support.otlp_samples import logs_request, metrics_request, span, trace_request
 
 pytestmark = pytest.mark.every_server
@@ -222,12 +224,12 @@ async def test_what_could_not_be_stored_is_let_go_of_at_once(
     """Not when the garbage collector comes: requests of megabytes that fail would pile up until then."""
     made: list[weakref.ref[EncodedBatch]] = []
 
-    def encode(batch: Batch, windows: Windows) -> EncodedBatch:
-        encoded = encode_batch(batch, windows)
+    def encode(*arguments: Any) -> EncodedBatch:
+        encoded = encode_batch(*arguments)
         made.append(weakref.ref(encoded))
         return encoded
 
-    monkeypatch.setattr(store_module, "encode_batch", encode)
+    monkeypatch.setattr(encoders, "encode_batch", encode)
     await pool.execute("ALTER TABLE service_spans RENAME TO service_spans_elsewhere")
     gc.disable()
     try:
@@ -273,6 +275,31 @@ async def test_a_partition_that_was_detached_by_hand_goes_back(store: Store, poo
     assert await pool.fetchval("SELECT count(*) FROM service_logs") == 2
 
 
+async def test_points_of_a_series_that_was_forgotten_meanwhile_are_stored_with_its_definition(
+    store: Store, pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As at midnight, and after a failover: between the encoding and the writing."""
+
+    def encode(*arguments: Any) -> EncodedBatch:
+        encoded = encode_batch(*arguments)
+        if encoded.relies_on is not None:
+            store.writer.known.forget()
+        return encoded
+
+    request = metrics_request()
+    await store.consume(batch(METRICS, request.SerializeToString()))
+    await pool.execute("TRUNCATE metric_series")
+    monkeypatch.setattr(encoders, "encode_batch", encode)
+    metric = request.resource_metrics[0].scope_metrics[0].metrics.add(name="one.more")
+    metric.gauge.data_points.add(as_int=1)
+    wanted = batch(METRICS, request.SerializeToString())
+    assert (await store.consume(wanted)).stored == wanted.items
+    orphans = (
+        "SELECT count(*) FROM metric_samples p LEFT JOIN metric_series s USING (tenant_id, series_id) WHERE s IS NULL"
+    )
+    assert await pool.fetchval(orphans) == 0
+
+
 async def test_characters_that_cannot_be_stored_are_counted(database_url: str) -> None:
     telemetry = Telemetry()
     store = Store(database_url, observer=TelemetryObserver(telemetry))
@@ -293,7 +320,8 @@ async def test_a_small_body_with_thousands_of_items_does_not_hold_up_the_event_l
         threads.append(threading.current_thread() is threading.main_thread())
         return encode_batch(*arguments)
 
-    monkeypatch.setattr("ares_otel.storage.store.encode_batch", encode)
+    monkeypatch.setattr(encoders, "encode_batch", encode)
+    monkeypatch.setattr(encoders, "active", lambda: choose(PYTHON))
     request: Any = LOGS.request()
     request.resource_logs.add().scope_logs.add().log_records.extend(LogRecord() for _ in range(records))
     payload = request.SerializeToString()

@@ -12,13 +12,13 @@ import pytest
 
 from ares_otel.model.batch import Accepted, Batch
 from ares_otel.model.errors import Overloaded, Retryable, Unavailable
-from ares_otel.model.signal import LOGS, TRACES
+from ares_otel.model.signal import LOGS, METRICS, TRACES
 from ares_otel.storage import transaction
 from ares_otel.storage.partitions import read_windows
 from ares_otel.storage.rows.encode import encode_batch
-from ares_otel.storage.rows.encoded import PARTITIONED, EncodedBatch, Window, Windows
-from ares_otel.storage.writer import Writer
-from tests.support.otlp_samples import log_record, logs_request, trace_request
+from ares_otel.storage.rows.encoded import PARTITIONED, SERIES, EncodedBatch, Window, Windows
+from ares_otel.storage.writer import MissingDefinitions, MissingPartition, Writer
+from tests.support.otlp_samples import log_record, logs_request, metrics_request, trace_request
 
 pytestmark = pytest.mark.every_server
 
@@ -30,6 +30,7 @@ class Counting:
         self.commits: list[Mapping[str, int]] = []
         self.failures: list[str] = []
 
+    def fell_back(self, reason: str) -> None: ...
     def queued(self, batches: int, size: int) -> None: ...
 
     def committed(self, rows: Mapping[str, int], seconds: float) -> None:
@@ -53,14 +54,12 @@ class Bench:
         self.eye = eye
         self.windows = windows
         self.observer = Counting()
-        self.missing: list[None] = []
         self.writers: list[Writer] = []
 
     def writer(self, **options: Any) -> Writer:
         writer = Writer(
             lambda: asyncpg.connect(self.url),
             observer=self.observer,
-            on_missing_partition=lambda: self.missing.append(None),
             **options,
         )
         self.writers.append(writer)
@@ -111,7 +110,7 @@ async def test_a_group_ends_at_the_byte_limit(bench: Bench) -> None:
     assert len(bench.observer.commits) >= 5
 
 
-async def test_a_row_without_a_partition_is_retryable_and_makes_the_windows_be_read_again(bench: Bench) -> None:
+async def test_a_row_without_a_partition_is_retryable_and_nothing_is_stored(bench: Bench) -> None:
     endless = dict.fromkeys(PARTITIONED, Window(0, 2**63))
     request = trace_request(spans=1)
     span = request.resource_spans[0].scope_spans[0].spans[0]
@@ -119,9 +118,8 @@ async def test_a_row_without_a_partition_is_retryable_and_makes_the_windows_be_r
     batch = encode_batch(
         Batch(TRACES, request.SerializeToString(), received_ns=time.time_ns(), receiver="t", transport="t"), endless
     )
-    with pytest.raises(Retryable):
+    with pytest.raises(MissingPartition):
         await bench.writer().write(batch)
-    assert bench.missing
     assert await bench.count() == 0
 
 
@@ -155,6 +153,33 @@ async def test_a_server_that_lacks_definitions_after_a_failover_gets_them_with_t
     )
     await writer.write(bench.batch())
     assert await bench.eye.fetchval("SELECT count(*) FROM otel_resources") == 1
+
+
+async def test_series_are_defined_once_and_again_after_they_were_forgotten(bench: Bench) -> None:
+    def points(received_ns: int) -> EncodedBatch:
+        request = metrics_request().SerializeToString()
+        return encode_batch(
+            Batch(METRICS, request, key=received_ns.to_bytes(16), received_ns=received_ns, receiver="t", transport="t"),
+            bench.windows,
+            writer.known,
+        )
+
+    writer = bench.writer()
+    now = time.time_ns()
+    first, early = points(now), points(now + 1)
+    assert (SERIES in first.definitions, first.relies_on) == (True, None)
+    await asyncio.gather(writer.write(first), writer.write(early))
+    count = await bench.eye.fetchval("SELECT count(*) FROM metric_series")
+    second = points(now + 2)
+    assert SERIES not in second.definitions
+    await writer.write(second)
+    third = points(now + 3)
+    await bench.eye.execute("TRUNCATE metric_series")  # as a server is that lacks the last of them
+    writer.known.forget()
+    with pytest.raises(MissingDefinitions):
+        await writer.write(third)
+    await writer.write(points(now + 4))
+    assert await bench.eye.fetchval("SELECT count(*) FROM metric_series") == count
 
 
 async def test_what_waits_of_one_signal_takes_no_room_from_another(bench: Bench) -> None:

@@ -16,14 +16,15 @@ _TYPES = {
     "text": "service_name operation_name kind status status_message trace_state log_level severity_text message "
     "source_file event_name",
     "jsonb": "attributes events links metadata body exemplars",
-    "timestamp with time zone": "received_at start_time timestamp observed_timestamp",
+    "timestamp with time zone": "received_at start_time timestamp observed_timestamp minute",
     "smallint": "start_ns timestamp_ns observed_ns",
     "integer": "tenant_id status_code severity_number source_line scale positive_offset negative_offset",
     "bigint": "duration_ns flags dropped_attributes_count dropped_events_count dropped_links_count value_int count "
-    "zero_count",
+    "zero_count calls errors duration_ns_sum duration_ns_max debug info warn error threshold",
     "double precision": "duration_ms value sum min max zero_threshold",
     "numeric(20,0)": "original_time_unix_nano original_end_unix_nano",
-    "bigint[]": "bucket_counts positive_counts negative_counts",
+    "bigint[]": "bucket_counts positive_counts negative_counts counts trace_hashes",
+    "smallint[]": "buckets",
     "double precision[]": "explicit_bounds quantiles quantile_values",
 }
 ENCODED_AS = {column: kind for kind, columns in _TYPES.items() for column in columns.split()}
@@ -43,7 +44,8 @@ def _array(code: str) -> Callable[[bytes], list[Any]]:
         if not dimensions:
             return []
         (count,) = struct.unpack_from(">i", data, 12)
-        return [struct.unpack_from(">" + code, data, 20 + 12 * place + 4)[0] for place in range(count)]
+        step = 4 + struct.calcsize(">" + code)
+        return [struct.unpack_from(">" + code, data, 20 + step * place + 4)[0] for place in range(count)]
 
     return read
 
@@ -64,6 +66,7 @@ _READERS: dict[str, Callable[[bytes], Any]] = {
     "double precision": _number("d"),
     "numeric(20,0)": _numeric,
     "bigint[]": _array("q"),
+    "smallint[]": _array("h"),
     "double precision[]": _array("d"),
 }
 
@@ -73,21 +76,23 @@ def rows_of(encoded: EncodedBatch, table: str) -> list[dict[str, Any]]:
     rows = encoded.tables.get(table)
     if rows is None:
         return []
-    ends = [*rows.offsets[1:], len(rows.data)]
-    return [
-        _row(bytes(rows.data[start:end]), COPY_COLUMNS[table]) for start, end in zip(rows.offsets, ends, strict=True)
-    ]
+    data, place, found = bytes(rows.data), 0, []
+    while place < len(data):
+        row, place = _row(data, place, COPY_COLUMNS[table])
+        found.append(row)
+    assert len(found) == rows.count
+    return found
 
 
-def _row(data: bytes, columns: tuple[str, ...]) -> dict[str, Any]:
-    (count,) = struct.unpack_from(">h", data)
+def _row(data: bytes, place: int, columns: tuple[str, ...]) -> tuple[dict[str, Any], int]:
+    """The tuple at `place`, and where the next one begins."""
+    (count,) = struct.unpack_from(">h", data, place)
     assert count == len(columns)
     row: dict[str, Any] = {}
-    place = 2
+    place += 2
     for column in columns:
         (length,) = struct.unpack_from(">i", data, place)
         place += 4
         row[column] = None if length < 0 else _READERS[ENCODED_AS[column]](data[place : place + length])
         place += max(length, 0)
-    assert place == len(data)
-    return row
+    return row, place

@@ -14,7 +14,7 @@ from ares_otel.storage.rows.encoded import EncodedBatch
 
 async def store(connection: asyncpg.Connection, encoded: EncodedBatch) -> None:
     """Stores a batch. Raises asyncpg.PostgresError when the database does not take it."""
-    await DefinitionStore().store(connection, [encoded], 0)
+    await DefinitionStore().store(connection, [encoded])
     for table, rows in encoded.tables.items():
         source = io.BytesIO(COPY_HEADER + rows.data + COPY_TRAILER)
         await connection.copy_to_table(table, source=source, format="binary", columns=COPY_COLUMNS[table])

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
-from ares_otel.model.batch import DEFAULT_TENANT, Accepted, Batch, Consumer, batch_key
+from ares_otel.model.batch import Accepted, Batch, Consumer
+from ares_otel.model.scan import BodyScanner
 from ares_otel.model.signal import Signal
 from ares_otel.pipeline.admission import Reservation
 from ares_otel.pipeline.component import BuildContext
 from ares_otel.receivers.otlp import json_decode, wire
+from ares_otel.receivers.otlp.arrived import MAX_ITEMS, Arrived
 from ares_otel.receivers.otlp.error_log import ErrorLog
 from ares_otel.receivers.otlp.status import Failure, failure_of
 from ares_otel.receivers.otlp.workers import Workers
 
 NO_SIGNAL = "unknown"
-MAX_ITEMS = 200_000
-"""Spans, log records or data points in one request. An SDK sends 512 at a time; a megabyte can hold half a million
-empty ones, each of which becomes an object and a row of hundreds of bytes."""
 ROW_BYTES = 400
 """What a row and its bookkeeping take beside the text that came in, about."""
+
+
+SCAN_INLINE_BYTES = 1024 * 1024
+"""Up to this size a body is scanned and hashed on the event loop, which takes about a millisecond."""
 
 
 class SenderGone(Exception):
@@ -33,6 +37,7 @@ class Intake:
         self._context = context
         self._consumers = dict(consumers)
         self._errors = ErrorLog(context.log, context.clock)
+        self._scanner: BodyScanner | None = context.services.get(BodyScanner)
         self.workers = workers
 
     @property
@@ -65,11 +70,8 @@ class Intake:
         try:
             with context.admission.reservation() as reservation:
                 body = await read(reservation)
-                estimate = json_decode.memory_estimate if json else wire.memory_estimate
-                reservation.grow(await self.workers.run(len(body), lambda: estimate(body)))
-                batch = await self.workers.run(
-                    len(body), lambda: _decoded(signal, body, json, received_ns, context.id, transport, deadline)
-                )
+                arrived = Arrived(signal, body, received_ns, context.id, transport, deadline)
+                batch = await self._batch(arrived, reservation, json=json)
                 items = batch.items
                 telemetry.account(signal, context.id, transport, received=items)
                 reservation.grow(items * ROW_BYTES)
@@ -87,6 +89,27 @@ class Intake:
         self._count("otelcol_receiver_accepted_{}", signal, transport, items - accepted.rejected)
         self._count("ares_otel_receiver_rejected_{}", signal, transport, accepted.rejected)
         return accepted
+
+    async def _batch(self, arrived: Arrived, reservation: Reservation, *, json: bool) -> Batch:
+        """The batch of a body, counted; decoded only where it cannot be counted otherwise, or is JSON.
+
+        Raises:
+            Rejected: the body is not a valid request.
+            TooLarge: it holds too many items.
+            Overloaded: there is no memory for it now.
+        """
+        body, run = arrived.body, self.workers.run
+        if json:
+            reservation.grow(await run(len(body), lambda: json_decode.memory_estimate(body)))
+            return await run(len(body), arrived.from_json)
+        if (scanner := self._scanner) is not None:
+            scan = partial(scanner.scan, arrived.signal, body, MAX_ITEMS)
+            size = await run(len(body), scan, inline_bytes=SCAN_INLINE_BYTES)
+            if size is not None:
+                reservation.grow(size.memory_bytes)
+                return await run(len(body), partial(arrived.counted, size.items), inline_bytes=SCAN_INLINE_BYTES)
+        reservation.grow(await run(len(body), lambda: wire.memory_estimate(body)))
+        return await run(len(body), arrived.decoded)
 
     def refused(self, signal: Signal | None, transport: str, reason: str) -> None:
         """Counts a request that was answered with an error before its items could be counted."""
@@ -110,34 +133,3 @@ class Intake:
 
     def _count(self, name: str, signal: Signal, transport: str, amount: int) -> None:
         self._context.telemetry.count_items(name, signal, amount, receiver=self._context.id, transport=transport)
-
-
-def _decoded(
-    signal: Signal, body: bytes, json: bool, received_ns: int, receiver: str, transport: str, deadline: float | None
-) -> Batch:
-    """The batch of a body, decoded and counted.
-
-    Raises:
-        Rejected: the body is not a valid request.
-        TooLarge: it holds too many items.
-    """
-    key, message, payload = None, None, body
-    if json:
-        key = batch_key(DEFAULT_TENANT, signal, body)
-        message = json_decode.decode(body, signal.request)
-        payload = message.SerializeToString()
-    batch = Batch(
-        signal,
-        payload,
-        key=key,
-        received_ns=received_ns,
-        receiver=receiver,
-        transport=transport,
-        deadline=deadline,
-        message=message,
-    )
-    if not json:
-        wire.check_items(body, signal, MAX_ITEMS)
-    if batch.items > MAX_ITEMS:  # decodes, here, where it may take its time
-        raise wire.too_many(signal, MAX_ITEMS)
-    return batch

@@ -26,13 +26,13 @@ class Workers:
         """For bodies of more than one piece: hundreds that are inflated in turns would all be half done when the
         memory is used up."""
 
-    async def run(self, size: int, work: Callable[[], T]) -> T:
-        """Runs `work` for a body of `size` bytes, in a thread when that is more than `INLINE_BYTES`.
+    async def run(self, size: int, work: Callable[[], T], *, inline_bytes: int = INLINE_BYTES) -> T:
+        """Runs `work` for a body of `size` bytes, in a thread when that is more than `inline_bytes`.
 
         When the caller is cancelled, it still waits for the thread: what the request reserved must stay reserved as
         long as its memory is in use.
         """
-        if size <= INLINE_BYTES:
+        if size <= inline_bytes:
             return work()
         if self._pool is None:
             self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="otlp-decode")

@@ -12,12 +12,11 @@ from ares_otel.model.batch import Batch
 from ares_otel.model.errors import TooLarge
 from ares_otel.storage.rows import copy_format
 from ares_otel.storage.rows.encoded import MAX_BYTES, EncodedBatch, TableRows, Window, Windows
+from ares_otel.storage.rows.known import KnownSeries
 from ares_otel.storage.rows.values import InvalidItem, clean_text, json_object, json_text, raw_pairs
 
 Item = TypeVar("Item")
-_EXPANDS = (
-    f"The request takes more than {MAX_BYTES // 2**20} MiB as rows; send fewer items at once, with shorter texts."
-)
+EXPANDS = f"The request takes more than {MAX_BYTES // 2**20} MiB as rows; send fewer items at once, with shorter texts."
 _length = copy_format.length
 _jsonb_head = copy_format.jsonb_head
 
@@ -25,9 +24,11 @@ _jsonb_head = copy_format.jsonb_head
 class Encoding:
     """One request on its way to rows."""
 
-    __slots__ = ("out", "received_ns", "replaced", "shared", "tenant_id", "windows")
+    __slots__ = ("_generation", "_known", "out", "received_ns", "replaced", "shared", "tenant_id", "windows")
 
-    def __init__(self, batch: Batch, windows: Windows) -> None:
+    def __init__(self, batch: Batch, windows: Windows, known: KnownSeries | None = None) -> None:
+        self._known = known
+        self._generation = None if known is None else known.generation  # before anything is looked up
         self.out = EncodedBatch(batch.key, batch.signal, batch.tenant_id, batch.received_ns)
         self.windows = windows
         self.tenant_id = batch.tenant_id
@@ -49,28 +50,42 @@ class Encoding:
             TooLarge: the rows take more than `MAX_BYTES`.
         """
         rows = self.out.tables.get(table) or TableRows()
-        data, offsets = rows.data, rows.offsets
-        before = len(offsets)
+        data = rows.data
+        assert isinstance(data, bytearray)
+        count = 0
         for item in items:
             try:
                 row = encode(item)
             except InvalidItem as error:
                 self.reject(error.reason)
             else:
-                offsets.append(len(data))
+                count += 1
                 data += row
                 if len(data) > MAX_BYTES:
-                    raise TooLarge(_EXPANDS)
-        self.out.items += len(offsets) - before
-        if offsets:
+                    raise TooLarge(EXPANDS)
+        self.out.items += count
+        rows.count += count
+        if rows.count:
             self.out.tables[table] = rows
+
+    def add_increments(self, table: str, rows: TableRows) -> None:
+        """What the rows of the request add to a roll-up."""
+        if rows.count:
+            self.out.tables[table] = rows
+
+    def is_known(self, series_id: bytes) -> bool:
+        """Whether a metric series needs no definition, because this process wrote it before."""
+        if self._known is None or series_id not in self._known:
+            return False
+        self.out.relies_on = self._generation
+        return True
 
     def define(self, table: str, id_: bytes, values: tuple[object, ...]) -> None:
         """Adds a definition. Raises TooLarge when the request's definitions take more than `MAX_BYTES`."""
         self.out.definitions.setdefault(table, {})[UUID(bytes=id_)] = values
         self.out.definition_bytes += sum(len(value) for value in values if isinstance(value, (str, bytes)))
         if self.out.definition_bytes > MAX_BYTES:
-            raise TooLarge(_EXPANDS)
+            raise TooLarge(EXPANDS)
 
     def reject(self, reason: str, count: int = 1) -> None:
         """Counts items that cannot be stored."""

@@ -86,19 +86,21 @@ def _series_of(encoding: Encoding, envelope: Envelope, metric: Metric) -> Callab
         monotonic,
     )
     origin = (UUID(bytes=envelope.resource_id), UUID(bytes=envelope.scope_id))
-    known: set[bytes] = set()
+    seen: set[bytes] = set()
 
     def series(point: Any) -> bytes:
         pairs = point.attributes
         hash_ = base.copy()
         hash_.update(part(canonical_attributes(pairs)))
         series_id = hash_.digest()
-        if series_id not in known:
+        if series_id not in seen:
+            seen.add(series_id)
+            if encoding.is_known(series_id):
+                return series_id
             labels, exact = json_object(pairs)
             text, clean = json_text(labels, "labels", replaced)
             raw = None if exact and clean else raw_pairs(pairs)
             encoding.define(SERIES, series_id, (*identity, text.decode(), raw, metadata_json, metadata_raw, *origin))
-            known.add(series_id)
         return series_id
 
     return series
