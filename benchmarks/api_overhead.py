@@ -94,6 +94,10 @@ async def milliseconds(work: Callable[[], Awaitable[object]]) -> float:
     return (time.perf_counter() - started) * 1000
 
 
+def _name(path: str) -> str:
+    return path.split("?")[0].split("/")[0]
+
+
 async def measure(url: str) -> None:
     recorded = Recorded()
     settings = {"plan_cache_mode": "force_custom_plan"}
@@ -126,7 +130,7 @@ async def measure(url: str) -> None:
                 endpoint, statement = (statistics.median(times) for times in zip(*taken, strict=True))
                 bound = 2 * statement + 2
                 print(
-                    f"{path.split('?')[0].split('/')[0]:12} {len(answer.content):>7} bytes, {len(statements)} statements: "
+                    f"{_name(path):12} {len(answer.content):>7} bytes, {len(statements)} SQL: "
                     f"endpoint {endpoint:6.2f} ms, SQL {statement:6.2f} ms, ratio {endpoint / statement:.2f}, "
                     f"{'within' if endpoint <= bound else 'OVER'} 2 × SQL + 2 ms",
                     flush=True,
