@@ -17,6 +17,7 @@ import asyncpg
 
 from ares_otel.query.instant import Instant
 from ares_otel.query.logs import LogFilter, find_logs
+from ares_otel.query.reader import QueryTooSlow
 from ares_otel.query.spans import AttributeValue, SpanFilter, find_spans
 from ares_otel.query.traces import find_trace
 from ares_otel.storage.partitions import list_partitions
@@ -57,7 +58,11 @@ async def timed(name: str, work: Callable[[], Awaitable[object]], rounds: int = 
     times = []
     for _ in range(rounds):
         started = time.monotonic()
-        await work()
+        try:
+            await work()
+        except QueryTooSlow as error:
+            print(f"{name}: {error}")
+            return
         times.append((time.monotonic() - started) * 1000)
     print(f"{name}: first {times[0]:,.1f} ms, then median {statistics.median(times[1:]):,.1f} ms", flush=True)
 
