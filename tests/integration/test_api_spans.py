@@ -14,7 +14,7 @@ from ares_otel.query import reader, spans
 from ares_otel.query.instant import Instant
 from ares_otel.query.spans import AttributeValue, SpanFilter, find_spans
 from tests.support.api import Api, check_problem, running_api
-from tests.support.partitions import Keeper
+from tests.support.partitions import Keeper, make_partition, names
 from tests.support.stored_rows import insert_span, now
 
 
@@ -193,3 +193,28 @@ async def test_searches_leave_connections_for_cheap_reads(api: Api, monkeypatch:
         assert "Too many searches" in check_problem(refused.result(), 503)["detail"]
         assert [task.result().status_code for task in cheap] == [200] * 4
     assert (await api.get("spans", attr="a=b")).status_code == 200
+
+
+async def test_a_partition_is_dropped_while_a_search_is_under_way(
+    database_url: str, api: Api, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = await make_partition(sql, "service_spans", 40, rows=1)
+    reached, go = asyncio.Event(), asyncio.Event()
+    whole = reader.Reader.fetch_within
+
+    async def halting(self: reader.Reader, seconds: float, statement: Any, **values: Any) -> list[Any]:
+        rows = await whole(self, seconds, statement, **values)
+        if values["lower"] is None:  # the range with the oldest partitions
+            reached.set()
+            await go.wait()
+        return rows
+
+    monkeypatch.setattr(reader.Reader, "fetch_within", halting)
+    search = asyncio.create_task(find_spans(api.pool, SpanFilter(), limit=10))
+    await reached.wait()
+    keeper = Keeper(database_url)
+    await keeper.run()
+    assert [name for name, _, _ in keeper.counted.drops] == ["service_spans"]
+    assert old.name not in await names(sql)
+    go.set()
+    assert len((await search).rows) == 1
