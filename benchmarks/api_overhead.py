@@ -16,7 +16,6 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
-import httpx
 from prometheus_client import CollectorRegistry
 
 from ares_otel.api.app import create_app
@@ -98,6 +97,24 @@ def _name(path: str) -> str:
     return path.split("?")[0].split("/")[0]
 
 
+class Client:
+    """One kept connection, and nothing that would be measured with it."""
+
+    def __init__(self, streams: tuple[asyncio.StreamReader, asyncio.StreamWriter], port: int) -> None:
+        self._reader, self._writer = streams
+        self._port = port
+
+    async def get(self, path: str) -> int:
+        """Bytes of the body, of an answer that must be 200."""
+        address = f"/api/v1/observability/{path}"
+        self._writer.write(f"GET {address} HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\n\r\n".encode())
+        head = (await self._reader.readuntil(b"\r\n\r\n")).decode().lower()
+        assert head.startswith("http/1.1 200"), head
+        length = int(head.split("content-length: ")[1].split("\r\n")[0])
+        await self._reader.readexactly(length)
+        return length
+
+
 async def measure(url: str) -> None:
     recorded = Recorded()
     settings = {"plan_cache_mode": "force_custom_plan"}
@@ -112,29 +129,29 @@ async def measure(url: str) -> None:
         )
         await door.start()
         sql = await asyncpg.connect(url, server_settings=settings)
-        async with httpx.AsyncClient(base_url=f"{door.url}/api/v1/observability/") as client:
-            for path in PATHS:
-                (await client.get(path)).raise_for_status()  # partitions are known from here on
-                recorded.statements.clear()
-                answer = (await client.get(path)).raise_for_status()
-                statements = list(recorded.statements)
+        client = Client(await asyncio.open_connection("127.0.0.1", door.port), door.port)
+        for path in PATHS:
+            await client.get(path)  # partitions are known from here on
+            recorded.statements.clear()
+            size = await client.get(path)
+            statements = list(recorded.statements)
 
-                async def alone(statements: list[tuple[str, list[object]]] = statements) -> None:
-                    for text, arguments in statements:
-                        await sql.fetch(text, *arguments)
+            async def alone(statements: list[tuple[str, list[object]]] = statements) -> None:
+                for text, arguments in statements:
+                    await sql.fetch(text, *arguments)
 
-                async def whole(path: str = path) -> None:
-                    await client.get(path)
+            async def whole(path: str = path) -> None:
+                await client.get(path)
 
-                taken = [(await milliseconds(whole), await milliseconds(alone)) for _ in range(ROUNDS)]
-                endpoint, statement = (statistics.median(times) for times in zip(*taken, strict=True))
-                bound = 2 * statement + 2
-                print(
-                    f"{_name(path):12} {len(answer.content):>7} bytes, {len(statements)} SQL: "
-                    f"endpoint {endpoint:6.2f} ms, SQL {statement:6.2f} ms, ratio {endpoint / statement:.2f}, "
-                    f"{'within' if endpoint <= bound else 'OVER'} 2 × SQL + 2 ms",
-                    flush=True,
-                )
+            taken = [(await milliseconds(whole), await milliseconds(alone)) for _ in range(ROUNDS)]
+            endpoint, statement = (statistics.median(times) for times in zip(*taken, strict=True))
+            bound = 2 * statement + 2
+            print(
+                f"{_name(path):12} {size:>7} bytes, {len(statements)} SQL: "
+                f"endpoint {endpoint:6.2f} ms, SQL {statement:6.2f} ms, ratio {endpoint / statement:.2f}, "
+                f"{'within' if endpoint <= bound else 'OVER'} 2 × SQL + 2 ms",
+                flush=True,
+            )
         await sql.close()
         await door.stop()
 

@@ -18,6 +18,8 @@ from ares_otel.storage.sqlstate import CONNECTION_ERRORS
 ACQUIRE_SECONDS = 5.0
 """How long a read waits for a free connection of the pool: a busy Ares says so instead of piling up requests."""
 
+TURN_SECONDS = 15.0
+"""How long a search waits for its turn: it holds nothing meanwhile."""
 HEAVY_SHARE = 0.5
 """Part of the pool's connections that searches which may take long can have: cheap reads keep the others."""
 
@@ -124,7 +126,8 @@ async def reading(pool: asyncpg.Pool, *, heavy: bool = False) -> AsyncIterator[R
         heavy: whether the reads may take long; of these only `HEAVY_SHARE` of the pool's connections run at once.
 
     Raises:
-        DatabaseUnavailable: no connection within `ACQUIRE_SECONDS`, or the server does not take one.
+        DatabaseUnavailable: no connection within `ACQUIRE_SECONDS` (no turn within `TURN_SECONDS`), or the server does
+            not take one.
     """
     if not heavy:
         async with _acquired(pool) as reader:
@@ -132,7 +135,7 @@ async def reading(pool: asyncpg.Pool, *, heavy: bool = False) -> AsyncIterator[R
         return
     turn = _turns.of(pool)
     try:
-        async with asyncio.timeout(ACQUIRE_SECONDS):
+        async with asyncio.timeout(TURN_SECONDS):
             await turn.acquire()
     except TimeoutError as error:
         raise DatabaseUnavailable("Too many searches run already; try again when one of them has ended.") from error

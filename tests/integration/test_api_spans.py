@@ -185,7 +185,7 @@ async def test_a_range_that_takes_too_long_is_cut_into_shorter_ones(api: Api, mo
 
 
 async def test_searches_leave_connections_for_cheap_reads(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "ACQUIRE_SECONDS", 0.2)
+    monkeypatch.setattr(reader, "TURN_SECONDS", 0.2)
     async with asyncio.TaskGroup() as group, reader.reading(api.pool, heavy=True), reader.reading(api.pool, heavy=True):
         refused = group.create_task(api.get("spans", attr="a=b"))
         cheap = [group.create_task(api.get(path)) for path in ("logs", "health", "performance", "metrics")]
