@@ -22,6 +22,8 @@ async def open_read_pool(url: str, facts: ServerFacts, telemetry: Telemetry, sta
         options["server_settings"] = {
             "statement_timeout": str(READ_TIMEOUT_MS),
             "application_name": "ares-otel read",
+            # A plan without the values would be one over every partition, and so would be making it.
+            "plan_cache_mode": "force_custom_plan",
         }
     pool = await asyncpg.create_pool(
         url,

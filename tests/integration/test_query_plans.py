@@ -16,6 +16,7 @@ from ares_otel.query.reader import DatabaseUnavailable, QueryTooSlow, reading
 from ares_otel.query.services import service_performance, system_health
 from ares_otel.query.statements import load_statements, parse_statements
 from ares_otel.query.traces import find_trace
+from tests.support.partitions import day
 from tests.support.stored_rows import TRACE, insert_log, insert_metric, insert_span, now, span_id
 
 _ALL: dict[str, Any] = {
@@ -80,9 +81,11 @@ async def test_a_time_range_leaves_partitions_out(pool: asyncpg.Pool) -> None:
     async with pool.acquire() as connection:
         everything = await plan(connection, "logs.sql", "logs")
         assert everything.count("Index Scan") > 2
+        noon = day(0) + timedelta(hours=12)
+        hour = {"lower": noon, "upper": noon + timedelta(hours=1)}
         for given in (
-            {"lower": now(), "from_time": now(), "from_ns": 0, "upper": now(), "to_time": now(), "to_ns": 0},
-            {"lower": now(), "upper": now(), "after_time": now(), "after_ns": 1, "after_id": 1},
+            {**hour, "from_time": noon, "from_ns": 0, "to_time": noon, "to_ns": 0},
+            {**hour, "after_time": noon, "after_ns": 1, "after_id": 1},
         ):
             assert (await plan(connection, "logs.sql", "logs", **given)).count("Index Scan") == 1
 
@@ -194,3 +197,17 @@ async def test_a_connection_that_the_server_ends_makes_one_error_and_the_next_re
         async with reading(pool) as door:
             await door.fetch(one)
     assert (await find_logs(pool, LogFilter(), limit=1)).rows == []
+
+
+async def test_a_connection_that_met_very_many_partitions_is_not_kept(
+    pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "WORN_STATEMENTS", 3)
+    one = parse_statements("-- name: pid\nSELECT pg_backend_pid() AS pid")["pid"]
+    pids = []
+    for statements in (2, 3, 1):
+        async with reading(pool) as door:
+            for _ in range(statements):
+                [row] = await door.fetch(one)
+        pids.append(row["pid"])
+    assert pids[0] == pids[1] != pids[2]

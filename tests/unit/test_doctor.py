@@ -74,6 +74,13 @@ def test_partitions_have_to_be_there_for_now_and_for_a_day_ahead() -> None:
     assert finding.sentence.startswith("table_1 has no partition for now")
 
 
+def test_short_partitions_need_not_reach_a_day_ahead() -> None:
+    least = {f"table_{n}": timedelta(hours=2) for n in range(2)}
+    for hours, state in ((4, State.OK), (1, State.WARNING)):
+        [finding] = window_findings(windows((-48, 4), (-48, hours)), NOW, least)
+        assert finding.state is state
+
+
 def test_a_disk_is_judged_by_part_and_by_bytes() -> None:
     place = Path("/data")
     assert room(place, 50 * GIB, 100 * GIB).state is State.OK

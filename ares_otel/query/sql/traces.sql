@@ -1,6 +1,21 @@
 -- One trace, or its part in a range of time. The innermost scans stop after :scan rows: somebody's constant trace id may
 -- own the whole table.
 
+-- name: trace_places
+-- Whether a range has anything of a trace: planned in half the time that its rows take.
+SELECT EXISTS (
+           SELECT FROM service_spans
+           WHERE trace_id = :trace_id
+             AND start_time >= :lower       -- when lower
+             AND start_time < :upper        -- when upper
+       ) AS spans,
+       EXISTS (
+           SELECT FROM service_logs
+           WHERE trace_id = :trace_id
+             AND "timestamp" >= :lower      -- when lower
+             AND "timestamp" < :upper       -- when upper
+       ) AS logs
+
 -- name: trace_spans
 SELECT p.*
 FROM (
