@@ -11,7 +11,7 @@ from ares_otel.storage import receipts
 from ares_otel.storage.receipts import Claim, State
 from ares_otel.storage.rows.columns import COPY_COLUMNS
 from ares_otel.storage.rows.copy_format import COPY_HEADER, COPY_TRAILER
-from ares_otel.storage.rows.encoded import PARTITIONED, EncodedBatch
+from ares_otel.storage.rows.encoded import INCREMENTS, PARTITIONED, EncodedBatch
 
 BEGIN = "BEGIN; SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '20s'"
 """Bounded waits, whatever locks others hold. One message to the server. SET LOCAL, because settings of a session do not
@@ -57,9 +57,10 @@ async def commit(connection: asyncpg.Connection, on_unsure: Callable[[], None]) 
 
 
 async def copy_rows(connection: asyncpg.Connection, batches: Sequence[EncodedBatch]) -> dict[str, int]:
-    """The rows of the batches, inside a transaction; returns how many went into each table."""
+    """The rows of the batches, inside a transaction; returns how many went into each telemetry table. What they add to
+    the roll-ups shares their fate."""
     rows: dict[str, int] = {}
-    for table in PARTITIONED:
+    for table in (*PARTITIONED, *INCREMENTS):
         parts = [batch.tables[table] for batch in batches if table in batch.tables]
         if parts:
             await connection.copy_to_table(
@@ -68,7 +69,8 @@ async def copy_rows(connection: asyncpg.Connection, batches: Sequence[EncodedBat
                 columns=COPY_COLUMNS[table],
                 format="binary",
             )
-            rows[table] = sum(part.count for part in parts)
+            if table in PARTITIONED:
+                rows[table] = sum(part.count for part in parts)
     return rows
 
 

@@ -8,14 +8,25 @@ import pytest
 from ares_otel.model.batch import Batch
 from ares_otel.storage.partitions import read_windows
 from ares_otel.storage.rows.columns import COPY_COLUMNS
-from ares_otel.storage.rows.encode import encode_batch
-from ares_otel.storage.rows.encoded import DISTRIBUTIONS, LOGS, PARTITIONED, SAMPLES, SPANS
+from ares_otel.storage.rows.encoded import (
+    DISTRIBUTIONS,
+    INCREMENTS,
+    LOG_ROLLUPS,
+    LOGS,
+    PARTITIONED,
+    SAMPLES,
+    SPAN_ROLLUPS,
+    SPANS,
+)
 from tests.support.copy_rows import ENCODED_AS
+from tests.support.encoders import encode_batch
 from tests.support.otlp_samples import batch_of, logs_request, metrics_request, trace_request
 from tests.support.rows_store import store
 
+pytestmark = pytest.mark.usefixtures("encoder")
 
-@pytest.mark.parametrize("table", PARTITIONED)
+
+@pytest.mark.parametrize("table", [*PARTITIONED, *INCREMENTS])
 async def test_every_encoded_column_exists_with_the_type_its_bytes_are_made_for(database_url: str, table: str) -> None:
     connection = await asyncpg.connect(database_url)
     rows = await connection.fetch(
@@ -31,7 +42,7 @@ async def test_every_encoded_column_exists_with_the_type_its_bytes_are_made_for(
     assert set(existing) - set(COPY_COLUMNS[table]) <= {"id"}
 
 
-@pytest.mark.parametrize("table", PARTITIONED)
+@pytest.mark.parametrize("table", [*PARTITIONED, *INCREMENTS])
 async def test_every_column_that_must_have_a_value_is_encoded(database_url: str, table: str) -> None:
     connection = await asyncpg.connect(database_url)
     needed = await connection.fetch(
@@ -46,8 +57,8 @@ async def test_every_column_that_must_have_a_value_is_encoded(database_url: str,
 @pytest.mark.parametrize(
     ("batch", "tables"),
     [
-        (batch_of(trace_request(spans=5)), {SPANS: 5}),
-        (batch_of(logs_request(records=4)), {LOGS: 4}),
+        (batch_of(trace_request(spans=5)), {SPANS: 5, SPAN_ROLLUPS: 1}),
+        (batch_of(logs_request(records=4)), {LOGS: 4, LOG_ROLLUPS: 1}),
         (batch_of(metrics_request()), {SAMPLES: 5, DISTRIBUTIONS: 3}),
     ],
     ids=["traces", "logs", "metrics"],

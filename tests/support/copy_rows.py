@@ -16,14 +16,15 @@ _TYPES = {
     "text": "service_name operation_name kind status status_message trace_state log_level severity_text message "
     "source_file event_name",
     "jsonb": "attributes events links metadata body exemplars",
-    "timestamp with time zone": "received_at start_time timestamp observed_timestamp",
+    "timestamp with time zone": "received_at start_time timestamp observed_timestamp minute",
     "smallint": "start_ns timestamp_ns observed_ns",
     "integer": "tenant_id status_code severity_number source_line scale positive_offset negative_offset",
     "bigint": "duration_ns flags dropped_attributes_count dropped_events_count dropped_links_count value_int count "
-    "zero_count",
+    "zero_count calls errors duration_ns_sum duration_ns_max debug info warn error threshold",
     "double precision": "duration_ms value sum min max zero_threshold",
     "numeric(20,0)": "original_time_unix_nano original_end_unix_nano",
-    "bigint[]": "bucket_counts positive_counts negative_counts",
+    "bigint[]": "bucket_counts positive_counts negative_counts counts trace_hashes",
+    "smallint[]": "buckets",
     "double precision[]": "explicit_bounds quantiles quantile_values",
 }
 ENCODED_AS = {column: kind for kind, columns in _TYPES.items() for column in columns.split()}
@@ -43,7 +44,8 @@ def _array(code: str) -> Callable[[bytes], list[Any]]:
         if not dimensions:
             return []
         (count,) = struct.unpack_from(">i", data, 12)
-        return [struct.unpack_from(">" + code, data, 20 + 12 * place + 4)[0] for place in range(count)]
+        step = 4 + struct.calcsize(">" + code)
+        return [struct.unpack_from(">" + code, data, 20 + step * place + 4)[0] for place in range(count)]
 
     return read
 
@@ -64,6 +66,7 @@ _READERS: dict[str, Callable[[bytes], Any]] = {
     "double precision": _number("d"),
     "numeric(20,0)": _numeric,
     "bigint[]": _array("q"),
+    "smallint[]": _array("h"),
     "double precision[]": _array("d"),
 }
 

@@ -6,7 +6,7 @@ scope shares stands first, what is almost always NULL stands last, so that both 
 
 from __future__ import annotations
 
-from ares_otel.storage.rows.encoded import DISTRIBUTIONS, LOGS, SAMPLES, SPANS
+from ares_otel.storage.rows.encoded import DISTRIBUTIONS, LOG_ROLLUPS, LOGS, SAMPLES, SPAN_ROLLUPS, SPANS
 
 _SHARED = ("tenant_id", "received_at")
 _SCOPED = (*_SHARED, "resource_id", "scope_id", "service_name")
@@ -88,6 +88,30 @@ COPY_COLUMNS: dict[str, tuple[str, ...]] = {
         "quantiles",
         "quantile_values",
         *_POINT_END,
+    ),
+    SPAN_ROLLUPS: (
+        "tenant_id",
+        "minute",
+        "service_name",
+        "operation_name",
+        "kind",
+        "calls",
+        "errors",
+        "duration_ns_sum",
+        "duration_ns_max",
+        "buckets",
+        "counts",
+    ),
+    LOG_ROLLUPS: (
+        "tenant_id",
+        "minute",
+        "service_name",
+        "debug",
+        "info",
+        "warn",
+        "error",
+        "trace_hashes",
+        "threshold",
     ),
 }
 """Table → columns, for `COPY table (columns) FROM STDIN (FORMAT binary)`."""

@@ -38,6 +38,7 @@ INT4_MIN, INT4_MAX = -(2**31), 2**31 - 1
 INT8_MIN, INT8_MAX = -(2**63), 2**63 - 1
 
 _INT8_OID = 20
+_INT2_OID = 21
 _FLOAT8_OID = 701
 
 length = Struct(">i").pack
@@ -126,6 +127,10 @@ def _array(oid: int, elements: bytes, count: int) -> bytes:
     if not count:
         return length(12) + Struct(">iii").pack(0, 0, oid)
     return _array_head(20 + len(elements), 1, 0, oid, count, 1) + elements
+
+
+def int2_array(values: Sequence[int]) -> bytes:
+    return _array(_INT2_OID, b"".join(map(_int2, repeat(2), values)), len(values))
 
 
 def int8_array(values: Sequence[int]) -> bytes:

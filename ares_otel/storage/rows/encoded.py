@@ -18,6 +18,11 @@ DISTRIBUTIONS = "metric_distributions"
 PARTITIONED = (SPANS, LOGS, SAMPLES, DISTRIBUTIONS)
 """The telemetry tables, all range-partitioned by time."""
 
+SPAN_ROLLUPS = "span_rollup_increments"
+LOG_ROLLUPS = "log_rollup_increments"
+INCREMENTS = (SPAN_ROLLUPS, LOG_ROLLUPS)
+"""What a request adds to the roll-ups (`rows/rollups.py`), written with its rows. No telemetry: no item of its own."""
+
 RESOURCES = "otel_resources"
 SCOPES = "otel_scopes"
 SERIES = "metric_series"
@@ -71,7 +76,7 @@ class EncodedBatch:
     tenant_id: int
     received_ns: int
     tables: dict[str, TableRows] = field(default_factory=dict)
-    """By table name, only tables that have rows."""
+    """By table name, only tables that have rows: telemetry, and `INCREMENTS` of the roll-ups where there is some."""
     definitions: dict[str, dict[UUID, tuple[object, ...]]] = field(default_factory=dict)
     """By table name: id → column values after (tenant_id, id), in the order of `definitions.COLUMNS`."""
     relies_on: int | None = None
@@ -86,6 +91,8 @@ class EncodedBatch:
     services: set[ServiceSeen] = field(default_factory=set)
     replaced: Counter[str] = field(default_factory=Counter)
     """Column name → NUL characters that were stored as U+FFFD."""
+    fallback: str = ""
+    """Why the native encoder left the request to the reference, in a word; empty when it did not."""
     source: Batch | None = None
     """The request itself: when the database refuses a row, it is looked for in here."""
     windows: Windows = field(default_factory=dict)

@@ -18,8 +18,9 @@ from ares_otel.storage.rows.context import (
     optional_numeric,
 )
 from ares_otel.storage.rows.copy_format import EPOCH_US, INT4_MAX, INT4_MIN, NULL
-from ares_otel.storage.rows.encoded import LOGS, Window
+from ares_otel.storage.rows.encoded import LOG_ROLLUPS, LOGS, Window
 from ares_otel.storage.rows.envelope import walk
+from ares_otel.storage.rows.rollups import LogIncrements
 from ares_otel.storage.rows.spans import NO_SPAN_ID, NO_TRACE_ID
 from ares_otel.storage.rows.values import InvalidItem, json_text, json_value
 
@@ -46,13 +47,17 @@ _FIXED_OBSERVED = copy_format.fixed_fields("qhiqqh")  # and observed_timestamp, 
 
 def encode_logs(encoding: Encoding, request: ExportLogsServiceRequest) -> None:
     """Writes the rows of a request into `encoding.out`."""
+    increments = LogIncrements()
     for envelope, log_records in walk(encoding, request.resource_logs, "scope_logs", "log_records"):
         prefix = _HEAD + encoding.shared + envelope.fields
-        encoding.append(LOGS, log_records, _log_encoder(encoding, prefix))
+        encoding.append(LOGS, log_records, _log_encoder(encoding, prefix, envelope.service_name, increments))
+    encoding.add_increments(LOG_ROLLUPS, increments.rows(encoding.tenant_id))
 
 
-def _log_encoder(encoding: Encoding, prefix: bytes) -> Callable[[LogRecord], bytes]:
-    """A function that turns a log record of one scope into a tuple. Raises InvalidItem."""
+def _log_encoder(
+    encoding: Encoding, prefix: bytes, service_name: str, increments: LogIncrements
+) -> Callable[[LogRecord], bytes]:
+    """A function that turns a log record of one scope into a tuple and notes it in `increments`. Raises InvalidItem."""
     window = encoding.windows[LOGS]
     received_ns = encoding.filing_ns(window)
     attributes = encoding.attributes
@@ -74,12 +79,14 @@ def _log_encoder(encoding: Encoding, prefix: bytes) -> Callable[[LogRecord], byt
         fields, metadata, attributes_raw = attributes(record.attributes, "metadata")
         message, body, body_raw = _encode_body(encoding, record)
         severity_text = record.severity_text
-        return b"".join(
+        trace_id = _encode_id(record.trace_id, _UUID, NO_TRACE_ID, "log_record.trace_id must be empty or 16 bytes")
+        level = log_level(severity, severity_text)
+        row = b"".join(
             (
                 prefix,
-                _encode_id(record.trace_id, _UUID, NO_TRACE_ID, "log_record.trace_id must be empty or 16 bytes"),
+                trace_id,
                 _encode_id(record.span_id, _SPAN_ID, NO_SPAN_ID, "log_record.span_id must be empty or 8 bytes"),
-                _LEVEL_FIELDS[log_level(severity, severity_text)],
+                _LEVEL_FIELDS[level],
                 fixed,
                 encoding.optional_text(severity_text, "severity_text"),
                 message,
@@ -93,6 +100,8 @@ def _log_encoder(encoding: Encoding, prefix: bytes) -> Callable[[LogRecord], byt
                 optional_numeric(original),
             )
         )
+        increments.note(filed, service_name, level, trace_id[4:])  # the field without its length: empty for NULL
+        return row
 
     return encode
 

@@ -17,8 +17,9 @@ from ares_otel.storage.rows.context import (
     optional_numeric,
 )
 from ares_otel.storage.rows.copy_format import EPOCH_US, INT8_MAX, NULL
-from ares_otel.storage.rows.encoded import SPANS
+from ares_otel.storage.rows.encoded import SPAN_ROLLUPS, SPANS
 from ares_otel.storage.rows.envelope import walk
+from ares_otel.storage.rows.rollups import SpanIncrements
 from ares_otel.storage.rows.values import InvalidItem, json_object, json_text
 
 KINDS = ("unspecified", "internal", "server", "client", "producer", "consumer")
@@ -35,6 +36,7 @@ _SPAN_ID = copy_format.length(8)
 _KIND_FIELDS = tuple(map(copy_format.text, KINDS))
 _STATUS_FIELDS = tuple(map(copy_format.text, STATUSES))
 _TIMES = copy_format.fixed_fields("qhdqq")  # start_time, start_ns, duration_ms, duration_ns, flags
+_ERROR = _STATUS_FIELDS[2]
 _NO_LIST = copy_format.jsonb(b"[]")
 _ABSENT_STATUS = _STATUS_FIELDS[0] + NULL
 _NOTHING_RARE = NULL * 9
@@ -43,15 +45,23 @@ _NONE_GIVEN = (None,) * 5
 
 def encode_spans(encoding: Encoding, request: ExportTraceServiceRequest) -> None:
     """Writes the rows of a request into `encoding.out`."""
+    increments = SpanIncrements()
     for envelope, spans in walk(encoding, request.resource_spans, "scope_spans", "spans"):
         prefix = _HEAD + encoding.shared + envelope.fields
-        encoding.append(SPANS, spans, _span_encoder(encoding, prefix))
+        noted = increments.of_service(envelope.service_name)
+        encoding.append(SPANS, spans, _span_encoder(encoding, prefix, noted.note))
+    encoding.add_increments(SPAN_ROLLUPS, increments.rows(encoding.tenant_id))
 
 
-def _span_encoder(encoding: Encoding, prefix: bytes) -> Callable[[Span], bytes]:
+def _span_encoder(
+    encoding: Encoding, prefix: bytes, note: Callable[[int, str, str, int, bool], None]
+) -> Callable[[Span], bytes]:
     """A function that turns a span of one scope into a tuple. Raises InvalidItem.
 
     This is the hot path: what does not change from span to span is bound here once.
+
+    Args:
+        note: told of each span that became a tuple, for the roll-ups.
     """
     window_start, window_end = encoding.windows[SPANS]
     received_ns = encoding.filing_ns(encoding.windows[SPANS])
@@ -92,23 +102,27 @@ def _span_encoder(encoding: Encoding, prefix: bytes) -> Callable[[Span], bytes]:
         if links := span.links:
             links_field, links_raw = _encode_links(encoding, links)
         kind = span.kind
-        return b"".join(
+        name = span.name
+        status = _encode_status(encoding, span)
+        row = b"".join(
             (
                 prefix,
                 trace_id,
                 _SPAN_ID,
                 span_id,
                 parent,
-                text(span.name, "operation_name"),
+                text(name, "operation_name"),
                 _KIND_FIELDS[kind] if 0 <= kind <= 5 else copy_format.text(str(kind)),
                 _TIMES(8, filed_us - EPOCH_US, 2, filed_ns, 8, duration / 1_000_000, 8, duration, 8, span.flags),
                 attributes_field,
                 events_field,
                 links_field,
-                _encode_status(encoding, span),
+                status,
                 _encode_rare(encoding, span, attributes_raw, events_raw, links_raw, original_start, original_end),
             )
         )
+        note(filed, name, KINDS[kind] if 0 <= kind <= 5 else str(kind), duration, status.startswith(_ERROR))
+        return row
 
     return encode
 
