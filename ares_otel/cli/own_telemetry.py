@@ -45,10 +45,21 @@ PATIENCE = 10.0
 class OwnTelemetry:
     """Records spans of the API and log lines of the logger `ares_otel`, and stores them."""
 
-    def __init__(self, store: Store, telemetry: Telemetry, *, version: str, instance_id: str, spans: bool) -> None:
-        """Must be made on the event loop that the store runs on. `spans`: whether to record spans from the start."""
+    def __init__(
+        self, store: Store, telemetry: Telemetry, *, version: str, instance_id: str, spans: bool, worker: int = 0
+    ) -> None:
+        """Must be made on the event loop that the store runs on.
+
+        Args:
+            instance_id: of the whole Ares: its workers are no services of their own.
+            spans: whether to record spans from the start.
+            worker: number of the worker that this process is; 0 when it is none.
+        """
         self._sink = _Sink(store, telemetry, asyncio.get_running_loop())
-        resource = Resource({"service.name": SERVICE, "service.version": version, "service.instance.id": instance_id})
+        who: dict[str, str | int] = {"ares_otel.worker": worker} if worker else {}
+        resource = Resource(
+            {"service.name": SERVICE, "service.version": version, "service.instance.id": instance_id, **who}
+        )
         self._switch = _Switch(spans)
         tracer = TracerProvider(resource=resource, sampler=self._switch, shutdown_on_exit=False)
         tracer.add_span_processor(BatchSpanProcessor(_SpanExporter(self._sink), schedule_delay_millis=1000))

@@ -1,4 +1,5 @@
--- One trace. The innermost scans stop after :scan rows: somebody's constant trace id may own the whole table.
+-- One trace, or its part in a range of time. The innermost scans stop after :scan rows: somebody's constant trace id may
+-- own the whole table.
 
 -- name: trace_spans
 SELECT p.*
@@ -16,7 +17,16 @@ FROM (
                + octet_length(f.links::text) + octet_length(concat(f.status_message, f.trace_state)) AS row_bytes
         FROM (
             SELECT *
-            FROM (SELECT * FROM service_spans WHERE trace_id = :trace_id LIMIT :scan) s
+            FROM (
+                SELECT *
+                FROM service_spans
+                WHERE trace_id = :trace_id
+                  AND start_time >= :lower      -- when lower
+                  AND start_time < :upper       -- when upper
+                  AND (start_time, start_ns) >= (:from_time, :from_ns)  -- when from_time
+                  AND (start_time, start_ns) < (:to_time, :to_ns)       -- when to_time
+                LIMIT :scan
+            ) s
             ORDER BY start_time, start_ns, span_id
             LIMIT :limit
         ) f
@@ -40,7 +50,16 @@ FROM (
                + octet_length(concat(f.severity_text, f.source_file, f.event_name)) AS row_bytes
         FROM (
             SELECT *
-            FROM (SELECT * FROM service_logs WHERE trace_id = :trace_id LIMIT :scan) s
+            FROM (
+                SELECT *
+                FROM service_logs
+                WHERE trace_id = :trace_id
+                  AND "timestamp" >= :lower     -- when lower
+                  AND "timestamp" < :upper      -- when upper
+                  AND ("timestamp", timestamp_ns) >= (:from_time, :from_ns)  -- when from_time
+                  AND ("timestamp", timestamp_ns) < (:to_time, :to_ns)       -- when to_time
+                LIMIT :scan
+            ) s
             ORDER BY "timestamp", timestamp_ns, id
             LIMIT :limit
         ) f
