@@ -33,6 +33,10 @@ EXPORTS = 12
 """Exports of metrics of each service within the last hour, however many spans there are."""
 _DAY = timedelta(days=1)
 _TURN_SECONDS = 120.0
+_MERGE_SECONDS = 600.0
+_UNMERGED = """
+SELECT EXISTS (SELECT FROM span_rollup_increments) OR EXISTS (SELECT FROM log_rollup_increments)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +111,8 @@ async def fill(running: Running, spans: int, hours: int, *, exports: int = EXPOR
             target=running.otlp_grpc,
         )
         sent = (await sender.run())["sent"]
-    console.progress("sealing ...")
+    console.progress("merging roll-ups and sealing ...")
+    await _wait_for_rollups(running.database)
     sealed, open_spans, services = await seal_all(running.database)
     return Filled(
         sent["traces"],
@@ -150,6 +155,18 @@ VALUES ('ares-api', 'seal.enabled', 'false', 'bench'), ('ares-api', 'seal.pause_
 ON CONFLICT (service_name, config_key) DO UPDATE SET config_value = excluded.config_value, updated_by = 'bench'
 """  # the pause: what is being sealed just now is to be finished soon
 _SEALED = "SELECT partition_name FROM partition_jobs WHERE sealed_at IS NOT NULL"
+
+
+async def _wait_for_rollups(url: str) -> None:
+    """Until Ares has merged what was sent: answers from roll-ups are dearer before."""
+    connection = await asyncpg.connect(url)
+    deadline = time.monotonic() + _MERGE_SECONDS
+    while await connection.fetchval(_UNMERGED):
+        if time.monotonic() > deadline:
+            console.progress(f"not all increments of roll-ups are merged after {_MERGE_SECONDS:.0f} s; going on")
+            break
+        await asyncio.sleep(0.5)
+    await connection.close()
 
 
 @asynccontextmanager

@@ -45,7 +45,7 @@ class Asker:
         async def listen(connection: asyncpg.Connection) -> None:
             connection.add_query_logger(self._on_query)
 
-        self._pool = await asyncpg.create_pool(url, min_size=1, max_size=1, init=listen)
+        self._pool = await asyncpg.create_pool(url, min_size=1, max_size=4, init=listen)
 
     async def close(self) -> None:
         if self._pool is not None:

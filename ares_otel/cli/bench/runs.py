@@ -50,7 +50,7 @@ async def ingest(
                 for count in senders:
                     load = Load(SIGNALS[name], requests, count, protocol)
                     figures = await run_rounds(bench, load, rounds)
-                    report_ingest(report, load, figures, rounds, implementations.shown(encoder))
+                    report_ingest(report, load, figures, rounds, encoder)
 
 
 async def latency(
@@ -89,7 +89,7 @@ async def query(
 
 @asynccontextmanager
 async def _filled_ares(
-    database_url: str | None, spans: int, hours: int, encoder: str | None
+    database_url: str | None, spans: int, hours: int, encoder: str
 ) -> AsyncIterator[tuple[Running, Filled]]:
     """A running Ares whose database holds so many spans more."""
     with new_data_dir() as data_dir:
