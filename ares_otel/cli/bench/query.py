@@ -8,7 +8,6 @@ from statistics import quantiles
 
 import asyncpg
 
-from ares_otel.cli import console
 from ares_otel.cli.bench.errors import BenchError
 from ares_otel.cli.bench.http_client import HttpClient
 from ares_otel.cli.bench.process import Running
@@ -28,6 +27,8 @@ class Times:
 
     sql: list[float] = field(default_factory=list)
     api: list[float] = field(default_factory=list)
+    spent: float = 0.0
+    """Seconds in all."""
 
 
 Answers = dict[str, Times]
@@ -70,39 +71,36 @@ async def ask_all(running: Running, *, most: int = SAMPLES) -> Answers:
     await connection.close()
     asker, client = Asker(), HttpClient(running.http)
     await asker.open(running.database)
-    answers: Answers = {}
+    answers = {question.name: Times() for question in QUESTIONS}
     try:
-        for question in QUESTIONS:
-            answers[question.name] = await _ask(question, samples, asker, client)
+        # All questions about one sample, then about the next: what else the machine does meanwhile hits all alike.
+        for number, sample in enumerate(samples):
+            for question in QUESTIONS:
+                times = answers[question.name]
+                if times.spent < SECONDS or (number < _LEAST and times.spent < _MOST_SECONDS) or number <= _WARM:
+                    await _ask(question, sample, asker, client, times, counts=number >= _WARM)
     finally:
         await asker.close()
         await client.close()
     return answers
 
 
-async def _ask(question: Question, samples: list[Sample], asker: Asker, client: HttpClient) -> Times:
-    times = Times()
-    path = question.path
-    began = time.perf_counter()
-    for number, sample in enumerate(samples):
-        spent = time.perf_counter() - began
-        if number >= _WARM and (spent > _MOST_SECONDS or (spent > SECONDS and number >= _LEAST)):
-            break
-        taken = await asker.ask(question, sample)
-        if number >= _WARM:
-            times.sql.append(taken)
-        if path is None:
-            continue
-        started = time.perf_counter()
-        status, _ = await client.get(path(sample))
-        if number >= _WARM:
-            times.api.append((time.perf_counter() - started) * 1000)
-        if status == 404 and not times.api:
-            console.progress(f"this version has no {path(sample).split('?')[0]}")
-            path = None
-        elif status != 200:
-            raise BenchError(f"{path(sample)} answered {status}.")
-    return times
+async def _ask(
+    question: Question, sample: Sample, asker: Asker, client: HttpClient, times: Times, *, counts: bool
+) -> None:
+    started = time.perf_counter()
+    taken = await asker.ask(question, sample)
+    if counts:
+        times.sql.append(taken)
+    if question.path is not None:
+        path = question.path(sample)
+        asked = time.perf_counter()
+        status, _ = await client.get(path)
+        if counts:
+            times.api.append((time.perf_counter() - asked) * 1000)
+        if status != 200:
+            raise BenchError(f"{path} answered {status}.")
+    times.spent += time.perf_counter() - started
 
 
 def report_answers(report: Report, spans: int, answers: Answers, base: Answers, base_spans: int) -> None:
