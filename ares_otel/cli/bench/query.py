@@ -8,6 +8,7 @@ from statistics import quantiles
 
 import asyncpg
 
+from ares_otel.cli import console
 from ares_otel.cli.bench.errors import BenchError
 from ares_otel.cli.bench.http_client import HttpClient
 from ares_otel.cli.bench.process import Running
@@ -29,6 +30,8 @@ class Times:
     api: list[float] = field(default_factory=list)
     spent: float = 0.0
     """Seconds in all."""
+    without_api: bool = False
+    """Whether the Ares that is measured does not answer it over the API."""
 
 
 Answers = dict[str, Times]
@@ -92,13 +95,16 @@ async def _ask(
     taken = await asker.ask(question, sample)
     if counts:
         times.sql.append(taken)
-    if question.path is not None:
+    if question.path is not None and not times.without_api:
         path = question.path(sample)
         asked = time.perf_counter()
         status, _ = await client.get(path)
         if counts:
             times.api.append((time.perf_counter() - asked) * 1000)
-        if status != 200:
+        if status == 404 and not counts and "/trace/" not in path:
+            console.progress(f"this version of Ares has no {path.partition('?')[0]}")
+            times.without_api = True
+        elif status != 200:
             raise BenchError(f"{path} answered {status}.")
     times.spent += time.perf_counter() - started
 
