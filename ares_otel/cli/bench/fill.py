@@ -172,7 +172,7 @@ async def _wait_for_rollups(url: str) -> None:
                 before, progress = waiting, time.monotonic()
             elif time.monotonic() > progress + _MERGE_SECONDS:
                 raise BenchError(f"{waiting} increments of roll-ups wait, and Ares does not merge them.")
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(2)
     finally:
         await connection.close()
 
