@@ -73,7 +73,12 @@ JsonFile = Annotated[
     Path | None,
     typer.Option("--json", show_default=False, help="Write the figures as JSON to this file; - prints them."),
 ]
-Write = Annotated[bool, typer.Option("--write", help="Put the figures into the table of benchmarks/README.md.")]
+Write = Annotated[
+    bool,
+    typer.Option(
+        "--write", help="Put the figures into the table of benchmarks/README.md, instead of those of the same command."
+    ),
+]
 
 
 @bench.command()

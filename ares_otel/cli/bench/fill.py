@@ -30,9 +30,12 @@ from ares_otel.storage.rows.encoded import PARTITIONED
 SET_SIZE = 200
 """Requests of spans that are built; a larger number of spans repeats them with other ids and times."""
 EXPORTS = 12
-"""Exports of metrics of each service within the last hour, however many spans there are."""
+"""Of metrics, of each service within the last hour, however many spans there are."""
 _DAY = timedelta(days=1)
 _TURN_SECONDS = 120.0
+_MERGE_SECONDS = 60.0
+"""So long may nothing be merged before that counts as an error."""
+_WAITING = "SELECT (SELECT count(*) FROM span_rollup_increments) + (SELECT count(*) FROM log_rollup_increments)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +89,13 @@ async def prepare_partitions(url: str, hours: int) -> bool:
         await connection.close()
 
 
-async def fill(running: Running, spans: int, hours: int, *, exports: int = EXPORTS, seed: int = 1) -> Filled:
-    """Sends so many spans (rounded up to whole sets), their logs, and metrics; then seals what is over."""
+async def fill(running: Running, spans: int, hours: int, *, exports: int = EXPORTS, wait: bool = True) -> Filled:
+    """Sends so many spans (rounded up to whole sets), their logs, and metrics; then seals what is over.
+
+    Args:
+        exports: of metrics, of each service within the last hour.
+        wait: until the roll-ups are merged.
+    """
     requests = -(-spans // ITEMS_A_REQUEST)
     sets = -(-requests // SET_SIZE)
     size = -(-requests // sets)
@@ -97,7 +105,7 @@ async def fill(running: Running, spans: int, hours: int, *, exports: int = EXPOR
     async with worker() as sender:
         await sender.prepare(
             kind="fill",
-            seed=seed,
+            seed=1,
             set_size=size,
             sets=sets,
             window_ns=hours * 3_600_000_000_000 // sets,
@@ -107,7 +115,9 @@ async def fill(running: Running, spans: int, hours: int, *, exports: int = EXPOR
             target=running.otlp_grpc,
         )
         sent = (await sender.run())["sent"]
-    console.progress("sealing ...")
+    console.progress("merging roll-ups and sealing ...")
+    if wait:
+        await _wait_for_rollups(running.database)
     sealed, open_spans, services = await seal_all(running.database)
     return Filled(
         sent["traces"],
@@ -150,6 +160,21 @@ VALUES ('ares-api', 'seal.enabled', 'false', 'bench'), ('ares-api', 'seal.pause_
 ON CONFLICT (service_name, config_key) DO UPDATE SET config_value = excluded.config_value, updated_by = 'bench'
 """  # the pause: what is being sealed just now is to be finished soon
 _SEALED = "SELECT partition_name FROM partition_jobs WHERE sealed_at IS NOT NULL"
+
+
+async def _wait_for_rollups(url: str) -> None:
+    """Until Ares has merged what was sent, for as long as it gets on: answers from roll-ups are dearer before."""
+    connection = await asyncpg.connect(url)
+    try:
+        before, progress = None, time.monotonic()
+        while waiting := await connection.fetchval(_WAITING):
+            if before is None or waiting < before:
+                before, progress = waiting, time.monotonic()
+            elif time.monotonic() > progress + _MERGE_SECONDS:
+                raise BenchError(f"{waiting} increments of roll-ups wait, and Ares does not merge them.")
+            await asyncio.sleep(2)
+    finally:
+        await connection.close()
 
 
 @asynccontextmanager

@@ -40,6 +40,8 @@ class Load:
     """Of 512 items; of metrics `METRIC_REQUESTS` times as many smaller ones."""
     senders: int
     protocol: str = "grpc"
+    workers: int = 1
+    """Of Ares, for the text."""
     seed: int = 1
     set_size: int = SET_SIZE
 
@@ -168,6 +170,8 @@ def report_ingest(report: Report, load: Load, figures: Figures, rounds: int, enc
     """The lines of a run: rates, their ratio, and whose processor time it took."""
     report_floor(report, load, figures, rounds)
     how = f"{load.senders} {'sender' if load.senders == 1 else 'senders'} over {load.protocol}, {encoder} encoder"
+    if load.workers > 1:
+        how += f", {load.workers} workers"
     report.add(Row(f"ingest of {load.signal.items}, {how}, to committed rows", _rate(figures.rates)))
     if figures.refused:
         report.add(Row("requests that were refused and sent again", str(figures.refused)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -18,11 +17,15 @@ from ares_otel.cli.bench.errors import BenchError
 from ares_otel.query.instant import Instant
 from ares_otel.query.logs import LogFilter, find_logs
 from ares_otel.query.metrics import MetricFilter, find_metrics
+from ares_otel.query.service_map import find_operations, find_services, service_map
 from ares_otel.query.services import service_performance, system_health
+from ares_otel.query.spans import AttributeValue, SpanFilter, find_spans
 from ares_otel.query.traces import find_trace
 
 LIMIT = 100
 """What the endpoints give when nobody asks for more or less."""
+CUSTOMER = "enduser.id"
+"""The attribute that is searched for: there are twenty thousand customers."""
 _API = "/api/v1/observability"
 
 
@@ -40,8 +43,8 @@ class Sample:
     """Where the partitions begin that are not sealed."""
 
     @property
-    def attribute(self) -> str:
-        return json.dumps({"enduser.id": self.customer})
+    def attribute(self) -> AttributeValue:
+        return AttributeValue(CUSTOMER, self.customer)
 
 
 Ask = Callable[[asyncpg.Pool, Sample], Awaitable[object]]
@@ -75,7 +78,17 @@ def _path(end: str, **values: Callable[[Sample], str]) -> Callable[[Sample], str
     )
 
 
-_SPANS = "SELECT * FROM service_spans WHERE {condition} ORDER BY start_time DESC LIMIT 100"
+def _rfc(time: datetime) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _service(sample: Sample) -> str:
+    return sample.service
+
+
+def _one(sample: Sample) -> str:
+    return "1"
+
 
 QUESTIONS: tuple[Question, ...] = (
     Question(
@@ -93,7 +106,7 @@ QUESTIONS: tuple[Question, ...] = (
     Question(
         "logs by service",
         lambda pool, sample: find_logs(pool, LogFilter(service=sample.service), limit=LIMIT),
-        _path("logs", service=lambda sample: sample.service),
+        _path("logs", service=_service),
         mission_ms=5,
         growth=1.5,
     ),
@@ -102,7 +115,7 @@ QUESTIONS: tuple[Question, ...] = (
         lambda pool, sample: find_metrics(
             pool, MetricFilter(Instant(sample.hour_ago), service=sample.service), limit=LIMIT
         ),
-        _path("metrics", service=lambda sample: sample.service, hours=lambda sample: "1"),
+        _path("metrics", service=_service, hours=_one),
         mission_ms=10,
     ),
     Question("v_system_health", _sql("SELECT * FROM v_system_health"), mission_ms=15),
@@ -112,32 +125,45 @@ QUESTIONS: tuple[Question, ...] = (
     Question(
         "performance of a service",
         lambda pool, sample: service_performance(pool, sample.service),
-        _path("performance", service=lambda sample: sample.service),
+        _path("performance", service=_service),
         growth=1.5,
     ),
     Question(
+        "services",
+        lambda pool, sample: find_services(pool),
+        _path("services"),
+        growth=1.5,
+    ),
+    Question(
+        "operations of a service",
+        lambda pool, sample: find_operations(pool, sample.service),
+        lambda sample: f"{_API}/services/{sample.service}/operations",
+    ),
+    Question("service map of an hour", lambda pool, sample: service_map(pool, 1), _path("service-map", hours=_one)),
+    Question(
         "attribute search, sealed",
-        _sql(
-            _SPANS.format(condition="attributes @> $1 AND start_time < $2"),
-            lambda sample: sample.attribute,
-            lambda sample: sample.open_from,
+        lambda pool, sample: find_spans(
+            pool, SpanFilter(attributes=[sample.attribute], end=Instant(sample.open_from)), limit=LIMIT
         ),
+        _path("spans", attr=lambda sample: f"{CUSTOMER}={sample.customer}", to=lambda sample: _rfc(sample.open_from)),
     ),
     Question(
         "attribute search, open",
-        _sql(
-            _SPANS.format(condition="attributes @> $1 AND start_time >= $2"),
-            lambda sample: sample.attribute,
-            lambda sample: sample.open_from,
+        lambda pool, sample: find_spans(
+            pool, SpanFilter(attributes=[sample.attribute], start=Instant(sample.open_from)), limit=LIMIT
+        ),
+        _path(
+            "spans",
+            attr=lambda sample: f"{CUSTOMER}={sample.customer}",
+            **{"from": lambda sample: _rfc(sample.open_from)},
         ),
     ),
     Question(
         "duration search",
-        _sql(
-            _SPANS.format(condition="service_name = $1 AND duration_ms >= $2"),
-            lambda sample: sample.service,
-            lambda sample: sample.slow_ms,
+        lambda pool, sample: find_spans(
+            pool, SpanFilter(service=sample.service, min_ns=int(sample.slow_ms) * 1_000_000), limit=LIMIT
         ),
+        _path("spans", service=_service, min_duration_ms=lambda sample: str(int(sample.slow_ms))),
     ),
 )
 ATTRIBUTE, TRACE = "attribute search, sealed", "trace by id"
@@ -148,7 +174,9 @@ ATTRIBUTE_RATIO = 20
 async def make_samples(connection: asyncpg.Connection, count: int, seed: int = 1) -> list[Sample]:
     """Samples from what is stored: traces of any age, services by their popularity."""
     source = random.Random(seed)
-    spans = await connection.fetchval("SELECT sum(reltuples) FROM pg_class WHERE relname ~ '^service_spans_[0-9]+'")
+    spans = await connection.fetchval(
+        "SELECT sum(greatest(reltuples, 0)) FROM pg_class WHERE relname ~ '^service_spans_[0-9]+'"
+    )
     percent = min(100.0, 100.0 * 50 * count / max(float(spans or 0), 1.0))
     rows = await connection.fetch(
         "SELECT trace_id, duration_ms, attributes ->> 'enduser.id' AS customer FROM service_spans "

@@ -48,9 +48,9 @@ async def ingest(
             await report.name_server(running.database)
             for name in signals:
                 for count in senders:
-                    load = Load(SIGNALS[name], requests, count, protocol)
+                    load = Load(SIGNALS[name], requests, count, protocol, workers)
                     figures = await run_rounds(bench, load, rounds)
-                    report_ingest(report, load, figures, rounds, implementations.shown(encoder))
+                    report_ingest(report, load, figures, rounds, encoder)
 
 
 async def latency(
@@ -89,7 +89,7 @@ async def query(
 
 @asynccontextmanager
 async def _filled_ares(
-    database_url: str | None, spans: int, hours: int, encoder: str | None
+    database_url: str | None, spans: int, hours: int, encoder: str
 ) -> AsyncIterator[tuple[Running, Filled]]:
     """A running Ares whose database holds so many spans more."""
     with new_data_dir() as data_dir:
@@ -131,7 +131,7 @@ async def everything(report: Report, database_url: str | None) -> None:
     auto = Implementation.AUTO
     await ingest(report, database_url, ["traces", "logs", "metrics"], 60, 3, [4], "grpc", auto, 1)
     await latency(report, database_url, 100, 8, "grpc", auto, 1)
-    await query(report, database_url, [20_000, 200_000], 48, auto)
+    await query(report, database_url, [20_000, 100_000], 48, auto)
     await storage(report, database_url, 50_000, auto)
     await idle(report, database_url, 10, 20)
     await start(report, database_url, 2)
