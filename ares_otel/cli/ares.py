@@ -22,6 +22,7 @@ from ares_otel.cli.options import UpOptions
 from ares_otel.cli.own_registration import OwnRegistration
 from ares_otel.cli.own_settings import FileSettings, OwnSettings
 from ares_otel.cli.own_telemetry import SERVICE, OwnTelemetry
+from ares_otel.cli.rollups import rollup_job
 from ares_otel.cli.storing import make_store, open_spool
 from ares_otel.control.config import ConfigService
 from ares_otel.control.config.changes import ChangeFeed
@@ -115,6 +116,9 @@ class Ares:
         jobs = MaintenanceJobs(store, manager, partitions, telemetry, data_dir=embedded_data, pooled=facts.pooled)
         stack.push_async_callback(jobs.stop)
         await jobs.start()
+        rollups = rollup_job(store, manager, telemetry, pooled=facts.pooled)
+        stack.push_async_callback(rollups.stop)
+        await rollups.start()
         await heartbeats.start()
         await registry.start()
         await events.follow(store)

@@ -122,7 +122,9 @@ class Rollups:
             rest = ELSEWHERE
             try:
                 async with exclusive(self._connect, LOCK, pooled=self._pooled) as connection:
-                    if connection is not None:
+                    if connection is None:
+                        self._observer.elsewhere()
+                    else:
                         await self._hold(connection)
                         rest = 0.0
             except DATABASE_ERRORS as error:
