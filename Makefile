@@ -3,9 +3,12 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 WORKERS ?= 4
+NATIVE := hatch_build.py ares_otel/storage/rows/native_sources.py $(wildcard ares_otel/storage/rows/pyx/*.p*)
+
+SAY_ENCODER = $(BIN)/python -c 'from ares_otel.storage.rows.implementation import active; print(active().sentence)'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-faults test-all lint format docs check bench wheel clean
+.PHONY: help demo up native test test-faults test-all fuzz sanitize lint format docs check bench wheel clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -16,27 +19,45 @@ $(VENV)/.installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Ares OTel needs Python 3.11 or newer; set PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -e .
-	@touch $@
+	@touch $(VENV)/.native $@
+	@$(SAY_ENCODER)
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@echo "Installing what the tests need (once) ..."
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -e '.[dev]'
 	@touch $@
 
-demo: $(VENV)/.installed ## Start everything with a small shop that sends real traffic
+# A third: the native row encoder, in place; pip brings what builds it. Without a C compiler nothing is built.
+$(VENV)/.native: $(NATIVE) | $(VENV)/.installed
+	@echo "Building the native row encoder ..."
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps -e .
+	@touch $@
+	@$(SAY_ENCODER)
+
+native: $(VENV)/.installed-dev ## Build the native row encoder alone, and say why when that fails
+	$(BIN)/python hatch_build.py
+	@touch $(VENV)/.native
+
+demo: $(VENV)/.native ## Start everything with a small shop that sends real traffic
 	$(BIN)/ares-otel up --demo
 
-up: $(VENV)/.installed ## Start Ares
+up: $(VENV)/.native ## Start Ares
 	$(BIN)/ares-otel up
 
-test: $(VENV)/.installed-dev ## Run all tests
+test: $(VENV)/.installed-dev $(VENV)/.native ## Run all tests
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-test-faults: $(VENV)/.installed-dev ## Run the whole fault suite, print its table (FAULTS=--write-fault-table: also into docs/reliability.md)
+test-faults: $(VENV)/.installed-dev $(VENV)/.native ## Run the whole fault suite, print its table (FAULTS=--write-fault-table: also into docs/reliability.md)
 	$(BIN)/python -m pytest tests/faults -n $(WORKERS) --dist worksteal -m 'long_faults or not long_faults' $(FAULTS)
 
 test-all: ## Run all tests on Python 3.11, 3.12 and 3.13
 	for version in 3.11 3.12 3.13; do $(MAKE) test PYTHON=python$$version VENV=.venv-$$version || exit 1; done
+
+fuzz: $(VENV)/.installed-dev $(VENV)/.native ## Compare the two row encoders over damaged requests (SECONDS=300, SEED=…)
+	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),300) $(if $(SEED),--seed $(SEED))
+
+sanitize: $(VENV)/.installed-dev ## Run the encoder's tests and the fuzzer with address and undefined behaviour sanitizers
+	$(BIN)/python -m tests.fuzz.sanitized --seconds $(or $(SECONDS),60)
 
 lint: $(VENV)/.installed-dev ## Style, types and the direction of imports
 	$(BIN)/ruff check .
@@ -54,7 +75,7 @@ docs: $(VENV)/.installed-dev ## Write the generated reference pages
 
 check: lint test ## What CI runs
 
-bench: $(VENV)/.installed ## Measure ingest against PostgreSQL's own limit
+bench: $(VENV)/.native ## Measure ingest against PostgreSQL's own limit
 	$(BIN)/ares-otel bench ingest
 
 wheel: $(VENV)/.installed-dev ## Build the wheel

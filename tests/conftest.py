@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from ares_otel.model.errors import StartError
+from ares_otel.storage.rows.implementation import active
 from tests.support.debian_postgres import BINARIES, needs_debian_postgres
+from tests.support.encoders import PARAMETERS, encoding_with
 from tests.support.postgres import copied_database, shared_server
 
 _SERVER = "ARES_OTEL_TEST_SERVER"
@@ -31,6 +34,14 @@ def _not_the_poller(record: logging.LogRecord) -> bool:
     """grpc.aio has one poller for all event loops of a process and complains about those that are closed. A server has
     one loop, but each test here has its own."""
     return "PollerCompletionQueue" not in record.getMessage()
+
+
+def pytest_report_header() -> str:
+    """Which row encoder the processes under test take, and why."""
+    try:
+        return f"row encoder: {active().sentence}"
+    except StartError as error:
+        raise pytest.UsageError(error.message) from error
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -65,6 +76,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if metafunc.definition.get_closest_marker("every_server") and "tested_server" in metafunc.fixturenames:
         old = pytest.param("debian_server_url", id="postgresql-15", marks=needs_debian_postgres)
         metafunc.parametrize("tested_server", [pytest.param("postgres_server", id="embedded"), old], indirect=True)
+
+
+@pytest.fixture(params=PARAMETERS)
+def encoder(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The row encoder that `tests.support.encoders.encode_batch` is: the reference, then the native one."""
+    with encoding_with(request.param):
+        yield request.param
 
 
 @pytest.fixture(scope="session")

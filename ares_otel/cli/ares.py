@@ -23,7 +23,7 @@ from ares_otel.cli.own_registration import OwnRegistration
 from ares_otel.cli.own_settings import FileSettings, OwnSettings
 from ares_otel.cli.own_telemetry import SERVICE, OwnTelemetry
 from ares_otel.cli.rollups import rollup_job
-from ares_otel.cli.storing import make_store, open_spool
+from ares_otel.cli.storing import body_scanner, make_store, open_spool
 from ares_otel.control.config import ConfigService
 from ares_otel.control.config.changes import ChangeFeed
 from ares_otel.control.config.schema import problem_of
@@ -35,6 +35,7 @@ from ares_otel.control.prober import Prober
 from ares_otel.control.registry import Registration, Registry
 from ares_otel.demo.shop import DemoShop, ShopError
 from ares_otel.model.errors import StartError
+from ares_otel.model.scan import BodyScanner
 from ares_otel.pipeline.admission import Admission
 from ares_otel.pipeline.config import PipelineConfig
 from ares_otel.pipeline.grace import BRIEF_SECONDS, Grace, Stages
@@ -48,6 +49,7 @@ from ares_otel.pipeline.telemetry import Telemetry
 from ares_otel.storage.database import ServerFacts, asyncpg_kwargs, check_database
 from ares_otel.storage.embedded import EmbeddedPostgres
 from ares_otel.storage.migrate import migrate
+from ares_otel.storage.rows.implementation import active
 from ares_otel.storage.sqlstate import DATABASE_ERRORS
 from ares_otel.storage.store import Store
 
@@ -89,6 +91,7 @@ class Ares:
         console.log_to_stderr(config.telemetry.logs.level)
         policy = BindPolicy(options.allow_unauthenticated, options.allowed_hosts)
         check_bind(options.host, policy, "--host")
+        active()  # ARES_OTEL_IMPL may ask for an encoder that is not there
         for probe in bind(options.host, options.http_port, "--http-port", "--host"):
             probe.close()  # a port that is taken is said before a database is made
         self._keyring.take_from(Keyring.from_environ())
@@ -164,7 +167,9 @@ class Ares:
         stack.push_async_callback(events.streams.stop)
         await api.start()
 
-        services = {Store: store, BindPolicy: policy, Grace: self._grace}
+        services: dict[type, object] = {Store: store, BindPolicy: policy, Grace: self._grace}
+        if (scanner := body_scanner()) is not None:
+            services[BodyScanner] = scanner
         self._host = PipelineHost(Parts(telemetry, admission, services=services), grace=self._grace)
         stack.push_bounded("The pipeline", self._host.stop)
         await self._host.replace(config)

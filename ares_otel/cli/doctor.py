@@ -76,6 +76,7 @@ async def run_doctor(options: DoctorOptions) -> int:
     """Looks at everything. Returns the exit status: 0 when nothing is a problem."""
     from ares_otel.cli.doctor_database import check_tables
     from ares_otel.cli.doctor_disk import check_disk, check_spool
+    from ares_otel.cli.doctor_encoder import check_encoder
     from ares_otel.cli.doctor_process import check_process
 
     findings: list[Finding] = []
@@ -92,6 +93,7 @@ async def run_doctor(options: DoctorOptions) -> int:
             connection.terminate()
     findings += check_spool(options.spool_directory)
     findings += check_disk(options.data_dir, options.spool_directory)
+    findings.append(check_encoder())
     findings += await check_process(options.url)
     say(findings, as_json=options.json)
     return int(any(finding.state is State.PROBLEM for finding in findings))

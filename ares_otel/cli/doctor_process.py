@@ -9,6 +9,7 @@ import orjson
 from prometheus_client.parser import text_string_to_metric_families
 
 from ares_otel.cli.doctor import Finding, ok, problem, warning
+from ares_otel.cli.doctor_encoder import check_running_encoder
 from ares_otel.model.errors import StartError
 
 TIMEOUT = 10.0
@@ -28,6 +29,7 @@ async def check_process(url: str) -> list[Finding]:
     findings = [readiness(url, ready.status_code, ready.content)]
     if metrics.status_code == 200 and "readyz" not in findings[0].sentence:
         findings += metric_findings(metrics.text)
+        findings += check_running_encoder(metrics.text)
     return findings
 
 

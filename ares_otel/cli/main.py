@@ -141,7 +141,8 @@ def up(
         bool, typer.Option("--demo", envvar="ARES_OTEL_DEMO", help="Also run a small shop that sends real traffic.")
     ] = False,
 ) -> None:
-    """Start Ares: database, receivers and API, until Ctrl-C."""
+    """Start Ares: database, receivers and API, until Ctrl-C. The variable ARES_OTEL_IMPL=python or native forces one of
+    the two row encoders; without it the native one is used where it was built."""
     if jaeger_grpc_port is not None:
         console.progress("--jaeger-grpc-port is ignored: this version has no Jaeger door yet.")
     # These import the whole house, which only this command needs.

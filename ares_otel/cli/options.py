@@ -19,9 +19,17 @@ PIPELINE_VARIABLES = {
 
 
 OTHER_VARIABLES = frozenset(
-    {"ARES_OTEL_CONFIG_KEY", "ARES_OTEL_CONFIG_KEY_FILE", "ARES_OTEL_CONFIG_OLD_KEYS", "ARES_OTEL_URL"}
+    {
+        "ARES_OTEL_BUILD_NATIVE",
+        "ARES_OTEL_CONFIG_KEY",
+        "ARES_OTEL_CONFIG_KEY_FILE",
+        "ARES_OTEL_CONFIG_OLD_KEYS",
+        "ARES_OTEL_IMPL",
+        "ARES_OTEL_URL",
+    }
 )
-"""Variables that are no options of `up`: a key does not belong on a command line; `tail` reads the URL."""
+"""Variables that are no options of `up`: a key does not belong on a command line; `tail` reads the URL, the build
+BUILD_NATIVE, and whatever encodes rows IMPL."""
 
 
 @dataclass(frozen=True, slots=True)

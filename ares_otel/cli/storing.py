@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import AsyncExitStack
 
 from ares_otel.cli.options import UpOptions
 from ares_otel.exporters.postgres.observer import TelemetryObserver
 from ares_otel.exporters.postgres.spool_observer import TelemetrySpoolObserver
 from ares_otel.model.batch import Accepted
+from ares_otel.model.scan import BodyScanner
 from ares_otel.pipeline.telemetry import Telemetry
 from ares_otel.storage.database import ServerFacts, asyncpg_kwargs
+from ares_otel.storage.rows.implementation import active
 from ares_otel.storage.spool.record import SpoolRecord
 from ares_otel.storage.spool.spool import Spool, holds_requests
 from ares_otel.storage.store import Store
+
+log = logging.getLogger("ares_otel.up")
 
 
 async def open_spool(options: UpOptions, telemetry: Telemetry, stack: AsyncExitStack) -> Spool | None:
@@ -38,7 +43,14 @@ async def open_spool(options: UpOptions, telemetry: Telemetry, stack: AsyncExitS
 
 
 def make_store(url: str, facts: ServerFacts, telemetry: Telemetry, spool: Spool | None) -> Store:
-    """The store, which counts what becomes of replayed items."""
+    """The store, which counts what becomes of replayed items and tells which row encoder it uses.
+
+    Raises:
+        StartError: `ARES_OTEL_IMPL` asks for an encoder that is not there.
+    """
+    encoder = active()
+    telemetry.gauge("ares_otel_encoder_info").labels(implementation=encoder.name).set(1)
+    log.log(logging.INFO if encoder.expected else logging.WARNING, "%s", encoder.sentence)
     replayed = telemetry.counter("ares_otel_spool_items")
 
     def on_replayed(record: SpoolRecord, answer: Accepted) -> None:
@@ -53,3 +65,12 @@ def make_store(url: str, facts: ServerFacts, telemetry: Telemetry, spool: Spool 
         spool=spool,
         on_replayed=on_replayed,
     )
+
+
+def body_scanner() -> BodyScanner | None:
+    """Counts the items of bodies for the receivers, where the native encoder is in use; without it they decode."""
+    if active().native is None:
+        return None
+    from ares_otel.storage.rows.scanner import NativeScanner
+
+    return NativeScanner()

@@ -137,6 +137,13 @@ INSTRUMENTS: dict[str, Instrument] = {
             ("signal", *_RECEIVER, "outcome"),
         ),
         *_SPOOL,
+        Instrument("ares_otel_encoder_info", Gauge, "1 for the row encoder in use", ("implementation",)),
+        Instrument(
+            "ares_otel_encoder_fallbacks",
+            Counter,
+            "Requests in an unusual form that the native row encoder left to the one in Python",
+            ("reason",),
+        ),
         Instrument("ares_otel_replaced_characters", Counter, "NUL characters stored as U+FFFD", ("field",)),
         Instrument("ares_otel_pool_connections", Gauge, "Database connections", ("pool", "state")),
         Instrument(

@@ -11,7 +11,6 @@ import contextlib
 import copy
 import logging
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
 
@@ -22,11 +21,11 @@ from ares_otel.model.clock import SYSTEM_CLOCK, Clock
 from ares_otel.model.errors import AresError, Retryable, Unavailable
 from ares_otel.model.signal import SIGNALS, Signal
 from ares_otel.storage.breaker import Breaker
+from ares_otel.storage.encoders import Encoders
 from ares_otel.storage.observer import SilentObserver, StorageObserver
 from ares_otel.storage.partitions import ensure_partitions, narrowed, read_windows
 from ares_otel.storage.receipts import known_answer
 from ares_otel.storage.replay import OnReplayed, Replayer
-from ares_otel.storage.rows.encode import encode_batch
 from ares_otel.storage.rows.encoded import EncodedBatch, Told, Windows
 from ares_otel.storage.spool.record import SpoolRecord
 from ares_otel.storage.spool.spool import Spool
@@ -37,10 +36,6 @@ PARTITION_INTERVAL = 60.0
 """Seconds between two looks at the partitions, and until this process knows what another one is about to drop."""
 PARTITION_RETRY = 5.0
 """Seconds until the next look after one that failed."""
-INLINE_BYTES = 16 * 1024
-"""A request up to this size is encoded on the event loop: handing it to a thread would take longer."""
-INLINE_ITEMS = 500
-"""But not with more items than this: an empty one takes two bytes, and becomes a row with all that is around it."""
 ENCODING_ATTEMPTS = 3
 """Times a request is encoded because a partition for it was missing, or a definition was left out that is needed."""
 
@@ -85,7 +80,7 @@ class Store:
         """Whether the database takes data, by signal."""
         self.writer = Writer(self.connect, observer=self._observer, clock=clock)
         self.replayer = Replayer(self, spool, on_replayed)
-        self._encoders = ThreadPoolExecutor(max_workers=2, thread_name_prefix="encode")
+        self._encoders = Encoders()
         self._under_way: dict[bytes, asyncio.Future[Accepted]] = {}
         self._job: asyncio.Task[None] | None = None
         self._partitions = asyncio.Lock()
@@ -121,7 +116,7 @@ class Store:
             self._job = None
         await self.replayer.stop()
         await self.writer.stop()
-        self._encoders.shutdown(wait=False, cancel_futures=True)
+        self._encoders.close()
 
     async def consume(self, batch: Batch) -> Accepted:
         """Stores a batch; a batch that was stored before is answered as it was then, and not stored again.
@@ -212,11 +207,9 @@ class Store:
             with contextlib.suppress(Unavailable):
                 await self._partitions_now(self.windows)
         known = None if whole else self.writer.known
-        if len(batch.payload) <= INLINE_BYTES and batch.items <= INLINE_ITEMS:
-            encoded = encode_batch(batch, self.windows, known)
-        else:
-            loop = asyncio.get_running_loop()
-            encoded = await loop.run_in_executor(self._encoders, encode_batch, batch, self.windows, known)
+        encoded = await self._encoders.encode(batch, self.windows, known)
+        if encoded.fallback:
+            self._observer.fell_back(encoded.fallback)
         encoded.told = told
         return encoded
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import sysconfig
+import tarfile
 import venv
 import zipfile
 from pathlib import Path
@@ -12,17 +14,27 @@ from pathlib import Path
 import httpx
 import pytest
 
+from ares_otel.storage.rows.native_sources import SOURCES
 from tests.support.ares_process import environment
+from tests.support.encoders import needs_native
 from tests.support.otlp_samples import trace_request
 from tests.support.reference import ROOT
+
+BUILT_FROM = (".pyx", ".pxi", ".pxd")
+
+
+def build(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """`python -m build` of the tree, with the build's tools that the tests have installed."""
+    command = [sys.executable, "-m", "build", "--no-isolation", *arguments, "--outdir", str(folder), str(ROOT)]
+    env = {key: value for key, value in os.environ.items() if key != "ARES_OTEL_BUILD_NATIVE"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=170, env={**env, **variables})
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from the tree."""
+    """The wheel, built from the tree as it is for anybody."""
     folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(folder), str(ROOT)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=170)
+    done = build(folder, "--wheel")
     assert done.returncode == 0, done.stdout + done.stderr
     (built,) = folder.glob("*.whl")
     return built
@@ -33,7 +45,42 @@ def test_the_wheel_holds_migrations_configuration_sql_and_pages(wheel: Path) -> 
     sources = {f"ares_otel/{path.relative_to(ROOT / 'ares_otel')}" for path in _shipped(ROOT / "ares_otel")}
     migrations = {f"ares_otel/_assets/migrations/{path.name}" for path in (ROOT / "migrations").glob("*.sql")}
     assert sources | migrations | {"ares_otel/_assets/collector/ares.yaml", "ares_otel/py.typed"} <= names
-    assert not [name for name in names if name.startswith("tests/")]
+    assert not [name for name in names if name.startswith("tests/") or name.endswith(BUILT_FROM)]
+
+
+@needs_native
+def test_with_a_compiler_the_wheel_holds_the_native_encoder_and_is_for_this_platform(wheel: Path) -> None:
+    extension = "ares_otel/storage/rows/_native" + sysconfig.get_config_var("EXT_SUFFIX")
+    assert zipfile.ZipFile(wheel).namelist().count(extension) == 1
+    assert wheel.name.endswith(f"-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}.whl")
+
+
+def test_without_a_compiler_the_wheel_is_pure_and_says_what_it_lost(tmp_path: Path) -> None:
+    done = build(tmp_path, "--wheel", CC="/bin/false")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (built,) = tmp_path.glob("*.whl")
+    assert built.name.endswith("-py3-none-any.whl")
+    assert not [name for name in zipfile.ZipFile(built).namelist() if name.endswith(".so")]
+    (said,) = [line for line in (done.stdout + done.stderr).splitlines() if "native row encoder is NOT built" in line]
+    assert "/bin/false ended with status 1" in said
+
+
+def test_where_the_native_encoder_must_be_built_a_failing_compiler_is_an_error(tmp_path: Path) -> None:
+    done = build(tmp_path, "--wheel", CC="/bin/false", ARES_OTEL_BUILD_NATIVE="1")
+    assert done.returncode != 0
+    assert "ARES_OTEL_BUILD_NATIVE is 1, but the native row encoder was not built" in done.stdout + done.stderr
+    assert not list(tmp_path.glob("*.whl"))
+
+
+def test_the_source_distribution_holds_what_the_native_encoder_is_built_from(tmp_path: Path) -> None:
+    done = build(tmp_path, "--sdist")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (built,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(built) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    sources = {str(path.relative_to(ROOT)) for path in SOURCES.iterdir() if path.suffix in BUILT_FROM}
+    assert {*sources, "hatch_build.py", "pyproject.toml"} <= names
+    assert not [name for name in names if name.endswith(".so")]
 
 
 @pytest.mark.timeout(400)
@@ -77,5 +124,5 @@ def _shipped(folder: Path) -> list[Path]:
         Path(base, name)
         for base, _, files in os.walk(folder)
         for name in files
-        if "__pycache__" not in base and not name.endswith(".pyc")
+        if "__pycache__" not in base and not name.endswith((".pyc", *BUILT_FROM))
     ]

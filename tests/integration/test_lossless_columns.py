@@ -8,7 +8,6 @@ import pytest
 from ares_otel.model.batch import Batch
 from ares_otel.storage.partitions import read_windows
 from ares_otel.storage.rows.columns import COPY_COLUMNS
-from ares_otel.storage.rows.encode import encode_batch
 from ares_otel.storage.rows.encoded import (
     DISTRIBUTIONS,
     INCREMENTS,
@@ -20,8 +19,11 @@ from ares_otel.storage.rows.encoded import (
     SPANS,
 )
 from tests.support.copy_rows import ENCODED_AS
+from tests.support.encoders import encode_batch
 from tests.support.otlp_samples import batch_of, logs_request, metrics_request, trace_request
 from tests.support.rows_store import store
+
+pytestmark = pytest.mark.usefixtures("encoder")
 
 
 @pytest.mark.parametrize("table", [*PARTITIONED, *INCREMENTS])

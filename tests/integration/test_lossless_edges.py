@@ -29,8 +29,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from ares_otel.model.signal import LOGS, METRICS, SIGNALS, TRACES, Signal
 from ares_otel.storage.partitions import read_windows
-from ares_otel.storage.rows.encode import encode_batch
 from ares_otel.storage.rows.restore import restore_metrics, restore_request, restore_traces
+from tests.support.encoders import encode_batch
 from tests.support.otlp_compare import items_of
 from tests.support.otlp_samples import (
     any_value,
@@ -55,8 +55,10 @@ from tests.support.otlp_strategies import (
 )
 from tests.support.rows_store import store
 
+pytestmark = pytest.mark.usefixtures("encoder")
+
 NOW = time.time_ns()
-FEW = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+FEW = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 _tenants = itertools.count(1)
 
 # The plain text columns, by the OTLP field that fills them. NUL everywhere else survives.

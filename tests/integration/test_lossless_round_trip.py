@@ -10,22 +10,25 @@ from contextlib import contextmanager
 from typing import Any
 
 import asyncpg
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ares_otel.model.signal import LOGS, METRICS, TRACES, Signal
 from ares_otel.storage.partitions import read_windows
-from ares_otel.storage.rows.encode import encode_batch
 from ares_otel.storage.rows.encoded import EncodedBatch, Windows
 from ares_otel.storage.rows.restore import restore_request
+from tests.support.encoders import encode_batch
 from tests.support.otlp_compare import items_of
 from tests.support.otlp_samples import batch_of
 from tests.support.otlp_strategies import logs_requests, metrics_requests, trace_requests
 from tests.support.rows_store import store
 
+pytestmark = pytest.mark.usefixtures("encoder")
+
 NOW = time.time_ns()
 FAST = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 
 

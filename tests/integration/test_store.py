@@ -21,10 +21,12 @@ from ares_otel.model.batch import Accepted, Batch
 from ares_otel.model.errors import Rejected, Retryable, TooLarge
 from ares_otel.model.signal import LOGS, METRICS, TRACES, Signal
 from ares_otel.pipeline.telemetry import Telemetry
-from ares_otel.storage import store as store_module
+from ares_otel.storage import encoders
+from ares_otel.storage.encoders import INLINE_BYTES
 from ares_otel.storage.rows.encode import encode_batch
 from ares_otel.storage.rows.encoded import EncodedBatch, ServiceSeen
-from ares_otel.storage.store import INLINE_BYTES, Store
+from ares_otel.storage.rows.implementation import PYTHON, choose
+from ares_otel.storage.store import Store
 from tests.support.otlp_samples import logs_request, metrics_request, span, trace_request
 
 pytestmark = pytest.mark.every_server
@@ -227,7 +229,7 @@ async def test_what_could_not_be_stored_is_let_go_of_at_once(
         made.append(weakref.ref(encoded))
         return encoded
 
-    monkeypatch.setattr(store_module, "encode_batch", encode)
+    monkeypatch.setattr(encoders, "encode_batch", encode)
     await pool.execute("ALTER TABLE service_spans RENAME TO service_spans_elsewhere")
     gc.disable()
     try:
@@ -287,7 +289,7 @@ async def test_points_of_a_series_that_was_forgotten_meanwhile_are_stored_with_i
     request = metrics_request()
     await store.consume(batch(METRICS, request.SerializeToString()))
     await pool.execute("TRUNCATE metric_series")
-    monkeypatch.setattr(store_module, "encode_batch", encode)
+    monkeypatch.setattr(encoders, "encode_batch", encode)
     metric = request.resource_metrics[0].scope_metrics[0].metrics.add(name="one.more")
     metric.gauge.data_points.add(as_int=1)
     wanted = batch(METRICS, request.SerializeToString())
@@ -318,7 +320,8 @@ async def test_a_small_body_with_thousands_of_items_does_not_hold_up_the_event_l
         threads.append(threading.current_thread() is threading.main_thread())
         return encode_batch(*arguments)
 
-    monkeypatch.setattr("ares_otel.storage.store.encode_batch", encode)
+    monkeypatch.setattr(encoders, "encode_batch", encode)
+    monkeypatch.setattr(encoders, "active", lambda: choose(PYTHON))
     request: Any = LOGS.request()
     request.resource_logs.add().scope_logs.add().log_records.extend(LogRecord() for _ in range(records))
     payload = request.SerializeToString()

@@ -30,6 +30,7 @@ class Counting:
         self.commits: list[Mapping[str, int]] = []
         self.failures: list[str] = []
 
+    def fell_back(self, reason: str) -> None: ...
     def queued(self, batches: int, size: int) -> None: ...
 
     def committed(self, rows: Mapping[str, int], seconds: float) -> None:

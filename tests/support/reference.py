@@ -12,6 +12,16 @@ from ares_otel.cli.main import app
 from ares_otel.pipeline.telemetry import INSTRUMENTS
 
 ROOT = Path(__file__).resolve().parents[2]
+VARIABLES = {
+    "`ARES_OTEL_IMPL`": "`python` or `native`: the row encoder that whatever stores rows takes; a process that does "
+    "not have it does not start. Not set: the native one where it was built "
+    "([architecture](architecture.md#the-two-row-encoders)).",
+    "`ARES_OTEL_BUILD_NATIVE`": "Read by `pip install`: `1` makes it an error when the native row encoder cannot be "
+    "built, `0` does not build it.",
+    "`ARES_OTEL_CONFIG_KEY`, `ARES_OTEL_CONFIG_KEY_FILE`, `ARES_OTEL_CONFIG_OLD_KEYS`": "The keys of encrypted "
+    "settings ([encryption](encryption.md)).",
+}
+"""Variables that are no options of a command, and what they do."""
 
 
 def metrics_page() -> str:
@@ -80,6 +90,12 @@ def command_line_page() -> str:
             lines += [_row(option) for option in options]
             lines.append("")
     lines += [
+        "## Variables that are no options",
+        "",
+        "| variable | what |",
+        "| --- | --- |",
+        *(f"| {names} | {what} |" for names, what in VARIABLES.items()),
+        "",
         "## What `ares-otel up` prints",
         "",
         "One line for each door on standard output, `NAME URL`, with NAME one of `http`, `otlp-grpc`, `otlp-http`,",

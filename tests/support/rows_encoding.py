@@ -7,9 +7,9 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from ares_otel.storage.rows.encode import encode_batch
 from ares_otel.storage.rows.encoded import PARTITIONED, EncodedBatch, Window
 from tests.support.copy_rows import rows_of
+from tests.support.encoders import encode_batch
 from tests.support.otlp_samples import batch_of
 
 NOW = time.time_ns()

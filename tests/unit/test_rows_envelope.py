@@ -14,6 +14,8 @@ from tests.support.copy_rows import rows_of
 from tests.support.otlp_samples import pairs, span, trace_request
 from tests.support.rows_encoding import encoded
 
+pytestmark = pytest.mark.usefixtures("encoder")
+
 
 def named(attributes: dict[str, Any]) -> str:
     """The service name of a resource with these attributes."""

@@ -15,6 +15,8 @@ from tests.support.copy_rows import rows_of
 from tests.support.otlp_samples import any_value, log_record, logs_request, pairs
 from tests.support.rows_encoding import HOUR, NOW, encoded, only_row
 
+pytestmark = pytest.mark.usefixtures("encoder")
+
 
 def row_of(**fields: Any) -> dict[str, Any]:
     return only_row(logs_request(records=[log_record(**fields)]), LOGS)

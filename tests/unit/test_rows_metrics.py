@@ -33,6 +33,8 @@ from tests.support.otlp_samples import (
 )
 from tests.support.rows_encoding import NOW, encoded, only_row
 
+pytestmark = pytest.mark.usefixtures("encoder")
+
 BUCKETS = ExponentialHistogramDataPoint.Buckets
 
 

@@ -12,19 +12,16 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from ares_otel.model.batch import Batch
 from ares_otel.model.errors import Rejected
 from ares_otel.model.signal import TRACES
-from ares_otel.storage.rows.encode import encode_batch
 from ares_otel.storage.rows.encoded import SPANS
 from tests.support.copy_rows import rows_of
-from tests.support.otlp_samples import nested, pairs, span, trace_request
+from tests.support.encoders import encode_batch
+from tests.support.otlp_samples import pairs, span, trace_request
 from tests.support.rows_encoding import HOUR, NOW, WINDOWS, encoded, only_row
+
+pytestmark = pytest.mark.usefixtures("encoder")
 
 START = NOW // 1000 * 1000 + 123
 """A time with nanoseconds that a timestamptz cannot hold."""
-
-
-def decoded(request: ExportTraceServiceRequest) -> Batch:
-    """A batch that was never bytes: a parser refuses what is nested too deep before any encoder sees it."""
-    return Batch(TRACES, b"", received_ns=NOW, receiver="otlp", transport="http", message=request)
 
 
 def row_of(**fields: Any) -> dict[str, Any]:
@@ -142,26 +139,6 @@ def test_what_jsonb_cannot_hold_is_kept_as_protobuf_beside_it() -> None:
     assert row["attributes_raw"] is not None
     assert Span.FromString(row["events_raw"]).events[0] == event
     assert row["links_raw"] is None
-
-
-def test_an_attribute_that_is_nested_too_deep_costs_only_its_span() -> None:
-    request = trace_request(spans=2)
-    attribute = request.resource_spans[0].scope_spans[0].spans[1].attributes.add(key="deep")
-    nested("array_value", 60, attribute.value)
-    result = encode_batch(decoded(request), WINDOWS)
-    assert (result.stored, result.rejected) == (1, 1)
-    assert "nested too deep" in result.reason
-
-
-@pytest.mark.parametrize("envelope", ["resource", "scope"])
-def test_a_resource_or_scope_that_is_nested_too_deep_costs_all_its_spans(envelope: str) -> None:
-    request = trace_request(spans=2)
-    request.MergeFrom(trace_request(spans=1))
-    container = request.resource_spans[0]
-    message = container.resource if envelope == "resource" else container.scope_spans[0].scope
-    nested("kvlist_value", 60, message.attributes.add(key="deep").value)
-    result = encode_batch(decoded(request), WINDOWS)
-    assert (result.items, result.stored, result.rejected) == (3, 1, 2)
 
 
 def test_nul_in_a_name_is_replaced_and_counted() -> None:

@@ -6,10 +6,15 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
+from ares_otel.model.batch import Batch
+from ares_otel.model.signal import TRACES
+from ares_otel.storage.rows import reference
 from ares_otel.storage.rows.values import MAX_DEPTH, InvalidItem, json_object, json_text, json_value
-from tests.support.otlp_samples import any_value, nested, pairs
+from tests.support.otlp_samples import any_value, nested, pairs, trace_request
+from tests.support.rows_encoding import NOW, WINDOWS
 
 
 @pytest.mark.parametrize(
@@ -93,3 +98,28 @@ def test_attributes_of_pairs_keep_their_types() -> None:
     fields, exact = json_object(pairs({"i": 1, "d": 1.0, "s": "1", "b": True}))
     assert exact
     assert [type(value) for value in fields.values()] == [int, float, str, bool]
+
+
+def decoded(request: ExportTraceServiceRequest) -> Batch:
+    """A batch that was never bytes: a parser refuses what is nested too deep before any encoder sees it."""
+    return Batch(TRACES, b"", received_ns=NOW, receiver="otlp", transport="http", message=request)
+
+
+def test_an_attribute_that_is_nested_too_deep_costs_only_its_span() -> None:
+    request = trace_request(spans=2)
+    attribute = request.resource_spans[0].scope_spans[0].spans[1].attributes.add(key="deep")
+    nested("array_value", 60, attribute.value)
+    result = reference.encode_batch(decoded(request), WINDOWS)
+    assert (result.stored, result.rejected) == (1, 1)
+    assert "nested too deep" in result.reason
+
+
+@pytest.mark.parametrize("envelope", ["resource", "scope"])
+def test_a_resource_or_scope_that_is_nested_too_deep_costs_all_its_spans(envelope: str) -> None:
+    request = trace_request(spans=2)
+    request.MergeFrom(trace_request(spans=1))
+    container = request.resource_spans[0]
+    message = container.resource if envelope == "resource" else container.scope_spans[0].scope
+    nested("kvlist_value", 60, message.attributes.add(key="deep").value)
+    result = reference.encode_batch(decoded(request), WINDOWS)
+    assert (result.items, result.stored, result.rejected) == (3, 1, 2)

@@ -19,6 +19,7 @@ class TelemetryObserver:
         self._seconds = telemetry.histogram("ares_otel_writer_commit_seconds")
         self._replaced = telemetry.counter("ares_otel_replaced_characters")
         self._refused = telemetry.counter("ares_otel_ingest_rejected_items")
+        self._fallbacks = telemetry.counter("ares_otel_encoder_fallbacks")
         self._partition_errors = telemetry.counter("ares_otel_partition_errors")
 
     def queued(self, batches: int, size: int) -> None:
@@ -40,6 +41,9 @@ class TelemetryObserver:
     def replaced(self, characters: Mapping[str, int]) -> None:
         for column, count in characters.items():
             self._replaced.labels(field=column).inc(count)
+
+    def fell_back(self, reason: str) -> None:
+        self._fallbacks.labels(reason=reason).inc()
 
     def partitions_failed(self) -> None:
         self._partition_errors.inc()

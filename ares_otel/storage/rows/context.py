@@ -16,9 +16,7 @@ from ares_otel.storage.rows.known import KnownSeries
 from ares_otel.storage.rows.values import InvalidItem, clean_text, json_object, json_text, raw_pairs
 
 Item = TypeVar("Item")
-_EXPANDS = (
-    f"The request takes more than {MAX_BYTES // 2**20} MiB as rows; send fewer items at once, with shorter texts."
-)
+EXPANDS = f"The request takes more than {MAX_BYTES // 2**20} MiB as rows; send fewer items at once, with shorter texts."
 _length = copy_format.length
 _jsonb_head = copy_format.jsonb_head
 
@@ -64,7 +62,7 @@ class Encoding:
                 count += 1
                 data += row
                 if len(data) > MAX_BYTES:
-                    raise TooLarge(_EXPANDS)
+                    raise TooLarge(EXPANDS)
         self.out.items += count
         rows.count += count
         if rows.count:
@@ -87,7 +85,7 @@ class Encoding:
         self.out.definitions.setdefault(table, {})[UUID(bytes=id_)] = values
         self.out.definition_bytes += sum(len(value) for value in values if isinstance(value, (str, bytes)))
         if self.out.definition_bytes > MAX_BYTES:
-            raise TooLarge(_EXPANDS)
+            raise TooLarge(EXPANDS)
 
     def reject(self, reason: str, count: int = 1) -> None:
         """Counts items that cannot be stored."""

@@ -91,6 +91,8 @@ class EncodedBatch:
     services: set[ServiceSeen] = field(default_factory=set)
     replaced: Counter[str] = field(default_factory=Counter)
     """Column name → NUL characters that were stored as U+FFFD."""
+    fallback: str = ""
+    """Why the native encoder left the request to the reference, in a word; empty when it did not."""
     source: Batch | None = None
     """The request itself: when the database refuses a row, it is looked for in here."""
     windows: Windows = field(default_factory=dict)

@@ -1,0 +1,47 @@
+"""The extension module; see `native.py` for what its numbers mean."""
+
+from collections.abc import Iterable
+
+_Values = tuple[object, ...]
+
+SOURCES: str
+"""The digest of the sources that it was built from (native_sources.py); empty when it was built by hand."""
+
+def encode(
+    signal: int,
+    payload: bytes,
+    tenant_id: int,
+    shared: bytes,
+    window_start: int,
+    window_end: int,
+    filing_ns: int,
+    max_bytes: int,
+) -> (
+    int
+    | tuple[
+        bool,
+        bytes,
+        int,
+        bytes,
+        int,
+        int,
+        int,
+        list[tuple[int, int]],
+        dict[bytes, _Values],
+        dict[bytes, _Values],
+        set[tuple[str, str, str, str, str]],
+        int,
+    ]
+): ...
+def scan(signal: int, payload: bytes, limit: int) -> int: ...
+def empty_messages(payload: bytes) -> int: ...
+
+class KnownSeries:
+    """`known.KnownSeries`, which encoders read without the interpreter's lock."""
+
+    @property
+    def generation(self) -> int: ...
+    def __contains__(self, series_id: bytes) -> bool: ...
+    def __len__(self) -> int: ...
+    def add(self, series_ids: Iterable[bytes]) -> None: ...
+    def forget(self) -> None: ...

@@ -1,0 +1,168 @@
+# JSON text as orjson writes it, straight into a buffer.
+
+cdef const char *HEX = "0123456789abcdef"
+
+
+cdef inline u64 needs_care(u64 w) noexcept nogil:
+    """Not 0 where one of eight bytes is a control character, a quote, a backslash or not ASCII."""
+    cdef u64 quote = w ^ <u64>0x2222222222222222
+    cdef u64 slash = w ^ <u64>0x5C5C5C5C5C5C5C5C
+    return (
+        ((w - <u64>0x2020202020202020) & ~w)
+        | ((quote - <u64>0x0101010101010101) & ~quote)
+        | ((slash - <u64>0x0101010101010101) & ~slash)
+        | w
+    ) & <u64>0x8080808080808080
+
+
+cdef inline u64 short_word(const u8 *p, size_t n) noexcept nogil:
+    """One to seven bytes as a word for `needs_care`, in no particular order."""
+    if n >= 4:
+        return <u64>half(p) | <u64>half(p + n - 4) << 32
+    return <u64>0x2020202020000000 | <u64>p[0] | <u64>p[n >> 1] << 8 | <u64>p[n - 1] << 16
+
+
+cdef int put_careful(Buf *b, const u8 *p, const u8 *e) noexcept nogil:
+    """The inside of a JSON string that may hold anything; there is room for six bytes for each of its bytes."""
+    cdef u8 *q = tail(b)
+    cdef u8 c
+    cdef u64 w
+    cdef size_t step, i
+    while p < e:
+        if e - p >= 8:
+            w = word(p)
+            if usual(not needs_care(w)):
+                copy_word(q, w)
+                p += 8
+                q += 8
+                continue
+        c = p[0]
+        if c >= 0x80:
+            step = sequence(p, e)
+            if step == 0:
+                return BAD_UTF8
+            for i in range(step):
+                q[i] = p[i]
+            p += step
+            q += step
+            continue
+        p += 1
+        if c >= 0x20 and c != c'"' and c != c'\\':
+            q[0] = c
+            q += 1
+            continue
+        if c == 0:
+            return NUL
+        q[0] = c'\\'
+        q[1] = c
+        if c == c'\b':
+            q[1] = c'b'
+        elif c == c'\t':
+            q[1] = c't'
+        elif c == c'\n':
+            q[1] = c'n'
+        elif c == c'\f':
+            q[1] = c'f'
+        elif c == c'\r':
+            q[1] = c'r'
+        elif c < 0x20:
+            q[1] = c'u'
+            q[2] = q[3] = c'0'
+            q[4] = HEX[c >> 4]
+            q[5] = HEX[c & 15]
+            q += 4
+        q += 2
+    b.len = <size_t>(q - b.data)
+    return OK
+
+
+cdef int add_json_text(Buf *b, const u8 *p, size_t n) noexcept nogil:
+    """A JSON string."""
+    cdef int rc
+    cdef u8 *q
+    cdef size_t i = 0
+    cdef u64 w
+    if rare(reserve(b, n + 12)):
+        return NO_MEMORY
+    q = tail(b)
+    q[0] = c'"'
+    q += 1
+    if n >= 8:
+        while i + 8 <= n:
+            w = word(p + i)
+            if rare(needs_care(w) != 0):
+                break
+            copy_word(q + i, w)
+            i += 8
+        else:
+            w = word(p + n - 8)
+            if usual(not needs_care(w)):
+                copy_word(q + n - 8, w)
+                i = n
+    elif n:
+        w = short_word(p, n)
+        if usual(not needs_care(w)):
+            if n >= 4:
+                copy_half(q, half(p))
+                copy_half(q + n - 4, half(p + n - 4))
+            else:
+                q[0] = p[0]
+                q[n >> 1] = p[n >> 1]
+                q[n - 1] = p[n - 1]
+            i = n
+    b.len += 1 + i
+    if rare(i < n):
+        rc = reserve(b, (n - i) * 6 + 8)
+        if rc:
+            return rc
+        rc = put_careful(b, p + i, p + n)
+        if rc:
+            return rc
+    put_byte(b, c'"')
+    return OK
+
+
+cdef int add_base64(Buf *b, const u8 *p, size_t n) noexcept nogil:
+    """A JSON string of bytes in base64."""
+    cdef const char *letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    cdef u32 three
+    cdef u8 *q
+    cdef int rc = reserve(b, (n + 2) // 3 * 4 + 2)
+    if rc:
+        return rc
+    q = tail(b)
+    q[0] = c'"'
+    q += 1
+    while n:
+        three = <u32>p[0] << 16
+        if n > 1:
+            three |= <u32>p[1] << 8
+        if n > 2:
+            three |= p[2]
+        q[0] = letters[three >> 18]
+        q[1] = letters[three >> 12 & 63]
+        q[2] = letters[three >> 6 & 63] if n > 1 else c'='
+        q[3] = letters[three & 63] if n > 2 else c'='
+        q += 4
+        p += 3 if n > 2 else n
+        n -= 3 if n > 2 else n
+    q[0] = c'"'
+    b.len = <size_t>(q + 1 - b.data)
+    return OK
+
+
+cdef int add_hex(Buf *b, const u8 *p, size_t n) noexcept nogil:
+    """A JSON string of bytes in hex."""
+    cdef size_t i
+    cdef u8 *q
+    cdef int rc = reserve(b, 2 * n + 2)
+    if rc:
+        return rc
+    q = tail(b)
+    q[0] = c'"'
+    for i in range(n):
+        q[1 + 2 * i] = HEX[p[i] >> 4]
+        q[2 + 2 * i] = HEX[p[i] & 15]
+    q[2 * n + 1] = c'"'
+    b.len += 2 * n + 2
+    return OK

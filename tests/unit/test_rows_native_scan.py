@@ -1,0 +1,71 @@
+"""Counting the items of a request without decoding it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ares_otel.model.signal import LOGS, METRICS, TRACES, Signal
+from ares_otel.receivers.otlp import wire
+from tests.support.otlp_samples import SAMPLES, metrics_request, trace_request
+from tests.support.otlp_strategies import logs_requests, metrics_requests, trace_requests
+
+scan = pytest.importorskip("ares_otel.storage.rows.native_scan", reason="the native encoder was not built")
+SCANNER = scan.NativeScanner()
+MAX = 200_000
+NOW = time.time_ns()
+
+
+@pytest.mark.parametrize("signal", SAMPLES, ids=lambda signal: signal.name)
+def test_it_counts_what_the_decoder_counts(signal: Signal) -> None:
+    request = SAMPLES[signal]()
+    assert SCANNER.scan(signal, request.SerializeToString(), MAX).items == signal.count(request)
+
+
+@pytest.mark.parametrize(
+    ("signal", "requests"), [(TRACES, trace_requests), (LOGS, logs_requests), (METRICS, metrics_requests)]
+)
+def test_it_counts_and_weighs_any_request_as_decoding_does(
+    signal: Signal, requests: Callable[[int], st.SearchStrategy[Any]]
+) -> None:
+    @settings(max_examples=15, deadline=None)
+    @given(requests(NOW))
+    def check(request: Any) -> None:
+        body = request.SerializeToString()
+        size = SCANNER.scan(signal, body, MAX)
+        assert size.items == signal.count(request)
+        assert size.memory_bytes == wire.memory_estimate(body)
+
+    check()
+
+
+def test_over_the_limit_it_says_more_than_the_limit() -> None:
+    assert SCANNER.scan(TRACES, trace_request(spans=5).SerializeToString(), 4).items > 4
+    assert SCANNER.scan(METRICS, metrics_request().SerializeToString(), 6).items > 6
+
+
+@pytest.mark.parametrize("body", [b"\x0a\x00" * 11, b"\x0a\x16" + b"\x12\x00" * 11])
+def test_empty_messages_around_the_items_count_too(body: bytes) -> None:
+    assert SCANNER.scan(TRACES, body, 10).items > 10
+    assert SCANNER.scan(TRACES, body, 11).items == 0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\x0a",
+        b"\x0a\x05",
+        b"\x0a\x02\x12\x7f",
+        b"\x12\x00",
+        b"\x0b\x0c",
+        b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
+        b"\x0a\x04\x0a\x00\x0a\x00",
+    ],
+)
+def test_what_is_malformed_or_unusual_is_left_to_who_decodes_it(body: bytes) -> None:
+    assert SCANNER.scan(TRACES, body, MAX) is None
