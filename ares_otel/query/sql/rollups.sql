@@ -8,7 +8,8 @@ WITH hour AS MATERIALIZED (
     FROM rollup_state s, (SELECT date_trunc('minute', now(), 'UTC') - interval '1 hour' AS due) d
 ),
 waiting AS MATERIALIZED (
-    SELECT i.service_name, i.operation_name, i.calls, i.errors, i.duration_ns_sum, i.duration_ns_max, i.buckets, i.counts
+    SELECT i.service_name, i.operation_name, i.calls, i.errors, i.duration_ns_sum, i.duration_ns_max,
+           array_send(i.buckets) AS buckets, array_send(i.counts) AS counts
     FROM span_rollup_increments i, hour h
     WHERE i.minute >= coalesce(h.ready, h.due)
       AND i.service_name = left(:service, 255)  -- when service
@@ -17,7 +18,8 @@ waiting AS MATERIALIZED (
 found AS (
     SELECT * FROM (
         SELECT o.service_name, o.operation_name, o.calls, o.errors, o.duration_ns_sum, o.duration_ns_max,
-               CASE WHEN d.several THEN o.buckets END AS buckets, CASE WHEN d.several THEN o.counts END AS counts,
+               CASE WHEN d.several THEN array_send(o.buckets) END AS buckets,
+               CASE WHEN d.several THEN array_send(o.counts) END AS counts,
                o.percentiles_ns
         FROM operations_last_hour o
         CROSS JOIN hour h
@@ -34,7 +36,8 @@ found AS (
         LIMIT :most
     ) r
     UNION ALL
-    SELECT r.service_name, r.operation_name, r.calls, r.errors, r.duration_ns_sum, r.duration_ns_max, r.buckets, r.counts, NULL
+    SELECT r.service_name, r.operation_name, r.calls, r.errors, r.duration_ns_sum, r.duration_ns_max,
+           array_send(r.buckets), array_send(r.counts), NULL
     FROM span_rollups r
     CROSS JOIN hour h
     WHERE h.ready IS NULL AND r.minutes = 1 AND r.minute >= (SELECT due FROM hour)
@@ -51,7 +54,7 @@ WITH hour AS MATERIALIZED (
     FROM rollup_state s, (SELECT date_trunc('minute', now(), 'UTC') - interval '1 hour' AS due) d
 ),
 waiting AS MATERIALIZED (
-    SELECT i.service_name, i.error, i.trace_hashes, i.threshold
+    SELECT i.service_name, i.error, array_send(i.trace_hashes) AS trace_hashes, cardinality(i.trace_hashes) AS hashes, i.threshold
     FROM log_rollup_increments i, hour h
     WHERE i.minute >= coalesce(h.ready, h.due)
     LIMIT :most_waiting
@@ -63,7 +66,7 @@ registered AS (
     LIMIT :limit
 ),
 found AS (
-    SELECT l.service_name, l.error, CASE WHEN d.several THEN l.trace_hashes END AS trace_hashes, l.threshold,
+    SELECT l.service_name, l.error, CASE WHEN d.several THEN array_send(l.trace_hashes) END AS trace_hashes, l.threshold,
            cardinality(l.trace_hashes) AS hashes
     FROM logs_last_hour l
     CROSS JOIN hour h
@@ -73,12 +76,12 @@ found AS (
     ) d
     WHERE h.ready IS NOT NULL
     UNION ALL
-    SELECT r.service_name, r.error, r.trace_hashes, r.threshold, cardinality(r.trace_hashes)
+    SELECT r.service_name, r.error, array_send(r.trace_hashes), r.threshold, cardinality(r.trace_hashes)
     FROM log_rollups r
     CROSS JOIN hour h
     WHERE h.ready IS NULL AND r.minutes = 1 AND r.minute >= (SELECT due FROM hour)
     UNION ALL
-    SELECT w.service_name, w.error, w.trace_hashes, w.threshold, cardinality(w.trace_hashes) FROM waiting w
+    SELECT w.service_name, w.error, w.trace_hashes, w.threshold, w.hashes FROM waiting w
 )
 SELECT coalesce(h.ready, h.due) AS since, (SELECT count(*) FROM waiting) AS waiting,
        r.service_name, r.status, r.version, r.last_heartbeat,
