@@ -12,17 +12,21 @@ import asyncpg
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
+from ares_otel.cli.rollups import TelemetryRollupObserver, rollup_job
+from ares_otel.control.config.schema import problem_of
 from ares_otel.model.signal import LOGS, TRACES
+from ares_otel.pipeline.telemetry import Telemetry
 from ares_otel.query.services import service_performance, system_health
 from ares_otel.storage.partitions.settings import RetentionSettings
 from ares_otel.storage.rollups import aging, last_hour
 from ares_otel.storage.rollups.histogram import percentiles
-from ares_otel.storage.rollups.job import LOCK, Rollups
+from ares_otel.storage.rollups.job import INTERVAL, LOCK, Rollups
 from ares_otel.storage.rollups.logs import merge_logs
 from ares_otel.storage.rollups.spans import merge_spans
 from ares_otel.storage.rollups.transaction import transaction
 from ares_otel.storage.store import Store
 from tests.support.eventually import eventually
+from tests.support.managed_config import arrives, managed, put
 from tests.support.otlp_samples import log_record, logs_request, span, trace_request
 from tests.support.rollups import differences, run_once
 from tests.support.spooling import batch
@@ -264,11 +268,14 @@ async def test_roll_ups_leave_with_the_retention_of_their_signal(store: Store, s
     for table, column in (("span_rollups", "minute"), ("log_rollups", "minute"), ("service_operations", "last_seen")):
         await sql.execute(f"UPDATE {table} SET {column} = {column} - interval '5 days'")
     settings = RetentionSettings(days=4, signal_days={"traces": 0}, service_days={"noisy": 3})
-    deleted = await aging.drop_old(sql, settings)
+    assert (
+        sum((await aging.drop_old(sql, settings, datetime(2020, 1, 1, tzinfo=UTC))).values()) == 0
+    )  # a clock is wrong
+    deleted = await aging.drop_old(sql, settings, datetime.now(UTC))
     assert deleted["log_rollups"] == 1
     assert await sql.fetch("SELECT DISTINCT service_name FROM span_rollups") == [("a",)]
     assert await sql.fetch("SELECT DISTINCT service_name FROM service_operations") == [("a",)]
-    deleted = await aging.drop_old(sql, RetentionSettings(days=4))
+    deleted = await aging.drop_old(sql, RetentionSettings(days=4), datetime.now(UTC))
     assert await sql.fetchval("SELECT count(*) FROM span_rollups") == 0
 
 
@@ -290,6 +297,45 @@ async def test_views_for_people(store: Store, sql: asyncpg.Connection) -> None:
     (row,) = await sql.fetch("SELECT * FROM v_operation_minutes")
     assert (row["service_name"], row["calls"], row["minutes"]) == ("a", 1, 1)
     assert row["p50_ms"] == row["p99_ms"] == pytest.approx(1000, rel=0.01)
+
+
+async def test_the_setting_reaches_the_job_and_the_metrics_say_what_it_did(
+    store: Store, sql: asyncpg.Connection, database_url: str
+) -> None:
+    telemetry = Telemetry()
+    value = telemetry.registry.get_sample_value
+    await send(store, "a", [span(name="one"), span(name="two")])
+    await store.consume(batch(LOGS, logs_request("a", [log_record()])))
+    async with managed(database_url, services=["ares-api"], check=problem_of) as manager:
+        job = rollup_job(store, manager, telemetry, pooled=False)
+        assert job._interval() == INTERVAL
+        await put(sql, "rollups.interval_seconds", 0.5, service="ares-api")
+        await arrives(manager, "rollups.interval_seconds", 0.5)
+        assert job._interval() == 0.5
+        assert value("ares_otel_rollup_lag_seconds") == 0
+        await job.run()
+    assert problem_of("ares-api", "rollups.interval_seconds", 0) is not None
+    assert value("ares_otel_rollup_waiting_rows", {"table": "span_rollup_increments"}) == 2
+    assert value("ares_otel_rollup_merged_rows_total", {"table": "span_rollup_increments"}) == 2
+    assert value("ares_otel_rollup_merged_rows_total", {"table": "log_rollup_increments"}) == 1
+    assert 0 < (value("ares_otel_rollup_lag_seconds") or 0) < 60
+    assert value("ares_otel_rollup_edges_waiting_minutes") == 0
+    assert value("ares_otel_rollup_failures_total", {"step": "merge"}) is None
+
+
+async def test_a_step_that_fails_is_counted_and_does_not_stop_the_others(
+    store: Store, sql: asyncpg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    telemetry = Telemetry()
+    await sql.execute("ALTER TABLE service_edges RENAME TO elsewhere")
+    call = span(name="call", start_time_unix_nano=time.time_ns() - 3 * MINUTE)
+    await send(store, "a", [call])
+    job = Rollups(store.connect, observer=TelemetryRollupObserver(telemetry), edge_lag=timedelta(0))
+    for _ in range(3):
+        await job.run()
+    assert await differences(sql) == (set(), set())
+    assert telemetry.registry.get_sample_value("ares_otel_rollup_failures_total", {"step": "edges"}) == 3
+    assert len([record for record in caplog.records if "(edges)" in record.message]) == 1
 
 
 async def test_the_job_keeps_running_through_a_database_that_goes_away(store: Store, sql: asyncpg.Connection) -> None:

@@ -110,9 +110,13 @@ def _log_hour(hour: datetime, rows: Iterable[Mapping[str, Any]]) -> list[list[An
     return columns_of((hour, 60, *key, *records.columns()) for key, records in sums.items())
 
 
-async def drop_old(connection: asyncpg.Connection, settings: RetentionSettings) -> dict[str, int]:
-    """Removes what is older than its signal is kept, in small batches; returns rows by table."""
-    now: datetime = await connection.fetchval("SELECT now()")
+async def drop_old(connection: asyncpg.Connection, settings: RetentionSettings, now: datetime) -> dict[str, int]:
+    """Removes what is older than its signal is kept, in small batches; returns rows by table.
+
+    Args:
+        now: what ages are reckoned from, where the database's clock is not behind it.
+    """
+    now = min(now, await connection.fetchval("SELECT now()"))
     pruner = Pruner(connection)
     deleted = {}
     for table, time in _TIME.items():

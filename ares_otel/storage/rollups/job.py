@@ -15,6 +15,7 @@ import asyncpg
 
 from ares_otel.model.clock import SYSTEM_CLOCK, Clock
 from ares_otel.storage.complaints import Complaints
+from ares_otel.storage.partitions.catalog import to_datetime
 from ares_otel.storage.partitions.lock import Connect, exclusive
 from ares_otel.storage.partitions.settings import RetentionSettings
 from ares_otel.storage.rollups import aging, edges, last_hour
@@ -205,7 +206,8 @@ class Rollups:
             return
         self._age_from = self._clock.monotonic() + AGE_INTERVAL
         await aging.merge_hours(connection)
-        for table, rows in (await aging.drop_old(connection, self._retention())).items():
+        now = to_datetime(self._clock.time_ns())
+        for table, rows in (await aging.drop_old(connection, self._retention(), now)).items():
             self._observer.pruned(table, rows)
 
     async def _try(
