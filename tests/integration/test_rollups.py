@@ -31,8 +31,6 @@ from tests.support.otlp_samples import log_record, logs_request, span, trace_req
 from tests.support.rollups import differences, run_once
 from tests.support.spooling import batch
 
-pytestmark = pytest.mark.every_server
-
 MINUTE = 60_000_000_000
 ERROR = Status(code=Status.STATUS_CODE_ERROR)
 
@@ -65,6 +63,7 @@ async def pool(database_url: str) -> Any:
         yield pool
 
 
+@pytest.mark.every_server
 async def test_merged_minutes_say_what_the_spans_say(store: Store, sql: asyncpg.Connection) -> None:
     source = random.Random(1)
     for number in range(6):
@@ -77,6 +76,7 @@ async def test_merged_minutes_say_what_the_spans_say(store: Store, sql: asyncpg.
     assert all(sum(row["counts"]) == row["calls"] and row["buckets"] == sorted(set(row["buckets"])) for row in rows)
 
 
+@pytest.mark.every_server
 @pytest.mark.parametrize("merged", ["nothing", "a part", "everything"])
 async def test_performance_is_what_the_view_says(
     store: Store, sql: asyncpg.Connection, pool: asyncpg.Pool, merged: str
@@ -100,6 +100,7 @@ async def test_performance_is_what_the_view_says(
     assert timedelta(minutes=60) <= datetime.now(UTC) - found.since < timedelta(minutes=62)
 
 
+@pytest.mark.every_server
 async def test_health_is_what_the_view_says(store: Store, sql: asyncpg.Connection, pool: asyncpg.Pool) -> None:
     await sql.execute("INSERT INTO service_registry (name, instance_id) VALUES ('a', '1'), ('b', '1'), ('silent', '1')")
     ids = [number.to_bytes(16, "big") for number in range(1, 200)]
@@ -136,6 +137,7 @@ async def test_many_traces_are_estimated_within_a_few_percent(
     assert row.active_traces == pytest.approx(9100, rel=0.15)
 
 
+@pytest.mark.every_server
 async def test_the_hour_moves_on_and_is_as_if_made_anew(store: Store, sql: asyncpg.Connection) -> None:
     source = random.Random(4)
     start = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(minutes=65)
@@ -235,6 +237,7 @@ async def test_writers_do_not_wait_for_the_job(store: Store, sql: asyncpg.Connec
     assert await differences(sql) == (set(), set())
 
 
+@pytest.mark.every_server
 async def test_minutes_become_hours_after_two_days_and_late_ones_join_them(
     store: Store, sql: asyncpg.Connection
 ) -> None:
@@ -279,6 +282,7 @@ async def test_roll_ups_leave_with_the_retention_of_their_signal(store: Store, s
     assert await sql.fetchval("SELECT count(*) FROM span_rollups") == 0
 
 
+@pytest.mark.every_server
 async def test_percentiles_in_sql_are_those_of_python(sql: asyncpg.Connection) -> None:
     source = random.Random(12)
     for _ in range(100):
@@ -289,6 +293,7 @@ async def test_percentiles_in_sql_are_those_of_python(sql: asyncpg.Connection) -
         assert there == pytest.approx(percentiles(buckets, counts, highest))
 
 
+@pytest.mark.every_server
 async def test_views_for_people(store: Store, sql: asyncpg.Connection) -> None:
     await send(
         store, "a", [span(name="GET", start_time_unix_nano=time.time_ns(), end_time_unix_nano=time.time_ns() + 10**9)]
