@@ -180,6 +180,15 @@ async def test_an_hour_that_nobody_keeps_up_is_answered_from_its_minutes(
     assert [row.p95_ms for row in by_minute.rows] == pytest.approx([row.p95_ms for row in ready.rows])
 
 
+async def test_the_longest_names_are_merged(store: Store, sql: asyncpg.Connection, pool: asyncpg.Pool) -> None:
+    """They stand in keys, of which an index takes 2,704 bytes."""
+    await send(store, "\U0001f600" * 300, [span(name="\U0001f680" * 300, kind=-(2**31))])
+    await run_once(store.connect)
+    assert await differences(sql) == (set(), set())
+    (row,) = (await service_performance(pool)).rows
+    assert (row.service_name, row.operation_name) == ("\U0001f600" * 255, "\U0001f680" * 255)
+
+
 async def test_of_two_jobs_one_works(store: Store, sql: asyncpg.Connection) -> None:
     await send(store, "a", some_spans(10, random.Random(6)))
     await sql.execute("SELECT pg_advisory_lock($1)", LOCK)

@@ -21,6 +21,8 @@ from tests.support.otlp_samples import log_record, logs_request, metrics_request
 from tests.support.otlp_strategies import logs_requests, trace_requests
 from tests.support.rows_encoding import NOW, encoded
 
+pytestmark = pytest.mark.usefixtures("encoder")
+
 MINUTE_US = 60_000_000
 INT8_MAX = 2**63 - 1
 durations = st.one_of(
@@ -105,15 +107,15 @@ def expected_logs(result: EncodedBatch) -> list[dict[str, Any]]:
     return increments
 
 
-@settings(max_examples=60)
-@given(trace_requests(NOW, nul=True), st.integers(0, 3))
+@settings(max_examples=40)
+@given(trace_requests(NOW), st.integers(0, 3))
 def test_the_increments_of_spans_say_what_their_rows_say(request: ExportTraceServiceRequest, tenant: int) -> None:
     result = encoded(request, tenant_id=tenant)
     assert rows_of(result, SPAN_ROLLUPS) == expected_spans(result)
 
 
-@settings(max_examples=60)
-@given(logs_requests(NOW, nul=True), st.integers(0, 3))
+@settings(max_examples=40)
+@given(logs_requests(NOW), st.integers(0, 3))
 def test_the_increments_of_log_records_say_what_their_rows_say(request: ExportLogsServiceRequest, tenant: int) -> None:
     result = encoded(request, tenant_id=tenant)
     assert rows_of(result, LOG_ROLLUPS) == expected_logs(result)

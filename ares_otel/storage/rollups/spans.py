@@ -87,7 +87,7 @@ _CHANGED = """
 INSERT INTO service_edge_minutes (minute, changed_at)
 SELECT DISTINCT minute + late, now()
 FROM unnest($1::timestamptz[]) AS m (minute) CROSS JOIN (VALUES (interval '0'), (interval '1 minute')) AS l (late)
-WHERE minute > now() - $2::interval AND minute < now() + interval '1 hour'
+WHERE minute > now() - $2::interval AND minute < now() + interval '7 days'
 ON CONFLICT (minute) DO UPDATE SET changed_at = now()
 """
 
