@@ -14,6 +14,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 from ares_otel.cli.rollups import TelemetryRollupObserver, rollup_job
 from ares_otel.control.config.schema import problem_of
+from ares_otel.model.batch import Batch
 from ares_otel.model.signal import LOGS, TRACES
 from ares_otel.pipeline.telemetry import Telemetry
 from ares_otel.query.services import service_performance, system_health
@@ -178,6 +179,29 @@ async def test_an_hour_that_nobody_keeps_up_is_answered_from_its_minutes(
     by_minute = await service_performance(pool)
     assert [row.call_count for row in by_minute.rows] == [row.call_count for row in ready.rows]
     assert [row.p95_ms for row in by_minute.rows] == pytest.approx([row.p95_ms for row in ready.rows])
+
+
+async def test_an_operation_of_several_tenants_is_one_row_of_the_answer(
+    store: Store, sql: asyncpg.Connection, pool: asyncpg.Pool
+) -> None:
+    await sql.execute("INSERT INTO service_registry (name, instance_id) VALUES ('a', '1')")
+    now = time.time_ns()
+    for tenant_id in (0, 1):
+        request = trace_request("a", [span(name="GET", start_time_unix_nano=now, end_time_unix_nano=now + 10**6)])
+        records = logs_request("a", [log_record(trace_id=bytes([tenant_id + 1, *range(15)]))])
+        for signal, message in ((TRACES, request), (LOGS, records)):
+            payload = message.SerializeToString()
+            await store.consume(
+                Batch(signal, payload, tenant_id=tenant_id, received_ns=now, receiver="t", transport="t")
+            )
+        if not tenant_id:
+            await run_once(store.connect)
+    for _ in range(2):
+        (row,) = (await service_performance(pool)).rows
+        assert (row.call_count, row.p50_ms) == (2, pytest.approx(1, rel=0.0055))
+        (service,) = (await system_health(pool)).rows
+        assert service.active_traces == 2
+        await run_once(store.connect)
 
 
 async def test_the_longest_names_are_merged(store: Store, sql: asyncpg.Connection, pool: asyncpg.Pool) -> None:

@@ -2,9 +2,10 @@
 
 -- name: recent_performance
 -- What `operations_last_hour` has ready, and what requests added since. Where nobody keeps that hour up, its minutes. Arrays are
--- read only where several rows have to be merged.
+-- read only where several rows have to be merged: of all operations where there are several tenants.
 WITH hour AS MATERIALIZED (
-    SELECT CASE WHEN s.last_hour_start BETWEEN d.due - interval '2 minutes' AND d.due THEN s.last_hour_start END AS ready, d.due
+    SELECT CASE WHEN s.last_hour_start BETWEEN d.due - interval '2 minutes' AND d.due THEN s.last_hour_start END AS ready, d.due,
+           (SELECT min(tenant_id) <> max(tenant_id) FROM operations_last_hour) AS tenants
     FROM rollup_state s, (SELECT date_trunc('minute', now(), 'UTC') - interval '1 hour' AS due) d
 ),
 waiting AS MATERIALIZED (
@@ -18,18 +19,13 @@ waiting AS MATERIALIZED (
 found AS (
     SELECT * FROM (
         SELECT o.service_name, o.operation_name, o.calls, o.errors, o.duration_ns_sum, o.duration_ns_max,
-               CASE WHEN d.several THEN array_send(o.buckets) END AS buckets,
-               CASE WHEN d.several THEN array_send(o.counts) END AS counts,
+               CASE WHEN h.tenants OR w.service_name IS NOT NULL THEN array_send(o.buckets) END AS buckets,
+               CASE WHEN h.tenants OR w.service_name IS NOT NULL THEN array_send(o.counts) END AS counts,
                o.percentiles_ns
         FROM operations_last_hour o
         CROSS JOIN hour h
-        CROSS JOIN LATERAL (
-            SELECT (o.service_name, o.operation_name) IN (SELECT service_name, operation_name FROM waiting)
-                OR (o.service_name, o.operation_name) IN (
-                    SELECT service_name, operation_name FROM operations_last_hour
-                    GROUP BY service_name, operation_name HAVING count(*) > 1
-                ) AS several
-        ) d
+        LEFT JOIN (SELECT DISTINCT service_name, operation_name FROM waiting) w
+            ON w.service_name = o.service_name AND w.operation_name = o.operation_name
         WHERE h.ready IS NOT NULL
           AND o.service_name = left(:service, 255)  -- when service
         ORDER BY o.service_name, o.calls DESC, o.operation_name
@@ -50,7 +46,8 @@ FROM hour h LEFT JOIN found f ON true
 
 -- name: recent_health
 WITH hour AS MATERIALIZED (
-    SELECT CASE WHEN s.last_hour_start BETWEEN d.due - interval '2 minutes' AND d.due THEN s.last_hour_start END AS ready, d.due
+    SELECT CASE WHEN s.last_hour_start BETWEEN d.due - interval '2 minutes' AND d.due THEN s.last_hour_start END AS ready, d.due,
+           (SELECT min(tenant_id) <> max(tenant_id) FROM logs_last_hour) AS tenants
     FROM rollup_state s, (SELECT date_trunc('minute', now(), 'UTC') - interval '1 hour' AS due) d
 ),
 waiting AS MATERIALIZED (
@@ -66,14 +63,11 @@ registered AS (
     LIMIT :limit
 ),
 found AS (
-    SELECT l.service_name, l.error, CASE WHEN d.several THEN array_send(l.trace_hashes) END AS trace_hashes, l.threshold,
+    SELECT l.service_name, l.error, CASE WHEN h.tenants OR w.service_name IS NOT NULL THEN array_send(l.trace_hashes) END AS trace_hashes, l.threshold,
            cardinality(l.trace_hashes) AS hashes
     FROM logs_last_hour l
     CROSS JOIN hour h
-    CROSS JOIN LATERAL (
-        SELECT l.service_name IN (SELECT service_name FROM waiting)
-            OR l.service_name IN (SELECT service_name FROM logs_last_hour GROUP BY service_name HAVING count(*) > 1) AS several
-    ) d
+    LEFT JOIN (SELECT DISTINCT service_name FROM waiting) w ON w.service_name = l.service_name
     WHERE h.ready IS NOT NULL
     UNION ALL
     SELECT r.service_name, r.error, array_send(r.trace_hashes), r.threshold, cardinality(r.trace_hashes)
