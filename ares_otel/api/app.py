@@ -24,6 +24,7 @@ from ares_otel.api.routers.observability import observability_router
 from ares_otel.api.routers.partitions import partitions_router
 from ares_otel.api.routers.registry import registry_router
 from ares_otel.api.routers.rejected import rejected_router
+from ares_otel.api.routers.services import services_router
 from ares_otel.api.swagger import swagger_router
 from ares_otel.control.config.changes import ChangeFeed
 from ares_otel.control.config.service import ConfigService
@@ -80,6 +81,7 @@ def create_app(
         generate_unique_id_function=_operation_id,
     )
     app.include_router(observability_router(pool, clock))
+    app.include_router(services_router(pool))
     app.include_router(rejected_router(pool))
     if service_registry is not None:
         app.include_router(registry_router(service_registry))

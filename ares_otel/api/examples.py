@@ -99,6 +99,8 @@ HEALTH: dict[str, Any] = {
             "error_count_1h": 4,
         }
     ],
+    "since": "2026-01-31T11:00:00.000000Z",
+    "exact": False,
     "truncated": False,
 }
 PERFORMANCE: dict[str, Any] = {
@@ -114,6 +116,8 @@ PERFORMANCE: dict[str, Any] = {
             "error_count": 4,
         }
     ],
+    "since": "2026-01-31T11:00:00.000000Z",
+    "exact": False,
     "truncated": False,
 }
 TRACE: dict[str, Any] = {

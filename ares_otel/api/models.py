@@ -14,6 +14,8 @@ Number = float | Literal["NaN", "Infinity", "-Infinity"]
 Nanoseconds = Annotated[int, Field(ge=0, le=999)]
 Attributes = dict[str, Any]
 Next = Annotated[str | None, Field(description="Cursor of the next page; null at the end")]
+Since = Annotated[Time, Field(description="What is counted begins here: a whole minute, but for `exact=true`")]
+FromView = Annotated[bool, Field(description="Whether all rows were read (`exact=true`), and not roll-ups")]
 Truncated = Annotated[bool, Field(description="Whether there was more than one answer may hold")]
 
 
@@ -97,6 +99,8 @@ class Health(BaseModel):
     """Registered services, by name."""
 
     services: list[ServiceHealth]
+    since: Since
+    exact: FromView
     truncated: Truncated
 
 
@@ -197,6 +201,8 @@ class Performance(BaseModel):
     """Operations of the last hour, by service, most calls first."""
 
     operations: list[Operation]
+    since: Since
+    exact: FromView
     truncated: Truncated
 
 

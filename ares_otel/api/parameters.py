@@ -125,6 +125,12 @@ def _status(text: str) -> str:
     return text
 
 
+def _flag(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError("must be true or false")
+    return text.lower() == "true"
+
+
 def _signal(text: str) -> str:
     if text not in SIGNALS:
         raise ValueError(f"must be one of {', '.join(SIGNALS)}")
@@ -170,6 +176,7 @@ AttributeValues = Annotated[
 ]
 Text = Annotated[str | None, _reader(_text), WithJsonSchema({**_TEXT_SCHEMA, "examples": ["checkout"]})]
 Service = Annotated[str | None, _reader(_text), WithJsonSchema({**_TEXT_SCHEMA, "examples": ["orders"]})]
+ServiceName = Annotated[str, _reader(_text), WithJsonSchema({**_TEXT_SCHEMA, "examples": ["orders"]})]
 Metric = Annotated[
     str | None, _reader(_text), WithJsonSchema({**_TEXT_SCHEMA, "examples": ["http.server.request.duration"]})
 ]
@@ -185,6 +192,7 @@ Hours = Annotated[
     _reader(_hours),
     WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": MAX_HOURS, "default": 1}),
 ]
+Exact = Annotated[bool, _reader(_flag), WithJsonSchema({"type": "boolean", "default": False, "examples": [True]})]
 CursorText = Annotated[str | None, _reader(_cursor), WithJsonSchema({"type": "string", "maxLength": 100})]
 TraceFilter = Annotated[UUID | None, _reader(parse_trace_id), WithJsonSchema(_TRACE_SCHEMA)]
 TraceId = Annotated[
@@ -214,6 +222,7 @@ RejectedId = Annotated[
 ]
 
 _SERVICE_TEXT = "Exact name of the service. Stored names hold 255 characters, so the rest does not count."
+_EXACT_TEXT = "`true` reads all rows of the last hour instead of roll-ups: exact, and slow where there are many."
 _LIMIT_TEXT = f"Rows a page, 1 to {MAX_LIMIT}. A page of very large rows ends earlier; `next` tells."
 _CURSOR_TEXT = "`next` of the page before, with the same filters."
 
@@ -287,6 +296,19 @@ class PerformanceParameters(NoParameters):
     """Query of `performance`."""
 
     service: Service = Field(None, description=_SERVICE_TEXT)
+    exact: Exact = Field(False, description=_EXACT_TEXT)
+
+
+class HealthParameters(NoParameters):
+    """Query of `health`."""
+
+    exact: Exact = Field(False, description=_EXACT_TEXT)
+
+
+class ServiceMapParameters(NoParameters):
+    """Query of `service-map`."""
+
+    hours: Hours = Field(None, description="Calls of the last hours, 1 when not given.")
 
 
 class RejectedParameters(NoParameters):

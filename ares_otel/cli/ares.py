@@ -25,6 +25,7 @@ from ares_otel.cli.own_registration import OwnRegistration
 from ares_otel.cli.own_settings import FileSettings, OwnSettings
 from ares_otel.cli.own_telemetry import SERVICE, OwnTelemetry
 from ares_otel.cli.read_pool import open_read_pool
+from ares_otel.cli.rollups import rollup_job
 from ares_otel.cli.storing import Storing, say_encoder
 from ares_otel.cli.workers.setup import (
     OTHERS_CONNECTIONS,
@@ -133,6 +134,9 @@ class Ares:
             workers.bus = events.bus
         stack.push_async_callback(jobs.stop)
         await jobs.start()
+        rollups = rollup_job(store, manager, telemetry, pooled=facts.pooled)
+        stack.push_async_callback(rollups.stop)
+        await rollups.start()
         await heartbeats.start()
         await registry.start()
         await events.follow(store)

@@ -193,6 +193,25 @@ INSTRUMENTS: dict[str, Instrument] = {
         Instrument("ares_otel_partitions_sealed", Counter, "Closed partitions that got their indexes", ("table",)),
         Instrument("ares_otel_partition_job_failures", Counter, "Failures of the jobs on partitions", ("job",)),
         Instrument("ares_otel_pruned_rows", Counter, "Rows that were deleted one by one for their age", ("table",)),
+        Instrument(
+            "ares_otel_rollup_waiting_rows", Gauge, "Increments that waited when the last round began", ("table",)
+        ),
+        Instrument("ares_otel_rollup_merged_rows", Counter, "Increments merged into roll-ups", ("table",)),
+        Instrument(
+            "ares_otel_rollup_lag_seconds",
+            Gauge,
+            "Time since everything that was stored by then was merged into roll-ups; 0 while another process merges",
+        ),
+        Instrument("ares_otel_rollup_merge_seconds", Histogram, "Time of a transaction that merges", (), _SECONDS),
+        Instrument("ares_otel_rollup_edges_seconds", Histogram, "Time to find a minute's edges", (), _SECONDS),
+        Instrument(
+            "ares_otel_rollup_edges_waiting_minutes",
+            Gauge,
+            "Minutes that should be in the service map and are not yet",
+        ),
+        Instrument(
+            "ares_otel_rollup_failures", Counter, "Failures of the job on roll-ups: merge, edges or age", ("step",)
+        ),
         Instrument("ares_otel_disk_nearly_full", Gauge, "1 while the disk with the data is nearly full"),
         Instrument("ares_otel_bus_mode", Gauge, "1 for what carries the event bus now, 0 for the other", ("mode",)),
         Instrument(

@@ -18,6 +18,7 @@ import asyncpg
 from ares_otel.query.reader import DatabaseUnavailable, reading
 from ares_otel.query.rows import HealthRow, OperationRow, Row
 from ares_otel.query.statements import load_statements
+from ares_otel.storage.rollups.columns import int2_array, int8_array
 from ares_otel.storage.rollups.histogram import Histogram, add, arrays, percentiles
 from ares_otel.storage.rollups.sketch import Sketch
 
@@ -90,7 +91,7 @@ def _operation(service_name: str, operation_name: str, parts: Sequence[Any]) -> 
     else:
         cells: Histogram = {}
         for part in parts:
-            add(cells, part["buckets"], part["counts"])
+            add(cells, int2_array(part["buckets"]), int8_array(part["counts"]))
         ns = percentiles(*arrays(cells), highest)
     return OperationRow(
         service_name,
@@ -116,7 +117,7 @@ def _service(name: str, parts: Sequence[Any]) -> HealthRow:
     traces = Sketch()
     if len(parts) > 1:
         for part in parts:
-            traces.add(part["trace_hashes"], part["threshold"])
+            traces.add(int8_array(part["trace_hashes"]), part["threshold"])
         number = traces.traces
     else:
         number = Sketch.estimate(parts[0]["hashes"] or 0, parts[0]["threshold"])

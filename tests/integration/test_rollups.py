@@ -12,22 +12,25 @@ import asyncpg
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
+from ares_otel.cli.rollups import TelemetryRollupObserver, rollup_job
+from ares_otel.control.config.schema import problem_of
+from ares_otel.model.batch import Batch
 from ares_otel.model.signal import LOGS, TRACES
+from ares_otel.pipeline.telemetry import Telemetry
 from ares_otel.query.services import service_performance, system_health
 from ares_otel.storage.partitions.settings import RetentionSettings
 from ares_otel.storage.rollups import aging, last_hour
 from ares_otel.storage.rollups.histogram import percentiles
-from ares_otel.storage.rollups.job import LOCK, Rollups
+from ares_otel.storage.rollups.job import INTERVAL, LOCK, Rollups
 from ares_otel.storage.rollups.logs import merge_logs
 from ares_otel.storage.rollups.spans import merge_spans
 from ares_otel.storage.rollups.transaction import transaction
 from ares_otel.storage.store import Store
 from tests.support.eventually import eventually
+from tests.support.managed_config import arrives, managed, put
 from tests.support.otlp_samples import log_record, logs_request, span, trace_request
 from tests.support.rollups import differences, run_once
 from tests.support.spooling import batch
-
-pytestmark = pytest.mark.every_server
 
 MINUTE = 60_000_000_000
 ERROR = Status(code=Status.STATUS_CODE_ERROR)
@@ -61,6 +64,7 @@ async def pool(database_url: str) -> Any:
         yield pool
 
 
+@pytest.mark.every_server
 async def test_merged_minutes_say_what_the_spans_say(store: Store, sql: asyncpg.Connection) -> None:
     source = random.Random(1)
     for number in range(6):
@@ -73,6 +77,7 @@ async def test_merged_minutes_say_what_the_spans_say(store: Store, sql: asyncpg.
     assert all(sum(row["counts"]) == row["calls"] and row["buckets"] == sorted(set(row["buckets"])) for row in rows)
 
 
+@pytest.mark.every_server
 @pytest.mark.parametrize("merged", ["nothing", "a part", "everything"])
 async def test_performance_is_what_the_view_says(
     store: Store, sql: asyncpg.Connection, pool: asyncpg.Pool, merged: str
@@ -96,6 +101,7 @@ async def test_performance_is_what_the_view_says(
     assert timedelta(minutes=60) <= datetime.now(UTC) - found.since < timedelta(minutes=62)
 
 
+@pytest.mark.every_server
 async def test_health_is_what_the_view_says(store: Store, sql: asyncpg.Connection, pool: asyncpg.Pool) -> None:
     await sql.execute("INSERT INTO service_registry (name, instance_id) VALUES ('a', '1'), ('b', '1'), ('silent', '1')")
     ids = [number.to_bytes(16, "big") for number in range(1, 200)]
@@ -132,6 +138,7 @@ async def test_many_traces_are_estimated_within_a_few_percent(
     assert row.active_traces == pytest.approx(9100, rel=0.15)
 
 
+@pytest.mark.every_server
 async def test_the_hour_moves_on_and_is_as_if_made_anew(store: Store, sql: asyncpg.Connection) -> None:
     source = random.Random(4)
     start = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(minutes=65)
@@ -172,6 +179,38 @@ async def test_an_hour_that_nobody_keeps_up_is_answered_from_its_minutes(
     by_minute = await service_performance(pool)
     assert [row.call_count for row in by_minute.rows] == [row.call_count for row in ready.rows]
     assert [row.p95_ms for row in by_minute.rows] == pytest.approx([row.p95_ms for row in ready.rows])
+
+
+async def test_an_operation_of_several_tenants_is_one_row_of_the_answer(
+    store: Store, sql: asyncpg.Connection, pool: asyncpg.Pool
+) -> None:
+    await sql.execute("INSERT INTO service_registry (name, instance_id) VALUES ('a', '1')")
+    now = time.time_ns()
+    for tenant_id in (0, 1):
+        request = trace_request("a", [span(name="GET", start_time_unix_nano=now, end_time_unix_nano=now + 10**6)])
+        records = logs_request("a", [log_record(trace_id=bytes([tenant_id + 1, *range(15)]))])
+        for signal, message in ((TRACES, request), (LOGS, records)):
+            payload = message.SerializeToString()
+            await store.consume(
+                Batch(signal, payload, tenant_id=tenant_id, received_ns=now, receiver="t", transport="t")
+            )
+        if not tenant_id:
+            await run_once(store.connect)
+    for _ in range(2):
+        (row,) = (await service_performance(pool)).rows
+        assert (row.call_count, row.p50_ms) == (2, pytest.approx(1, rel=0.0055))
+        (service,) = (await system_health(pool)).rows
+        assert service.active_traces == 2
+        await run_once(store.connect)
+
+
+async def test_the_longest_names_are_merged(store: Store, sql: asyncpg.Connection, pool: asyncpg.Pool) -> None:
+    """They stand in keys, of which an index takes 2,704 bytes."""
+    await send(store, "\U0001f600" * 300, [span(name="\U0001f680" * 300, kind=-(2**31))])
+    await run_once(store.connect)
+    assert await differences(sql) == (set(), set())
+    (row,) = (await service_performance(pool)).rows
+    assert (row.service_name, row.operation_name) == ("\U0001f600" * 255, "\U0001f680" * 255)
 
 
 async def test_of_two_jobs_one_works(store: Store, sql: asyncpg.Connection) -> None:
@@ -231,6 +270,7 @@ async def test_writers_do_not_wait_for_the_job(store: Store, sql: asyncpg.Connec
     assert await differences(sql) == (set(), set())
 
 
+@pytest.mark.every_server
 async def test_minutes_become_hours_after_two_days_and_late_ones_join_them(
     store: Store, sql: asyncpg.Connection
 ) -> None:
@@ -264,14 +304,18 @@ async def test_roll_ups_leave_with_the_retention_of_their_signal(store: Store, s
     for table, column in (("span_rollups", "minute"), ("log_rollups", "minute"), ("service_operations", "last_seen")):
         await sql.execute(f"UPDATE {table} SET {column} = {column} - interval '5 days'")
     settings = RetentionSettings(days=4, signal_days={"traces": 0}, service_days={"noisy": 3})
-    deleted = await aging.drop_old(sql, settings)
+    assert (
+        sum((await aging.drop_old(sql, settings, datetime(2020, 1, 1, tzinfo=UTC))).values()) == 0
+    )  # a clock is wrong
+    deleted = await aging.drop_old(sql, settings, datetime.now(UTC))
     assert deleted["log_rollups"] == 1
     assert await sql.fetch("SELECT DISTINCT service_name FROM span_rollups") == [("a",)]
     assert await sql.fetch("SELECT DISTINCT service_name FROM service_operations") == [("a",)]
-    deleted = await aging.drop_old(sql, RetentionSettings(days=4))
+    deleted = await aging.drop_old(sql, RetentionSettings(days=4), datetime.now(UTC))
     assert await sql.fetchval("SELECT count(*) FROM span_rollups") == 0
 
 
+@pytest.mark.every_server
 async def test_percentiles_in_sql_are_those_of_python(sql: asyncpg.Connection) -> None:
     source = random.Random(12)
     for _ in range(100):
@@ -282,6 +326,7 @@ async def test_percentiles_in_sql_are_those_of_python(sql: asyncpg.Connection) -
         assert there == pytest.approx(percentiles(buckets, counts, highest))
 
 
+@pytest.mark.every_server
 async def test_views_for_people(store: Store, sql: asyncpg.Connection) -> None:
     await send(
         store, "a", [span(name="GET", start_time_unix_nano=time.time_ns(), end_time_unix_nano=time.time_ns() + 10**9)]
@@ -290,6 +335,45 @@ async def test_views_for_people(store: Store, sql: asyncpg.Connection) -> None:
     (row,) = await sql.fetch("SELECT * FROM v_operation_minutes")
     assert (row["service_name"], row["calls"], row["minutes"]) == ("a", 1, 1)
     assert row["p50_ms"] == row["p99_ms"] == pytest.approx(1000, rel=0.01)
+
+
+async def test_the_setting_reaches_the_job_and_the_metrics_say_what_it_did(
+    store: Store, sql: asyncpg.Connection, database_url: str
+) -> None:
+    telemetry = Telemetry()
+    value = telemetry.registry.get_sample_value
+    await send(store, "a", [span(name="one"), span(name="two")])
+    await store.consume(batch(LOGS, logs_request("a", [log_record()])))
+    async with managed(database_url, services=["ares-api"], check=problem_of) as manager:
+        job = rollup_job(store, manager, telemetry, pooled=False)
+        assert job._interval() == INTERVAL
+        await put(sql, "rollups.interval_seconds", 0.5, service="ares-api")
+        await arrives(manager, "rollups.interval_seconds", 0.5)
+        assert job._interval() == 0.5
+        assert value("ares_otel_rollup_lag_seconds") == 0
+        await job.run()
+    assert problem_of("ares-api", "rollups.interval_seconds", 0) is not None
+    assert value("ares_otel_rollup_waiting_rows", {"table": "span_rollup_increments"}) == 2
+    assert value("ares_otel_rollup_merged_rows_total", {"table": "span_rollup_increments"}) == 2
+    assert value("ares_otel_rollup_merged_rows_total", {"table": "log_rollup_increments"}) == 1
+    assert 0 < (value("ares_otel_rollup_lag_seconds") or 0) < 60
+    assert value("ares_otel_rollup_edges_waiting_minutes") == 0
+    assert value("ares_otel_rollup_failures_total", {"step": "merge"}) is None
+
+
+async def test_a_step_that_fails_is_counted_and_does_not_stop_the_others(
+    store: Store, sql: asyncpg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    telemetry = Telemetry()
+    await sql.execute("ALTER TABLE service_edges RENAME TO elsewhere")
+    call = span(name="call", start_time_unix_nano=time.time_ns() - 3 * MINUTE)
+    await send(store, "a", [call])
+    job = Rollups(store.connect, observer=TelemetryRollupObserver(telemetry), edge_lag=timedelta(0))
+    for _ in range(3):
+        await job.run()
+    assert await differences(sql) == (set(), set())
+    assert telemetry.registry.get_sample_value("ares_otel_rollup_failures_total", {"step": "edges"}) == 3
+    assert len([record for record in caplog.records if "(edges)" in record.message]) == 1
 
 
 async def test_the_job_keeps_running_through_a_database_that_goes_away(store: Store, sql: asyncpg.Connection) -> None:

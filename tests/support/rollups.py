@@ -10,8 +10,8 @@ import asyncpg
 from ares_otel.storage.rollups.job import Rollups
 
 EXACT = """
-SELECT date_trunc('minute', start_time, 'UTC') AS minute, tenant_id, service_name,
-       left(operation_name, 255) AS operation_name, kind, count(*) AS calls, count(*) FILTER (WHERE status = 'error') AS errors, sum(duration_ns) AS duration_ns_sum,
+SELECT date_trunc('minute', start_time, 'UTC') AS minute, tenant_id, service_name, left(operation_name, 255), kind,
+       count(*) AS calls, count(*) FILTER (WHERE status = 'error') AS errors, sum(duration_ns) AS duration_ns_sum,
        max(duration_ns) AS duration_ns_max
 FROM service_spans GROUP BY 1, 2, 3, 4, 5
 """

@@ -2,13 +2,15 @@
 
 -- name: recent_performance
 -- What `operations_last_hour` has ready, and what requests added since. Where nobody keeps that hour up, its minutes. Arrays are
--- read only where several rows have to be merged.
+-- read only where several rows have to be merged: of all operations where there are several tenants.
 WITH hour AS MATERIALIZED (
-    SELECT CASE WHEN s.last_hour_start BETWEEN d.due - interval '2 minutes' AND d.due THEN s.last_hour_start END AS ready, d.due
+    SELECT CASE WHEN s.last_hour_start BETWEEN d.due - interval '2 minutes' AND d.due THEN s.last_hour_start END AS ready, d.due,
+           (SELECT min(tenant_id) <> max(tenant_id) FROM operations_last_hour) AS tenants
     FROM rollup_state s, (SELECT date_trunc('minute', now(), 'UTC') - interval '1 hour' AS due) d
 ),
 waiting AS MATERIALIZED (
-    SELECT i.service_name, i.operation_name, i.calls, i.errors, i.duration_ns_sum, i.duration_ns_max, i.buckets, i.counts
+    SELECT i.service_name, i.operation_name, i.calls, i.errors, i.duration_ns_sum, i.duration_ns_max,
+           array_send(i.buckets) AS buckets, array_send(i.counts) AS counts
     FROM span_rollup_increments i, hour h
     WHERE i.minute >= coalesce(h.ready, h.due)
       AND i.service_name = left(:service, 255)  -- when service
@@ -17,24 +19,21 @@ waiting AS MATERIALIZED (
 found AS (
     SELECT * FROM (
         SELECT o.service_name, o.operation_name, o.calls, o.errors, o.duration_ns_sum, o.duration_ns_max,
-               CASE WHEN d.several THEN o.buckets END AS buckets, CASE WHEN d.several THEN o.counts END AS counts,
+               CASE WHEN h.tenants OR w.service_name IS NOT NULL THEN array_send(o.buckets) END AS buckets,
+               CASE WHEN h.tenants OR w.service_name IS NOT NULL THEN array_send(o.counts) END AS counts,
                o.percentiles_ns
         FROM operations_last_hour o
         CROSS JOIN hour h
-        CROSS JOIN LATERAL (
-            SELECT (o.service_name, o.operation_name) IN (SELECT service_name, operation_name FROM waiting)
-                OR (o.service_name, o.operation_name) IN (
-                    SELECT service_name, operation_name FROM operations_last_hour
-                    GROUP BY service_name, operation_name HAVING count(*) > 1
-                ) AS several
-        ) d
+        LEFT JOIN (SELECT DISTINCT service_name, operation_name FROM waiting) w
+            ON w.service_name = o.service_name AND w.operation_name = o.operation_name
         WHERE h.ready IS NOT NULL
           AND o.service_name = left(:service, 255)  -- when service
         ORDER BY o.service_name, o.calls DESC, o.operation_name
         LIMIT :most
     ) r
     UNION ALL
-    SELECT r.service_name, r.operation_name, r.calls, r.errors, r.duration_ns_sum, r.duration_ns_max, r.buckets, r.counts, NULL
+    SELECT r.service_name, r.operation_name, r.calls, r.errors, r.duration_ns_sum, r.duration_ns_max,
+           array_send(r.buckets), array_send(r.counts), NULL
     FROM span_rollups r
     CROSS JOIN hour h
     WHERE h.ready IS NULL AND r.minutes = 1 AND r.minute >= (SELECT due FROM hour)
@@ -47,11 +46,12 @@ FROM hour h LEFT JOIN found f ON true
 
 -- name: recent_health
 WITH hour AS MATERIALIZED (
-    SELECT CASE WHEN s.last_hour_start BETWEEN d.due - interval '2 minutes' AND d.due THEN s.last_hour_start END AS ready, d.due
+    SELECT CASE WHEN s.last_hour_start BETWEEN d.due - interval '2 minutes' AND d.due THEN s.last_hour_start END AS ready, d.due,
+           (SELECT min(tenant_id) <> max(tenant_id) FROM logs_last_hour) AS tenants
     FROM rollup_state s, (SELECT date_trunc('minute', now(), 'UTC') - interval '1 hour' AS due) d
 ),
 waiting AS MATERIALIZED (
-    SELECT i.service_name, i.error, i.trace_hashes, i.threshold
+    SELECT i.service_name, i.error, array_send(i.trace_hashes) AS trace_hashes, cardinality(i.trace_hashes) AS hashes, i.threshold
     FROM log_rollup_increments i, hour h
     WHERE i.minute >= coalesce(h.ready, h.due)
     LIMIT :most_waiting
@@ -63,22 +63,19 @@ registered AS (
     LIMIT :limit
 ),
 found AS (
-    SELECT l.service_name, l.error, CASE WHEN d.several THEN l.trace_hashes END AS trace_hashes, l.threshold,
+    SELECT l.service_name, l.error, CASE WHEN h.tenants OR w.service_name IS NOT NULL THEN array_send(l.trace_hashes) END AS trace_hashes, l.threshold,
            cardinality(l.trace_hashes) AS hashes
     FROM logs_last_hour l
     CROSS JOIN hour h
-    CROSS JOIN LATERAL (
-        SELECT l.service_name IN (SELECT service_name FROM waiting)
-            OR l.service_name IN (SELECT service_name FROM logs_last_hour GROUP BY service_name HAVING count(*) > 1) AS several
-    ) d
+    LEFT JOIN (SELECT DISTINCT service_name FROM waiting) w ON w.service_name = l.service_name
     WHERE h.ready IS NOT NULL
     UNION ALL
-    SELECT r.service_name, r.error, r.trace_hashes, r.threshold, cardinality(r.trace_hashes)
+    SELECT r.service_name, r.error, array_send(r.trace_hashes), r.threshold, cardinality(r.trace_hashes)
     FROM log_rollups r
     CROSS JOIN hour h
     WHERE h.ready IS NULL AND r.minutes = 1 AND r.minute >= (SELECT due FROM hour)
     UNION ALL
-    SELECT w.service_name, w.error, w.trace_hashes, w.threshold, cardinality(w.trace_hashes) FROM waiting w
+    SELECT w.service_name, w.error, w.trace_hashes, w.threshold, w.hashes FROM waiting w
 )
 SELECT coalesce(h.ready, h.due) AS since, (SELECT count(*) FROM waiting) AS waiting,
        r.service_name, r.status, r.version, r.last_heartbeat,

@@ -27,8 +27,17 @@ FROM {table} WHERE minutes = 1 AND minute < date_trunc('hour', now() - $1::inter
 ORDER BY 1, 2 LIMIT $2
 """
 _TAKE = """
-DELETE FROM {table} WHERE minute >= $1 AND minute < $1 + interval '1 hour' AND service_name = $2 RETURNING *
+DELETE FROM {table} WHERE minute >= $1 AND minute < $1 + interval '1 hour' AND service_name = $2 RETURNING {columns}
 """
+_TAKE_SPANS = _TAKE.format(
+    table="span_rollups",
+    columns="tenant_id, service_name, operation_name, kind, calls, errors, duration_ns_sum, duration_ns_max, "
+    "array_send(buckets) AS buckets, array_send(counts) AS counts",
+)
+_TAKE_LOGS = _TAKE.format(
+    table="log_rollups",
+    columns="tenant_id, service_name, debug, info, warn, error, array_send(trace_hashes) AS trace_hashes, threshold",
+)
 _EDGES = """
 WITH gone AS (
     DELETE FROM service_edges
@@ -75,13 +84,13 @@ async def merge_hours(connection: asyncpg.Connection) -> int:
 
 
 async def _spans_of_hour(connection: asyncpg.Connection, hour: datetime, service: str) -> None:
-    rows = await connection.fetch(_TAKE.format(table="span_rollups"), hour, service)
+    rows = await connection.fetch(_TAKE_SPANS, hour, service)
     if rows:
         await connection.execute(spans.WRITE_MINUTE, *await asyncio.to_thread(_span_hour, hour, rows))
 
 
 async def _logs_of_hour(connection: asyncpg.Connection, hour: datetime, service: str) -> None:
-    rows = await connection.fetch(_TAKE.format(table="log_rollups"), hour, service)
+    rows = await connection.fetch(_TAKE_LOGS, hour, service)
     if rows:
         await connection.execute(logs.WRITE_MINUTE, *await asyncio.to_thread(_log_hour, hour, rows))
 
@@ -101,9 +110,13 @@ def _log_hour(hour: datetime, rows: Iterable[Mapping[str, Any]]) -> list[list[An
     return columns_of((hour, 60, *key, *records.columns()) for key, records in sums.items())
 
 
-async def drop_old(connection: asyncpg.Connection, settings: RetentionSettings) -> dict[str, int]:
-    """Removes what is older than its signal is kept, in small batches; returns rows by table."""
-    now: datetime = await connection.fetchval("SELECT now()")
+async def drop_old(connection: asyncpg.Connection, settings: RetentionSettings, now: datetime) -> dict[str, int]:
+    """Removes what is older than its signal is kept, in small batches; returns rows by table.
+
+    Args:
+        now: what ages are reckoned from, where the database's clock is not behind it.
+    """
+    now = min(now, await connection.fetchval("SELECT now()"))
     pruner = Pruner(connection)
     deleted = {}
     for table, time in _TIME.items():

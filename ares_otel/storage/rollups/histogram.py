@@ -22,6 +22,9 @@ Histogram = dict[int, int]
 
 def add(histogram: Histogram, buckets: Iterable[int], counts: Iterable[int]) -> None:
     """Adds a histogram that is given as two arrays."""
+    if not histogram:
+        histogram.update(zip(buckets, counts, strict=True))
+        return
     for bucket, count in zip(buckets, counts, strict=True):
         histogram[bucket] = histogram.get(bucket, 0) + count
 
@@ -39,7 +42,7 @@ def take(histogram: Histogram, buckets: Iterable[int], counts: Iterable[int]) ->
 def arrays(histogram: Histogram) -> tuple[list[int], list[int]]:
     """The buckets, ascending, and their counts."""
     buckets = sorted(histogram)
-    return buckets, [histogram[bucket] for bucket in buckets]
+    return buckets, list(map(histogram.__getitem__, buckets))
 
 
 def middle(bucket: int) -> float:

@@ -15,6 +15,7 @@ import asyncpg
 
 from ares_otel.model.clock import SYSTEM_CLOCK, Clock
 from ares_otel.storage.complaints import Complaints
+from ares_otel.storage.partitions.catalog import to_datetime
 from ares_otel.storage.partitions.lock import Connect, exclusive
 from ares_otel.storage.partitions.settings import RetentionSettings
 from ares_otel.storage.rollups import aging, edges, last_hour
@@ -122,7 +123,9 @@ class Rollups:
             rest = ELSEWHERE
             try:
                 async with exclusive(self._connect, LOCK, pooled=self._pooled) as connection:
-                    if connection is not None:
+                    if connection is None:
+                        self._observer.elsewhere()
+                    else:
                         await self._hold(connection)
                         rest = 0.0
             except DATABASE_ERRORS as error:
@@ -203,7 +206,8 @@ class Rollups:
             return
         self._age_from = self._clock.monotonic() + AGE_INTERVAL
         await aging.merge_hours(connection)
-        for table, rows in (await aging.drop_old(connection, self._retention())).items():
+        now = to_datetime(self._clock.time_ns())
+        for table, rows in (await aging.drop_old(connection, self._retention(), now)).items():
             self._observer.pruned(table, rows)
 
     async def _try(

@@ -28,7 +28,8 @@ SELECT last_hour_start AS old, date_trunc('minute', now(), 'UTC') - interval '1 
 """
 _MOVE = "UPDATE rollup_state SET last_hour_start = $1"
 _SPANS = """
-SELECT tenant_id, service_name, operation_name, calls, errors, duration_ns_sum, duration_ns_max, buckets, counts
+SELECT tenant_id, service_name, operation_name, calls, errors, duration_ns_sum, duration_ns_max,
+       array_send(buckets) AS buckets, array_send(counts) AS counts
 FROM span_rollups WHERE minutes = 1 AND minute >= $1 AND minute < $2
 """
 _LONGEST = """
@@ -48,7 +49,7 @@ _EXPIRED_SERVICES = """
 SELECT DISTINCT tenant_id, service_name FROM log_rollups WHERE minutes = 1 AND minute >= $1 AND minute < $2
 """
 _LOGS = """
-SELECT r.tenant_id, r.service_name, r.error, r.trace_hashes, r.threshold
+SELECT r.tenant_id, r.service_name, r.error, array_send(r.trace_hashes) AS trace_hashes, r.threshold
 FROM log_rollups r
 JOIN unnest($2::integer[], $3::text[]) AS k (tenant_id, service_name) USING (tenant_id, service_name)
 WHERE r.minutes = 1 AND r.minute >= $1

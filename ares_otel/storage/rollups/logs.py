@@ -10,7 +10,7 @@ from typing import Any
 
 import asyncpg
 
-from ares_otel.storage.rollups.columns import as_array, columns_of
+from ares_otel.storage.rollups.columns import as_array, columns_of, int8_array
 from ares_otel.storage.rollups.sketch import HASHES, HOUR_HASHES, Sketch
 
 Minute = tuple[datetime, int, str]
@@ -21,15 +21,18 @@ Service = tuple[int, str]
 _TAKE = """
 DELETE FROM log_rollup_increments
 WHERE ctid = ANY (ARRAY(SELECT ctid FROM log_rollup_increments LIMIT $1))
-RETURNING *
+RETURNING minute, tenant_id, service_name, debug, info, warn, error, array_send(trace_hashes) AS trace_hashes, threshold
 """
 _MINUTE_ROWS = """
-SELECT r.* FROM unnest($1::timestamptz[], $2::integer[], $3::text[]) AS k (minute, tenant_id, service_name)
+SELECT r.minute, r.tenant_id, r.service_name, r.debug, r.info, r.warn, r.error,
+       array_send(r.trace_hashes) AS trace_hashes, r.threshold
+FROM unnest($1::timestamptz[], $2::integer[], $3::text[]) AS k (minute, tenant_id, service_name)
 JOIN log_rollups r ON r.minute = k.minute AND r.minutes = 1 AND r.tenant_id = k.tenant_id
     AND r.service_name = k.service_name
 """
 _HOUR_ROWS = """
-SELECT r.* FROM unnest($1::integer[], $2::text[]) AS k (tenant_id, service_name)
+SELECT r.tenant_id, r.service_name, r.error, array_send(r.trace_hashes) AS trace_hashes, r.threshold
+FROM unnest($1::integer[], $2::text[]) AS k (tenant_id, service_name)
 JOIN logs_last_hour r ON r.tenant_id = k.tenant_id AND r.service_name = k.service_name
 """
 WRITE_MINUTE = """
@@ -68,7 +71,7 @@ class Records:
         self.info += row["info"]
         self.warn += row["warn"]
         self.error += row["error"]
-        self.traces.add(row["trace_hashes"], row["threshold"])
+        self.traces.add(int8_array(row["trace_hashes"]), row["threshold"])
 
     def columns(self) -> tuple[object, ...]:
         """The values of the columns debug to threshold."""
@@ -86,7 +89,7 @@ class Hour:
     def add(self, row: Mapping[str, Any]) -> None:
         """Adds a row of any of the tables."""
         self.error += row["error"]
-        self.traces.add(row["trace_hashes"], row["threshold"])
+        self.traces.add(int8_array(row["trace_hashes"]), row["threshold"])
 
     def columns(self) -> tuple[object, ...]:
         """The values of the columns error to threshold."""

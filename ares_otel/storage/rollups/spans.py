@@ -16,7 +16,7 @@ from typing import Any
 import asyncpg
 
 from ares_otel.storage.rollups import histogram
-from ares_otel.storage.rollups.columns import as_array, columns_of
+from ares_otel.storage.rollups.columns import as_array, columns_of, int2_array, int8_array
 from ares_otel.storage.rollups.histogram import Histogram
 
 Operation = tuple[int, str, str]
@@ -27,16 +27,21 @@ Minute = tuple[datetime, int, str, str, str]
 TAKE = """
 DELETE FROM span_rollup_increments
 WHERE ctid = ANY (ARRAY(SELECT ctid FROM span_rollup_increments LIMIT $1))
-RETURNING *
+RETURNING minute, tenant_id, service_name, operation_name, kind, calls, errors, duration_ns_sum, duration_ns_max,
+    array_send(buckets) AS buckets, array_send(counts) AS counts
 """
 MINUTE_ROWS = """
-SELECT r.* FROM unnest($1::timestamptz[], $2::integer[], $3::text[], $4::text[], $5::text[])
+SELECT r.minute, r.tenant_id, r.service_name, r.operation_name, r.kind, r.calls, r.errors, r.duration_ns_sum,
+       r.duration_ns_max, array_send(r.buckets) AS buckets, array_send(r.counts) AS counts
+FROM unnest($1::timestamptz[], $2::integer[], $3::text[], $4::text[], $5::text[])
     AS k (minute, tenant_id, service_name, operation_name, kind)
 JOIN span_rollups r ON r.minute = k.minute AND r.minutes = 1 AND r.tenant_id = k.tenant_id
     AND r.service_name = k.service_name AND r.operation_name = k.operation_name AND r.kind = k.kind
 """
 HOUR_ROWS = """
-SELECT r.* FROM unnest($1::integer[], $2::text[], $3::text[]) AS k (tenant_id, service_name, operation_name)
+SELECT r.tenant_id, r.service_name, r.operation_name, r.calls, r.errors, r.duration_ns_sum, r.duration_ns_max,
+       array_send(r.buckets) AS buckets, array_send(r.counts) AS counts
+FROM unnest($1::integer[], $2::text[], $3::text[]) AS k (tenant_id, service_name, operation_name)
 JOIN operations_last_hour r ON r.tenant_id = k.tenant_id AND r.service_name = k.service_name
     AND r.operation_name = k.operation_name
 """
@@ -82,7 +87,7 @@ _CHANGED = """
 INSERT INTO service_edge_minutes (minute, changed_at)
 SELECT DISTINCT minute + late, now()
 FROM unnest($1::timestamptz[]) AS m (minute) CROSS JOIN (VALUES (interval '0'), (interval '1 minute')) AS l (late)
-WHERE minute > now() - $2::interval AND minute < now() + interval '1 hour'
+WHERE minute > now() - $2::interval AND minute < now() + interval '7 days'
 ON CONFLICT (minute) DO UPDATE SET changed_at = now()
 """
 
@@ -98,12 +103,12 @@ class Calls:
     cells: Histogram = field(default_factory=dict)
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Adds a row of any of the tables."""
+        """Adds a row of any of the tables, with its arrays as `array_send` gives them."""
         self.calls += row["calls"]
         self.errors += row["errors"]
         self.duration_ns_sum += int(row["duration_ns_sum"])
         self.duration_ns_max = max(self.duration_ns_max, row["duration_ns_max"])
-        histogram.add(self.cells, row["buckets"], row["counts"])
+        histogram.add(self.cells, int2_array(row["buckets"]), int8_array(row["counts"]))
 
     def add_calls(self, other: Calls) -> None:
         """Adds other spans."""
@@ -173,17 +178,27 @@ def _by_operation(minutes: Mapping[Minute, Calls], start: datetime | None) -> di
 
 
 def _merged(
-    minutes: Mapping[Minute, Calls],
+    minutes: dict[Minute, Calls],
     known_minutes: Iterable[Mapping[str, Any]],
-    hour: Mapping[Operation, Calls],
+    hour: dict[Operation, Calls],
     known_hour: Iterable[Mapping[str, Any]],
 ) -> tuple[list[list[Any]], list[list[Any]]]:
     """The columns to write: what is known and what is new together."""
     for row in known_minutes:
-        minutes[row["minute"], row["tenant_id"], row["service_name"], row["operation_name"], row["kind"]].add(row)
+        minute = (row["minute"], row["tenant_id"], row["service_name"], row["operation_name"], row["kind"])
+        minutes[minute] = _both(row, minutes[minute])
     for row in known_hour:
-        hour[row["tenant_id"], row["service_name"], row["operation_name"]].add(row)
+        operation = (row["tenant_id"], row["service_name"], row["operation_name"])
+        hour[operation] = _both(row, hour[operation])
     return (
         columns_of((minute, 1, *key, *calls.columns()) for (minute, *key), calls in minutes.items()),
         columns_of((*key, *calls.columns_with_percentiles()) for key, calls in hour.items()),
     )
+
+
+def _both(known: Mapping[str, Any], new: Calls) -> Calls:
+    """The few that are new are added to the many that are known: that is quicker than the other way round."""
+    both = Calls()
+    both.add(known)
+    both.add_calls(new)
+    return both

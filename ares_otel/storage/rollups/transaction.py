@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
+from ares_otel.storage.sqlstate import DATABASE_ERRORS
+
 MERGE = 0x41726573_4D657267
 """Key of the lock ("AresMerg")."""
 _BEGIN = "BEGIN; SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '{seconds}s'"
@@ -25,7 +27,15 @@ async def transaction(connection: asyncpg.Connection, *, seconds: int = 50) -> A
             raise asyncpg.LockNotAvailableError("Another process is merging roll-ups.")
         yield
     except BaseException:
-        if not connection.is_closed():
-            await connection.execute("ROLLBACK")
+        await _roll_back(connection)
         raise
     await connection.execute("COMMIT")
+
+
+async def _roll_back(connection: asyncpg.Connection) -> None:
+    """Also where the server says nothing any more: somebody waits for the end."""
+    if not connection.is_closed():
+        try:
+            await connection.execute("ROLLBACK", timeout=5)
+        except DATABASE_ERRORS:
+            connection.terminate()
