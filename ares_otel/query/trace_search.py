@@ -19,7 +19,7 @@ from ares_otel.query.rows import was_cut
 from ares_otel.query.statements import load_statements
 from ares_otel.storage.rows.encoded import LOGS, SPANS
 
-_STATEMENTS = load_statements("traces.sql")
+_STATEMENTS = load_statements("trace_search.sql")
 GAP = timedelta(days=1)
 """A trace whose spans and log records lie closer together than this is found as a whole."""
 SEARCH_SECONDS = 10.0
