@@ -88,14 +88,16 @@ def test_installed_into_a_clean_environment_it_takes_a_span_and_shows_it(wheel: 
     home = data_dir.parent / "venv"
     venv.create(home, with_pip=True)
     pip = [str(home / "bin" / "python"), "-m", "pip", "--disable-pip-version-check"]
+    # Not the checkout: nothing of it may be needed, and nothing may look as if it were installed.
+    clean = {key: value for key, value in environment().items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
     install = [*pip, "install", "--quiet", str(wheel)]
-    done = subprocess.run(install, capture_output=True, text=True, timeout=380)
+    done = subprocess.run(install, capture_output=True, text=True, timeout=380, cwd=home, env=clean)
     assert done.returncode == 0, done.stdout + done.stderr
     command = [home / "bin" / "ares-otel", "up", "--data-dir", data_dir, "--http-port", "0"]
     with subprocess.Popen(
         [*map(str, command), "--otlp-grpc-port", "0", "--otlp-http-port", "0"],
-        cwd=home,  # not the checkout: nothing of it may be needed
-        env={key: value for key, value in environment().items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")},
+        cwd=home,
+        env=clean,
         stdout=subprocess.PIPE,
         text=True,
     ) as ares:

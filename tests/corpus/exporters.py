@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 from typing import Any
 
+from ares_otel.model.signal import SIGNALS
 from tests.corpus.expected import NOW
+from tests.fuzz.tree import parsed
 from tests.support.wire import data, double, fixed32, fixed64, number
 
 SCHEMA = "https://opentelemetry.io/schemas/1.37.0"
@@ -254,8 +257,33 @@ def metrics(style: Style) -> bytes:
     return enveloped(style, {"shop.meter": items})
 
 
-BUILDERS = {
-    f"{signal}-as-{name}-writes-them": lambda build=build, style=style: build(style)
-    for signal, build in {"traces": traces, "logs": logs, "metrics": metrics}.items()
-    for name, style in STYLES.items()
+SIGNAL_BUILDERS = {"traces": traces, "logs": logs, "metrics": metrics}
+
+
+BEHIND = {"": Style(), "-behind-java": STYLES["java"], "-behind-javascript": STYLES["javascript"]}
+
+
+def falling(signal: str, body: bytes) -> bytes:
+    """A request as the OpenTelemetry Collector writes it: every message with its last field first."""
+    root = parsed(body, SIGNALS[signal].request.DESCRIPTOR)
+    for message in list(root.messages()):
+        message.fields.sort(key=lambda field: -field.number)
+    return root.written()
+
+
+def _falling(signal: str, style: Style) -> bytes:
+    return falling(signal, SIGNAL_BUILDERS[signal](style))
+
+
+BUILDERS: dict[str, Callable[[], bytes]] = {
+    **{
+        f"{signal}-as-{name}-writes-them": partial(build, style)
+        for signal, build in SIGNAL_BUILDERS.items()
+        for name, style in STYLES.items()
+    },
+    **{
+        f"{signal}-as-the-collector-writes-them{suffix}": partial(_falling, signal, style)
+        for signal in SIGNAL_BUILDERS
+        for suffix, style in BEHIND.items()
+    },
 }

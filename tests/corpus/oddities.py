@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from tests.corpus.expected import DAY, NOW, WINDOWS
-from tests.corpus.exporters import RESOURCE, Style, enveloped, record, span, token
+from tests.corpus.exporters import RESOURCE, Style, enveloped, falling, record, span, token
 from tests.support.wire import data, double, fixed32, fixed64, group, number, tag, varint
 
 GO = Style()
@@ -152,10 +153,21 @@ TRACES: dict[str, Callable[[], bytes]] = {
     ),
     "nesting-beyond-what-protobuf-takes": lambda: spans(raw_span(attribute(deep(2000)))),
     "a-resource-twice": resource_twice,
+    "a-resource-in-two-orders": lambda: b"".join(
+        spans(raw_span(), resource=dict(order)) for order in (list(RESOURCE.items()), list(RESOURCE.items())[::-1])
+    ),
     "no-resource-and-no-scope": without_envelope,
     "many-resources": many_resources,
     "a-scope-with-attributes-and-no-name": lambda: data(
         1, data(2, data(1, data(3, GO.pair("a", 1)), data(3, GO.pair("b", b"\0")), number(4, 5)), raw_span())
+    ),
+    "entity-references-of-several-forms": lambda: b"".join(
+        data(1, data(1, *refs), data(2, raw_span()))
+        for refs in (
+            [data(3, data(1, SCHEMA_OF_ENTITY), data(2, "host"), data(3, "host.id"), data(3, ""), data(4, "os"))],
+            [data(3, data(4, "b"), data(3, "a"), data(2, "service"), data(1, "")), data(3), data(1, GO.pair("k", 1))],
+            [data(3, size=4), data(3, data(2, "host", size=3))],
+        )
     ),
     "entity-references": lambda: data(
         1, data(1, data(3, data(1, SCHEMA_OF_ENTITY), data(2, "host"))), data(2, raw_span())
@@ -283,7 +295,19 @@ def logs(*items: bytes) -> bytes:
     return enveloped(GO, {"": items})
 
 
-BUILDERS = {
+def _falling(name: str, build: Callable[[], bytes]) -> bytes:
+    return falling(name.partition("-")[0], build())
+
+
+_IN_TRACES = ("values-of-every-kind", "doubles", "texts", "arrays-and-objects-inside-each-other", "entity-references")
+FALLING = {
+    **{f"traces-{name}": TRACES[name] for name in _IN_TRACES},
+    **{f"logs-{name}": LOGS[name] for name in ("bodies", "bodies-that-are-doubles")},
+}
+"""Those whose encoding is kept beside JSON, once more in the order of the Collector."""
+
+BUILDERS: dict[str, Callable[[], bytes]] = {
+    **{f"{name}-in-falling-order": partial(_falling, name, build) for name, build in FALLING.items()},
     **{f"traces-{name}": build for name, build in TRACES.items()},
     **{f"logs-{name}": build for name, build in LOGS.items()},
 }

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from tests.corpus.expected import DAY, NOW
-from tests.corpus.exporters import Style, enveloped, token
+from tests.corpus.exporters import Style, enveloped, falling, token
 from tests.corpus.oddities import DOUBLES, TEXTS, VALUES
 from tests.support.wire import data, double, fixed32, fixed64, number
 
@@ -197,4 +198,14 @@ METRICS: dict[str, Callable[[], bytes]] = {
     "invalid-utf8-in-a-unit": lambda: metrics(data(2, data(1, "m"), data(3, b"\xff"), data(GAUGE, point()))),
     "a-point-cut-short": lambda: metrics(metric(GAUGE, data(1, b"\x19\x00\x00"))),
 }
-BUILDERS = {f"metrics-{name}": build for name, build in METRICS.items()}
+
+
+def _falling(build: Callable[[], bytes]) -> bytes:
+    return falling("metrics", build())
+
+
+FALLING = ("exemplars", "histograms", "exponential-histograms", "summaries", "labels", "no-recorded-value")
+BUILDERS: dict[str, Callable[[], bytes]] = {
+    **{f"metrics-{name}": build for name, build in METRICS.items()},
+    **{f"metrics-{name}-in-falling-order": partial(_falling, METRICS[name]) for name in FALLING},
+}

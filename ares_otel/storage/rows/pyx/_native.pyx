@@ -15,7 +15,7 @@ from cpython.ref cimport Py_XDECREF
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport SIZE_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, qsort, realloc
-from libc.string cimport memchr, memcmp, memcpy, memset, strcmp, strlen
+from libc.string cimport memchr, memcmp, memcpy, memmove, memset, strcmp, strlen
 
 cdef enum:
     MAX_PAYLOAD = 0x10000000  # larger requests are for the reference; no receiver takes them
@@ -44,6 +44,7 @@ include "keys.pxi"
 include "rollups.pxi"
 include "known.pxi"
 include "request.pxi"
+include "canonical.pxi"
 include "values.pxi"
 include "definitions.pxi"
 include "envelope.pxi"

@@ -3,7 +3,7 @@
 cdef enum:
     RESOURCE = 0
     SCOPE = 1
-    TEXTS = 8
+    TEXTS = 9
 
 # The texts of a resource in `Definition.at`
 cdef enum:
@@ -15,6 +15,7 @@ cdef enum:
     R_VERSION = 5
     R_INSTANCE = 6
     R_LANGUAGE = 7
+    R_ENTITIES = 8
 # And of a scope
 cdef enum:
     S_NAME = 0
@@ -85,7 +86,8 @@ cdef int compare_slices(const void *a, const void *b) noexcept nogil:
 cdef int hash_attributes(
     Request *r, Blake2 *hash_, const u8 *p, const u8 *e, u8 tag
 ) noexcept nogil:
-    """The part of an identity that is an attribute list, in canonical form already: identity.canonical_attributes."""
+    """The part of an identity that is an attribute list: identity.canonical_attributes. The list is the one that was
+    written as JSON last: `r.canonical` is of it."""
     cdef Buf *b = &r.scratch
     cdef Slice pair
     cdef bint found = False
@@ -94,6 +96,14 @@ cdef int hash_attributes(
     cdef Slice *pairs
     cdef u8[4] size
     cdef int rc
+    if rare(not r.canonical):
+        r.anew.len = 0
+        rc = add_items_anew(&r.anew, C_PAIR, p, e, tag, 0x0A)
+        if rc:
+            return rc
+        p = r.anew.data
+        e = p + r.anew.len
+        tag = 0x0A
     b.len = 0
     while True:
         rc = next_of(&p, e, tag, &pair, &found, &minimal)
@@ -119,8 +129,7 @@ cdef int hash_attributes(
 cdef int keep_attributes(
     Request *r, Definition *d, int place, const u8 *p, const u8 *e, u8 tag, int names
 ) noexcept nogil:
-    """The attributes as JSON, and their raw encoding where that is needed. They are
-    hashed, too, so they must be canonical."""
+    """The attributes as JSON, and their raw encoding where that is needed."""
     cdef Buf *b = &r.side
     cdef size_t begin = b.len
     cdef int rc
@@ -129,15 +138,13 @@ cdef int keep_attributes(
     rc = add_object(r, b, p, e, tag, 0, names)
     if rc:
         return rc
-    if not r.canonical:
-        return NOT_CANONICAL
     d.at[place] = begin
     d.size[place] = b.len - begin
     r.definition_bytes += count_characters(b.data + begin, b.len - begin)
     d.size[place + 1] = ABSENT
     if not r.exact:
         begin = b.len
-        rc = add_raw(b, p, e, tag, 0x0A)
+        rc = add_raw(b, C_PAIR, p, e, tag, 0x0A)
         if rc:
             return rc
         d.at[place + 1] = begin + 4
@@ -146,10 +153,50 @@ cdef int keep_attributes(
     return OK
 
 
+cdef int check_entity(const u8 *p, const u8 *e) noexcept nogil:
+    """Whether an EntityRef can be read."""
+    cdef Slice text
+    cdef bint minimal = True
+    cdef u32 seen = 0, field
+    cdef u8 tag
+    cdef int rc
+    while p < e:
+        tag = p[0]
+        if tag != 0x0A and tag != 0x12 and tag != 0x1A and tag != 0x22:
+            return UNKNOWN_FIELD
+        field = tag >> 3
+        if field < 3 and seen >> field & 1:
+            return REPEATED
+        seen |= <u32>1 << field
+        p += 1
+        rc = slice_of(&p, e, &text, &minimal)
+        if rc == OK:
+            rc = check_text(text.p, text.n)
+        if rc:
+            return rc
+    return OK
+
+
+cdef int keep_entities(Request *r, Definition *d, const u8 *p, const u8 *e) noexcept nogil:
+    """The entity references of a resource, as a Resource that has nothing else."""
+    cdef int rc
+    d.at[R_ENTITIES] = r.side.len
+    d.size[R_ENTITIES] = ABSENT
+    if usual(p == e):
+        return OK
+    rc = add_items_anew(&r.side, C_ENTITY, p, e, 0x1A, 0x1A)
+    if rc:
+        return rc
+    d.size[R_ENTITIES] = r.side.len - d.at[R_ENTITIES]
+    r.definition_bytes += d.size[R_ENTITIES]
+    return OK
+
+
 cdef int define_resource(Request *r, Slice *resource, Slice *schema_url, Definition *d) noexcept nogil:
     """`resource.p` is NULL where there is none."""
     cdef const u8 *p = resource.p
     cdef const u8 *e = resource.p + resource.n
+    cdef const u8 *entities = e
     cdef Blake2 hash_
     cdef bint minimal = True
     cdef bint has_dropped = False
@@ -168,10 +215,20 @@ cdef int define_resource(Request *r, Slice *resource, Slice *schema_url, Definit
             has_dropped = True
             p += 1
             rc = uint32_of(&p, e, &d.dropped, &minimal)
+        elif p[0] == 0x1A:
+            if entities == e:
+                entities = p
+            p += 1
+            rc = slice_of(&p, e, &data, &minimal)
+            if rc == OK:
+                rc = check_entity(data.p, data.p + data.n)
         else:
-            return ENTITIES if p[0] == 0x1A else UNKNOWN_FIELD
+            return UNKNOWN_FIELD
         if rc:
             return rc
+    rc = keep_entities(r, d, entities, e)
+    if rc:
+        return rc
     rc = keep_attributes(r, d, R_ATTRIBUTES, resource.p, e, 0x0A, RESOURCE_NAMES)
     if rc:
         return rc
@@ -193,7 +250,10 @@ cdef int define_resource(Request *r, Slice *resource, Slice *schema_url, Definit
         if rc:
             return rc
     hash_number(&hash_, d.dropped)
-    hash_absent(&hash_)
+    if usual(d.size[R_ENTITIES] == ABSENT):
+        hash_absent(&hash_)
+    else:
+        hash_part(&hash_, r.side.data + d.at[R_ENTITIES], d.size[R_ENTITIES])
     blake2_end(&hash_, d.id)
     return OK
 

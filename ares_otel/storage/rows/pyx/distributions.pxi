@@ -177,11 +177,11 @@ cdef int add_histogram(Buf *b, Point *point, bint *exact, int *reason) noexcept 
     return OK
 
 
-cdef int count_buckets(const u8 *p, const u8 *e, int32_t *offset, u64 *count, bint *canonical) noexcept nogil:
+cdef int count_buckets(const u8 *p, const u8 *e, int32_t *offset, u64 *count) noexcept nogil:
     """Reads a Buckets message: its offset, and how many counts there are."""
     cdef Slice data
     cdef bint has_offset = False
-    cdef bint has_counts = False
+    cdef bint minimal = True
     cdef const u8 *end
     cdef u64 number = 0
     cdef int rc
@@ -195,25 +195,19 @@ cdef int count_buckets(const u8 *p, const u8 *e, int32_t *offset, u64 *count, bi
             if has_offset:
                 return REPEATED
             has_offset = True
-            rc = sint32_of(&p, e, offset, canonical)
-            if offset[0] == 0 or has_counts:
-                canonical[0] = False
+            rc = sint32_of(&p, e, offset, &minimal)
         elif tag == 0x12:
-            rc = slice_of(&p, e, &data, canonical)
+            rc = slice_of(&p, e, &data, &minimal)
             if rc:
                 return rc
-            if has_counts or data.n == 0:
-                canonical[0] = False
-            has_counts = True
             end = data.p + data.n
             while data.p < end:
-                rc = varint(&data.p, end, &number, canonical)
+                rc = varint(&data.p, end, &number, &minimal)
                 if rc:
                     return rc
                 count[0] += 1
         elif tag == 0x10:
-            canonical[0] = False
-            rc = varint(&p, e, &number, canonical)
+            rc = varint(&p, e, &number, &minimal)
             count[0] += 1
         else:
             return UNKNOWN_FIELD
@@ -238,7 +232,7 @@ cdef int add_range(
     if p == NULL:
         put_nulls(b, 2)
         return OK
-    rc = count_buckets(p, e, &offset, &count, &point.canonical)
+    rc = count_buckets(p, e, &offset, &count)
     if rc:
         return rc
     if count > MAX_BUCKETS:
@@ -301,7 +295,7 @@ cdef int add_exponential(Buf *b, Point *point, bint *exact, int *reason) noexcep
     return OK
 
 
-cdef int read_quantile(const u8 *p, const u8 *e, u64 *quantile, u64 *value, bint *canonical) noexcept nogil:
+cdef int read_quantile(const u8 *p, const u8 *e, u64 *quantile, u64 *value) noexcept nogil:
     """A ValueAtQuantile: the bits of its two doubles."""
     cdef bint has_quantile = False
     cdef bint has_value = False
@@ -314,13 +308,9 @@ cdef int read_quantile(const u8 *p, const u8 *e, u64 *quantile, u64 *value, bint
         if tag == 0x09 and not has_quantile:
             has_quantile = True
             rc = fixed64(&p, e, quantile)
-            if quantile[0] == 0 or has_value:
-                canonical[0] = False
         elif tag == 0x11 and not has_value:
             has_value = True
             rc = fixed64(&p, e, value)
-            if value[0] == 0:
-                canonical[0] = False
         else:
             return REPEATED if tag == 0x09 or tag == 0x11 else UNKNOWN_FIELD
         if rc:
@@ -345,7 +335,7 @@ cdef int add_quantiles(Buf *b, Point *point, bint values, int *reason) noexcept 
             return rc
         if not found:
             return OK
-        rc = read_quantile(item.p, item.p + item.n, &quantile, &value, &point.canonical)
+        rc = read_quantile(item.p, item.p + item.n, &quantile, &value)
         if rc:
             return rc
         if not 0.0 <= bits_double(quantile) <= 1.0:

@@ -19,10 +19,12 @@ cdef object definitions_of(Request *r):
     resources = {}
     scopes = {}
     services = set()
+    # Many envelopes of a gateway have the same scope. As in the reference the last of equal ones counts: the order of
+    # attributes is not part of an id.
+    last = {}
     for i in range(r.definitions.len // sizeof(Definition)):
-        id_ = PyBytes_FromStringAndSize(<char *>d[i].id, 16)
-        if id_ in resources or id_ in scopes:
-            continue  # many envelopes of a gateway have the same scope
+        last[PyBytes_FromStringAndSize(<char *>d[i].id, 16)] = i
+    for id_, i in last.items():
         if d[i].kind == RESOURCE:
             name = text_of(r, &d[i], R_NAME)
             resources[id_] = (
@@ -31,7 +33,7 @@ cdef object definitions_of(Request *r):
                 bytes_of(r, &d[i], R_RAW),
                 d[i].dropped or None,
                 text_of(r, &d[i], R_SCHEMA_URL),
-                None,
+                bytes_of(r, &d[i], R_ENTITIES),
             )
             services.add(
                 (

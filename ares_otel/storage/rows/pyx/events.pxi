@@ -1,5 +1,4 @@
-# Events and links of a span as jsonb. Afterwards `r.exact` says whether their raw encoding is needed; where it is, they
-# are in canonical form.
+# Events and links of a span as jsonb. Afterwards `r.exact` says whether their raw encoding is needed.
 
 cdef inline int key_text(Buf *b, const char *text, size_t n) noexcept nogil:
     """A piece of JSON that is always the same, and room for a number after it."""
@@ -9,18 +8,11 @@ cdef inline int key_text(Buf *b, const char *text, size_t n) noexcept nogil:
     return OK
 
 
-cdef inline void in_order(Request *r, u32 *last, u32 field, bint is_default) noexcept nogil:
-    """What a canonical message has: fields by number, and none that says the default."""
-    if field < last[0] or is_default:
-        r.canonical = False
-    last[0] = field
-
-
 cdef int add_event(Request *r, Buf *b, const u8 *p, const u8 *e) noexcept nogil:
     cdef Slice name, data
     cdef const u8 *attributes = e
     cdef u64 time = 0
-    cdef u32 dropped = 0, seen = 0, last = 0, field
+    cdef u32 dropped = 0, seen = 0, field
     cdef u8 tag
     cdef int rc
     name.p = p
@@ -37,16 +29,12 @@ cdef int add_event(Request *r, Buf *b, const u8 *p, const u8 *e) noexcept nogil:
         p += 1
         if tag == 0x1A:
             rc = slice_of(&p, e, &data, &r.canonical)
-            in_order(r, &last, 3, False)
         elif tag == 0x12:
             rc = slice_of(&p, e, &name, &r.canonical)
-            in_order(r, &last, 2, name.n == 0)
         elif tag == 0x09:
             rc = fixed64(&p, e, &time)
-            in_order(r, &last, 1, time == 0)
         elif tag == 0x20:
             rc = uint32_of(&p, e, &dropped, &r.canonical)
-            in_order(r, &last, 4, dropped == 0)
         else:
             return UNKNOWN_FIELD
         if rc:
@@ -78,7 +66,7 @@ cdef int add_event(Request *r, Buf *b, const u8 *p, const u8 *e) noexcept nogil:
 cdef int add_link(Request *r, Buf *b, const u8 *p, const u8 *e) noexcept nogil:
     cdef Slice trace_id, span_id, trace_state, data
     cdef const u8 *attributes = e
-    cdef u32 dropped = 0, flags = 0, seen = 0, last = 0, field
+    cdef u32 dropped = 0, flags = 0, seen = 0, field
     cdef u8 tag
     cdef int rc
     trace_id.p = span_id.p = trace_state.p = p
@@ -95,22 +83,16 @@ cdef int add_link(Request *r, Buf *b, const u8 *p, const u8 *e) noexcept nogil:
         p += 1
         if tag == 0x0A:
             rc = slice_of(&p, e, &trace_id, &r.canonical)
-            in_order(r, &last, 1, trace_id.n == 0)
         elif tag == 0x12:
             rc = slice_of(&p, e, &span_id, &r.canonical)
-            in_order(r, &last, 2, span_id.n == 0)
         elif tag == 0x1A:
             rc = slice_of(&p, e, &trace_state, &r.canonical)
-            in_order(r, &last, 3, trace_state.n == 0)
         elif tag == 0x22:
             rc = slice_of(&p, e, &data, &r.canonical)
-            in_order(r, &last, 4, False)
         elif tag == 0x28:
             rc = uint32_of(&p, e, &dropped, &r.canonical)
-            in_order(r, &last, 5, dropped == 0)
         elif tag == 0x35:
             rc = fixed32(&p, e, &flags)
-            in_order(r, &last, 6, flags == 0)
         else:
             return UNKNOWN_FIELD
         if rc:
@@ -186,7 +168,7 @@ cdef int add_items(Request *r, Buf *b, const u8 *p, const u8 *e, u8 tag) noexcep
         return NO_MEMORY
     put_byte(b, c']')
     close_field(b, opened)
-    return OK if r.exact or r.canonical else NOT_CANONICAL
+    return OK
 
 
 cdef inline int add_events(Request *r, Buf *b, const u8 *p, const u8 *e) noexcept nogil:

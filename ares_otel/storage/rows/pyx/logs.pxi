@@ -151,17 +151,10 @@ cdef int encode_log(Request *r, const u8 *p, const u8 *e) noexcept nogil:
     rc = add_body(b, json, json_end)
     if rc:
         return rc
-    if raw_body:
-        if reserve(b, s.body.n + 4):
-            return NO_MEMORY
-        put32(tail(b), <u32>s.body.n)
-        b.len += 4
-        put_bytes(b, s.body.p, s.body.n)
-    else:
-        rc = add_null(b)
-        if rc:
-            return rc
-    rc = add_bytes_or_null(b, raw_attributes, s.attributes, e, 0x32, 0x0A)
+    rc = add_raw_message(b, C_VALUE, s.body.p, s.body.p + s.body.n) if raw_body else add_null(b)
+    if rc:
+        return rc
+    rc = add_bytes_or_null(b, raw_attributes, C_PAIR, s.attributes, e, 0x32, 0x0A)
     if rc:
         return rc
     rc = add_optional_text(b, s.event_name.p, s.event_name.n)
@@ -214,7 +207,7 @@ cdef int add_message(Request *r, Buf *b, Slice *body, size_t *json, size_t *json
         return rc
     json_end[0] = b.len
     close_field(b, opened)
-    return OK if r.exact or r.canonical else NOT_CANONICAL
+    return OK
 
 
 cdef int add_body(Buf *b, size_t json, size_t json_end) noexcept nogil:

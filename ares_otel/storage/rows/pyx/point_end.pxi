@@ -5,7 +5,7 @@ cdef int add_exemplar(Request *r, Buf *b, const u8 *p, const u8 *e) noexcept nog
     cdef const u8 *attributes = e
     cdef u64 time = 0, number = 0
     cdef int number_kind = NO_VALUE
-    cdef u32 seen = 0, last = 0, field
+    cdef u32 seen = 0, field
     cdef u8 tag
     cdef int rc
     trace_id.p = span_id.p = p
@@ -22,22 +22,17 @@ cdef int add_exemplar(Request *r, Buf *b, const u8 *p, const u8 *e) noexcept nog
         p += 1
         if tag == 0x11:
             rc = fixed64(&p, e, &time)
-            in_order(r, &last, 2, time == 0)
         elif tag == 0x19 or tag == 0x31:
             if number_kind != NO_VALUE:
                 return REPEATED
             number_kind = DOUBLE_NUMBER if tag == 0x19 else INT_NUMBER
             rc = fixed64(&p, e, &number)
-            in_order(r, &last, field, False)
         elif tag == 0x22:
             rc = slice_of(&p, e, &span_id, &r.canonical)
-            in_order(r, &last, 4, span_id.n == 0)
         elif tag == 0x2A:
             rc = slice_of(&p, e, &trace_id, &r.canonical)
-            in_order(r, &last, 5, trace_id.n == 0)
         elif tag == 0x3A:
             rc = slice_of(&p, e, &data, &r.canonical)
-            in_order(r, &last, 7, False)
         else:
             return UNKNOWN_FIELD
         if rc:
@@ -80,7 +75,7 @@ cdef int add_exemplar(Request *r, Buf *b, const u8 *p, const u8 *e) noexcept nog
 
 
 cdef int add_exemplars(Request *r, Buf *b, Point *point) noexcept nogil:
-    """A jsonb field, NULL for none. Whoever calls this has begun a list, and looks at `r.exact` and `r.canonical`."""
+    """A jsonb field, NULL for none. Whoever calls this has begun a list, and looks at `r.exact`."""
     cdef const u8 *p = point.exemplars
     cdef u8 tag
     cdef Slice item
@@ -116,30 +111,9 @@ cdef int add_exemplars(Request *r, Buf *b, Point *point) noexcept nogil:
     return OK
 
 
-cdef int add_raw_point(Buf *b, int kind, Point *point) noexcept nogil:
-    """A bytea field: the point without its attributes. It is canonical."""
-    cdef const u8 *p = point.p
-    cdef const u8 *begin
-    cdef size_t opened
-    cdef int rc
-    if reserve(b, <size_t>(point.e - p) + 4):
-        return NO_MEMORY
-    opened = open_field(b)
-    while p < point.e:
-        begin = p
-        p += 1
-        rc = skip_value(&p, point.e, begin[0] & 7)
-        if rc:
-            return rc
-        if begin[0] != ATTRIBUTES_TAG[kind]:
-            put_bytes(b, begin, <size_t>(p - begin))
-    close_field(b, opened)
-    return OK
-
-
 cdef int add_point_end(Request *r, Buf *b, int kind, Point *point, bint exact, bint late) noexcept nogil:
     """The fields from start_time to original_time_unix_nano. `exact` says whether the columns before these hold all
-    there is, `point.canonical` whether all that was read so far is canonical."""
+    there is."""
     cdef int rc
     if rare(reserve(b, 64)):
         return NO_MEMORY
@@ -155,10 +129,8 @@ cdef int add_point_end(Request *r, Buf *b, int kind, Point *point, bint exact, b
         return rc
     if usual(exact and r.exact):
         rc = add_null(b)
-    elif point.canonical and r.canonical:
-        rc = add_raw_point(b, kind, point)
     else:
-        return NOT_CANONICAL
+        rc = add_raw_message(b, POINT_KINDS[kind], point.p, point.e)
     if rc:
         return rc
     if rare(reserve(b, 32)):

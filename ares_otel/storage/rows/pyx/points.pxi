@@ -35,6 +35,7 @@ cdef enum:
 
 cdef u8[5][128] POINT_ROLES  # by type and tag
 cdef u8[5] ATTRIBUTES_TAG
+cdef u8[5] POINT_KINDS    # of canonical.pxi
 
 
 def _fill_points():
@@ -57,6 +58,8 @@ def _fill_points():
             POINT_ROLES[kind][tag] = role
             if role == P_ATTRIBUTES:
                 ATTRIBUTES_TAG[kind] = tag
+    for kind, form in enumerate((C_NUMBER, C_NUMBER, C_HISTOGRAM, C_EXPONENTIAL, C_SUMMARY)):
+        POINT_KINDS[kind] = form
 
 
 _fill_points()
@@ -94,7 +97,6 @@ cdef struct Point:
     size_t count_size     # numbers in each list
     size_t bound_size
     size_t quantile_size
-    bint canonical        # the fields themselves, without what stands in them
 
 
 cdef inline int sint32_of(const u8 **at, const u8 *e, int32_t *value, bint *minimal) noexcept nogil:
@@ -126,8 +128,6 @@ cdef int read_list(int role, Point *point, const u8 *at, Slice *data) noexcept n
     else:
         if data.n & 7:
             return MALFORMED
-        if data.n == 0:
-            point.canonical = False
         if role == P_COUNTS:
             if point.counts == point.e:
                 point.counts = at
@@ -139,22 +139,18 @@ cdef int read_list(int role, Point *point, const u8 *at, Slice *data) noexcept n
     return OK
 
 
-cdef int read_number(int kind, int role, Point *point, const u8 **at, const u8 *e) noexcept nogil:
-    """A field that is there once. Where it says the default, protobuf would not write it."""
-    cdef u64 number = 1
+cdef int read_number(int role, Point *point, const u8 **at, const u8 *e) noexcept nogil:
+    """A field that is there once."""
+    cdef bint minimal = True
     cdef int rc
     if role == P_START:
         rc = fixed64(at, e, &point.start)
-        number = point.start
     elif role == P_TIME:
         rc = fixed64(at, e, &point.time)
-        number = point.time
     elif role == P_COUNT:
         rc = fixed64(at, e, &point.count)
-        number = point.count
     elif role == P_ZERO_COUNT:
         rc = fixed64(at, e, &point.zero_count)
-        number = point.zero_count
     elif role == P_AS_DOUBLE or role == P_AS_INT:
         if point.number_kind != NO_VALUE:
             return REPEATED
@@ -163,8 +159,6 @@ cdef int read_number(int kind, int role, Point *point, const u8 **at, const u8 *
     elif role == P_SUM:
         rc = double_of(at, e, &point.sum)
         point.has_sum = True
-        if kind == SUMMARY:  # the one that has no presence
-            number = double_bits(point.sum)
     elif role == P_MIN:
         rc = double_of(at, e, &point.min)
         point.has_min = True
@@ -173,35 +167,29 @@ cdef int read_number(int kind, int role, Point *point, const u8 **at, const u8 *
         point.has_max = True
     elif role == P_ZERO_THRESHOLD:
         rc = double_of(at, e, &point.zero_threshold)
-        number = double_bits(point.zero_threshold)
     elif role == P_FLAGS:
-        rc = uint32_of(at, e, &point.flags, &point.canonical)
-        number = point.flags
+        rc = uint32_of(at, e, &point.flags, &minimal)
     elif role == P_SCALE:
-        rc = sint32_of(at, e, &point.scale, &point.canonical)
-        number = <u64>(point.scale != 0)
+        rc = sint32_of(at, e, &point.scale, &minimal)
     elif role == P_POSITIVE:
-        rc = slice_of(at, e, &point.positive, &point.canonical)
+        rc = slice_of(at, e, &point.positive, &minimal)
     elif role == P_NEGATIVE:
-        rc = slice_of(at, e, &point.negative, &point.canonical)
+        rc = slice_of(at, e, &point.negative, &minimal)
     else:
         return UNKNOWN_FIELD
-    if number == 0:
-        point.canonical = False
     return rc
 
 
 cdef int read_point(int kind, const u8 *p, const u8 *e, Point *point) noexcept nogil:
-    cdef u32 seen = 0, last = 0, field
+    cdef u32 seen = 0, field
     cdef u64 number = 0
     cdef const u8 *at
     cdef Slice data
-    cdef bint padded = False
+    cdef bint minimal = True
     cdef int rc, role
     memset(point, 0, sizeof(Point))
     point.p = p
     point.e = point.attributes = point.exemplars = point.counts = point.bounds = point.quantiles = e
-    point.canonical = True
     while p < e:
         at = p
         if p[0] & 0x80:
@@ -210,17 +198,14 @@ cdef int read_point(int kind, const u8 *p, const u8 *e, Point *point) noexcept n
         field = p[0] >> 3
         p += 1
         if role == P_ATTRIBUTES:
-            rc = slice_of(&p, e, &data, &padded)
+            rc = slice_of(&p, e, &data, &minimal)
             if rc:
                 return rc
             if point.attributes == e:
                 point.attributes = at
             continue
-        if field < last:
-            point.canonical = False
         if role == P_ONE_COUNT or role == P_ONE_BOUND:
             rc = fixed64(&p, e, &number)
-            point.canonical = False
             if role == P_ONE_COUNT:
                 if point.counts == e:
                     point.counts = at
@@ -230,19 +215,16 @@ cdef int read_point(int kind, const u8 *p, const u8 *e, Point *point) noexcept n
                     point.bounds = at
                 point.bound_size += 1
         elif role == P_EXEMPLARS or role == P_QUANTILES or role == P_COUNTS or role == P_BOUNDS:
-            rc = slice_of(&p, e, &data, &point.canonical)
+            rc = slice_of(&p, e, &data, &minimal)
             if rc == OK:
                 rc = read_list(role, point, at, &data)
-            if field == last and (role == P_COUNTS or role == P_BOUNDS):
-                point.canonical = False  # protobuf would write one field
         else:
             if seen >> field & 1:
                 return REPEATED
             seen |= <u32>1 << field
-            rc = read_number(kind, role, point, &p, e)
+            rc = read_number(role, point, &p, e)
         if rc:
             return rc
-        last = field
     return OK
 
 

@@ -26,6 +26,7 @@ cdef struct Request:
     u64 more_count
     Buf prefix            # the head of the tuples of this scope
     Buf scratch           # for a moment only
+    Buf anew              # a list that is hashed, in canonical form, where it did not come in it
     Buf side              # texts of definitions, and names that roll-ups refer to
     Buf definitions       # Definition structs
     u64 definition_bytes
@@ -79,6 +80,7 @@ cdef void end_request(Request *r) noexcept nogil:
     release(&r.more)
     release(&r.prefix)
     release(&r.scratch)
+    release(&r.anew)
     release(&r.side)
     release(&r.definitions)
     release(&r.increments)

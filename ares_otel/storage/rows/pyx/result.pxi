@@ -1,7 +1,7 @@
 # What every function of the encoder returns: OK, or why it stopped. What is not OK ends the request: the caller returns
 # it, too. All but NO_MEMORY mean "not mine": the request is for the reference encoder, with everything in it.
 #
-# The order is that of ODD in ares_otel/storage/rows/native.py.
+# The order is that of ODD in ares_otel/storage/rows/native_result.py.
 
 cdef enum:
     OK = 0
@@ -12,13 +12,11 @@ cdef enum:
     BAD_UTF8 = 5
     NUL = 6            # in a text
     DUPLICATE_KEY = 7  # in an attribute list
-    NOT_CANONICAL = 8  # bytes that are kept or hashed, and that protobuf would write in another way
-    TOO_DEEP = 9
-    STRING_TABLE = 10  # references into a string table
-    ENTITIES = 11      # entity references of a resource
-    OUT_OF_RANGE = 12  # a number that its field's type does not hold
-    UNUSUAL_VALUE = 13  # an attribute of a kind that its name does not suggest, a level in unusual white space
-    TOO_LONG = 14      # the request itself: beyond what protobuf takes
+    TOO_DEEP = 8
+    STRING_TABLE = 9  # references into a string table
+    OUT_OF_RANGE = 10  # a number that its field's type does not hold
+    UNUSUAL_VALUE = 11  # an attribute of a kind that its name does not suggest, a level in unusual white space
+    TOO_LONG = 12      # the request itself: beyond what protobuf takes
 
 cdef enum:
     MAX_DEPTH = 92     # values.MAX_DEPTH

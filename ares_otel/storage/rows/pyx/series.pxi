@@ -183,15 +183,13 @@ cdef int describe(
     rc = add_object(r, &r.side, metadata, e, 0x62, 0, NO_NAMES)
     if rc:
         return rc
-    if not r.canonical:
-        return NOT_CANONICAL
     d.at[M_METADATA] = begin
     d.size[M_METADATA] = r.side.len - begin
     d.bytes += count_characters(r.side.data + begin, r.side.len - begin)
     d.size[M_METADATA_RAW] = ABSENT
     if not r.exact:
         begin = r.side.len
-        rc = add_raw(&r.side, metadata, e, 0x62, 0x0A)
+        rc = add_raw(&r.side, C_PAIR, metadata, e, 0x62, 0x0A)
         if rc:
             return rc
         d.at[M_METADATA_RAW] = begin + 4
@@ -221,8 +219,6 @@ cdef int identify(
     rc = add_object(r, b, attributes, e, tag, 0, NO_NAMES)
     if rc:
         return rc
-    if not r.canonical:
-        return NOT_CANONICAL
     series.labels_size = b.len - series.labels
     series.raw_size = NO_PLACE if r.exact else 0
     hash_ = base[0]
@@ -257,7 +253,7 @@ cdef int define_series(
     if series.raw_size == NO_PLACE:
         series.raw_size = ABSENT
     else:
-        rc = add_raw(b, attributes, e, tag, 0x0A)
+        rc = add_raw(b, C_PAIR, attributes, e, tag, 0x0A)
         if rc:
             return rc
         series.raw = series.labels + series.labels_size + 4

@@ -223,13 +223,13 @@ cdef int encode_span(Request *r, const u8 *p, const u8 *e) noexcept nogil:
         memset(tail(b), 0xFF, 36)
         b.len += 36
     else:
-        rc = add_bytes_or_null(b, raw_attributes, s.attributes, e, 0x4A, 0x0A)
+        rc = add_bytes_or_null(b, raw_attributes, C_PAIR, s.attributes, e, 0x4A, 0x0A)
         if rc:
             return rc
-        rc = add_bytes_or_null(b, raw_events, s.events, e, 0x5A, 0x5A)
+        rc = add_bytes_or_null(b, raw_events, C_EVENT, s.events, e, 0x5A, 0x5A)
         if rc:
             return rc
-        rc = add_bytes_or_null(b, raw_links, s.links, e, 0x6A, 0x6A)
+        rc = add_bytes_or_null(b, raw_links, C_LINK, s.links, e, 0x6A, 0x6A)
         if rc:
             return rc
         rc = add_optional_text(b, s.trace_state.p, s.trace_state.n)
@@ -252,9 +252,11 @@ cdef int encode_span(Request *r, const u8 *p, const u8 *e) noexcept nogil:
     return count_span(r, filed, s.name.p, s.name.n, s.kind, duration, failed)
 
 
-cdef inline int add_bytes_or_null(Buf *b, bint given, const u8 *p, const u8 *e, u8 tag, u8 new_tag) noexcept nogil:
+cdef inline int add_bytes_or_null(
+    Buf *b, bint given, int kind, const u8 *p, const u8 *e, u8 tag, u8 new_tag
+) noexcept nogil:
     if given:
-        return add_raw(b, p, e, tag, new_tag)
+        return add_raw(b, kind, p, e, tag, new_tag)
     return add_null(b)
 
 

@@ -319,36 +319,10 @@ cdef int add_list(Request *r, Buf *b, const u8 *p, const u8 *e, int depth) noexc
     return add_object(r, b, p, e, 0x0A, depth, NO_NAMES)
 
 
-cdef int add_raw(Buf *b, const u8 *p, const u8 *e, u8 tag, u8 new_tag) noexcept nogil:
-    """A bytea field: the fields with this tag as fields of another message, in canonical form themselves."""
-    cdef Slice data
-    cdef bint found = False
-    cdef bint minimal = True
-    cdef int rc
-    cdef size_t opened
-    if reserve(b, 4):
-        return NO_MEMORY
-    opened = open_field(b)
-    while True:
-        rc = next_of(&p, e, tag, &data, &found, &minimal)
-        if rc:
-            return rc
-        if not found:
-            break
-        if reserve(b, data.n + 11):
-            return NO_MEMORY
-        put_byte(b, new_tag)
-        put_varint(b, data.n)
-        put_bytes(b, data.p, data.n)
-    close_field(b, opened)
-    return OK
-
-
 cdef inline int add_jsonb_object(
     Request *r, Buf *b, const u8 *p, const u8 *e, u8 tag, int names
 ) noexcept nogil:
-    """A jsonb field of an attribute list. Afterwards `r.exact` says whether its raw encoding is needed; where it is,
-    the list is canonical."""
+    """A jsonb field of an attribute list. Afterwards `r.exact` says whether its raw encoding is needed."""
     cdef size_t opened
     cdef int rc
     if reserve(b, 8):
@@ -360,4 +334,4 @@ cdef inline int add_jsonb_object(
     if rc:
         return rc
     close_field(b, opened)
-    return OK if r.exact or r.canonical else NOT_CANONICAL
+    return OK
