@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 WORKERS ?= 4
+BENCH   ?= all
 NATIVE := hatch_build.py ares_otel/storage/rows/native_sources.py $(wildcard ares_otel/storage/rows/pyx/*.p*)
 
 SAY_ENCODER = $(BIN)/python -c 'from ares_otel.storage.rows.implementation import active; print(active().sentence)'
@@ -27,12 +28,13 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -e '.[dev]'
 	@touch $@
 
-# A third: the native row encoder, in place; pip brings what builds it. Without a C compiler nothing is built.
+# A third: the native row encoder, in place; pip brings what builds it. Without a C compiler nothing is built. The first
+# install has built it already.
 $(VENV)/.native: $(NATIVE) | $(VENV)/.installed
-	@echo "Building the native row encoder ..."
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps -e .
-	@touch $@
-	@$(SAY_ENCODER)
+	@if [ ! -e $@ ] || [ -n "$$(find $(NATIVE) -newer $@)" ]; then \
+	    echo "Building the native row encoder, whose sources changed ..."; \
+	    $(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps -e . && touch $@ && $(SAY_ENCODER); \
+	fi
 
 native: $(VENV)/.installed-dev ## Build the native row encoder alone, and say why when that fails
 	$(BIN)/python hatch_build.py
@@ -75,11 +77,11 @@ docs: $(VENV)/.installed-dev ## Write the generated reference pages
 
 check: lint test ## What CI runs
 
-bench: $(VENV)/.native ## Measure ingest against PostgreSQL's own limit
-	$(BIN)/ares-otel bench ingest
+bench: $(VENV)/.native ## Each benchmark small, a few minutes; BENCH="ingest --help" for one of them
+	$(BIN)/ares-otel bench $(BENCH)
 
 wheel: $(VENV)/.installed-dev ## Build the wheel
 	$(BIN)/python -m build --wheel
 
 clean: ## Remove what was built
-	rm -rf $(VENV) .venv-3.1* build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-3.1* build dist ares_otel/storage/rows/_native*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

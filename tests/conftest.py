@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from ares_otel.model.errors import StartError
 from ares_otel.storage.rows.implementation import active
@@ -19,6 +20,9 @@ from tests.support.postgres import copied_database, shared_server
 
 _SERVER = "ARES_OTEL_TEST_SERVER"
 _stack = ExitStack()
+
+settings.register_profile("project", deadline=None)  # a deadline is an assertion about time
+settings.load_profile("project")
 
 
 def pytest_configure(config: pytest.Config) -> None:

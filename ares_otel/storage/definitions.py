@@ -10,6 +10,7 @@ from uuid import UUID
 import asyncpg
 
 from ares_otel.storage.rows.encoded import DEFINITIONS, RESOURCES, SCOPES, SERIES, EncodedBatch
+from ares_otel.storage.rows.implementation import active
 from ares_otel.storage.rows.known import KnownSeries
 from ares_otel.storage.transaction import BEGIN
 
@@ -88,7 +89,7 @@ class DefinitionStore:
     def __init__(self) -> None:
         self._known: set[_Key] = set()
         self._period = -1
-        self.series = KnownSeries()
+        self.series: KnownSeries = active().known_series()
         """For the encoder: series that need no definition. Most requests have as many of them as points."""
 
     def forget(self) -> None:

@@ -13,6 +13,7 @@ import pytest
 from ares_otel.model.signal import LOGS, METRICS, TRACES, Signal
 from tests.support import collector, parts
 from tests.support.ares_process import AresProcess
+from tests.support.encoders import left_to_the_reference
 from tests.support.eventually import eventually
 
 pytestmark = pytest.mark.timeout(collector.BUILD_SECONDS + 120)
@@ -66,3 +67,6 @@ async def test_spans_logs_and_points_sent_to_the_collector_are_rows(
             return True
 
         await eventually(counts)
+    async with httpx.AsyncClient() as client:
+        metrics = await client.get(f"{ares.http}/metrics")
+    assert left_to_the_reference(metrics.text) == {}

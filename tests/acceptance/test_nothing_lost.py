@@ -46,6 +46,7 @@ async def test_100_000_spans_by_four_senders_are_in_the_table_once_and_the_count
 ) -> None:
     bodies = different_requests(200, 500, "hundred-thousand")
     before = {name: await counter(ares, name) for name in ("otelcol_receiver_accepted_spans_total",)}
+    assert await counter(ares, "ares_otel_encoder_info") == 1
     await asyncio.gather(*(send_all(target(ares), bodies) for _ in range(SENDERS)))
     row = await database.fetchrow(
         "SELECT count(*) AS rows, count(DISTINCT (trace_id, span_id)) AS spans FROM service_spans "

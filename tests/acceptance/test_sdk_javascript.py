@@ -13,6 +13,7 @@ import pytest
 
 from tests.support import javascript
 from tests.support.ares_process import AresProcess
+from tests.support.encoders import left_to_the_reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,3 +106,7 @@ async def test_the_endpoints_show_what_the_javascript_sdk_sent(sent: Sent, api: 
     assert [(span["operation_name"], span["depth"]) for span in trace["spans"]] == [("js parent", 0), ("js child", 1)]
     assert len(trace["logs"]) == 2
     assert trace["error_count"] == 1
+
+
+def test_what_the_javascript_sdk_sends_is_encoded_natively(sent: Sent, ares: AresProcess) -> None:
+    assert left_to_the_reference(httpx.get(f"{ares.http}/metrics").text) == {}

@@ -35,6 +35,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 
 from tests.support.ares_process import AresProcess
+from tests.support.encoders import left_to_the_reference
 from tests.support.eventually import eventually
 
 LINKED_TRACE = 0xABCDEF
@@ -281,3 +282,7 @@ async def test_the_sender_is_registered_and_its_performance_is_known(sent: Sent,
     operations = {row["operation_name"]: row for row in answer.raise_for_status().json()["operations"]}
     assert operations["parent"]["call_count"] == 1
     assert operations["child"]["error_count"] == 1
+
+
+def test_what_the_python_sdk_sends_is_encoded_natively(sent: Sent, ares: AresProcess) -> None:
+    assert left_to_the_reference(httpx.get(f"{ares.http}/metrics").text) == {}

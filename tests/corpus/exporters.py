@@ -76,7 +76,7 @@ class Style:
 
     def pair(self, key: str, value: Any) -> bytes:
         """The inside of a KeyValue."""
-        return data(1, key) + data(2, self.any_value(value))
+        return self.text(1, key) + data(2, self.any_value(value))
 
     def attributes(self, field: int, values: Mapping[str, Any]) -> bytes:
         return b"".join(self.message(field, self.pair(key, value)) for key, value in values.items())

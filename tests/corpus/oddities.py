@@ -190,6 +190,8 @@ TRACES: dict[str, Callable[[], bytes]] = {
     "padded-lengths-that-are-hashed": lambda: data(
         1, data(1, data(1, data(1, "k", size=3), data(2, data(1, "v")))), data(2, raw_span())
     ),
+    "lengths-padded-to-five-bytes": lambda: data(1, data(2, data(2, IDS, TIMES, size=5), size=5), size=5),
+    "a-length-padded-to-six-bytes": lambda: data(1, data(2, data(2, IDS, TIMES, size=6))),
     "padded-tags": lambda: spans(data(2, IDS, TIMES, varint(5 << 3 | 2, 3) + b"\x04name")),
     "wrong-wire-types": lambda: spans(raw_span(number(16, 5), fixed64(6, 3), number(5, 9), data(7, b"12345678"))),
     "invalid-utf8": lambda: spans(raw_span(data(5, b"\xff\xfe"))),

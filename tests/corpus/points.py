@@ -26,7 +26,8 @@ def metric(kind: int, *content: bytes, name: str = "m", **more: str) -> bytes:
 
 
 def point(*fields: bytes) -> bytes:
-    return data(1, WHEN, *fields)
+    """A point with these fields, in their order by number."""
+    return data(1, *sorted((WHEN, *filter(None, fields)), key=lambda field: field[0] >> 3))
 
 
 def labels(**values: object) -> bytes:
@@ -67,6 +68,9 @@ NAN = float("nan")
 METRICS: dict[str, Callable[[], bytes]] = {
     "nothing": lambda: metrics(data(2, data(1, "m")), metric(GAUGE), metric(HISTOGRAM, CUMULATIVE)),
     "a-metric-without-a-name": lambda: metrics(metric(GAUGE, point(), point(), name="")),
+    "wrong-points-of-a-metric-without-a-name": lambda: metrics(
+        metric(HISTOGRAM, point(fixed64(4, 7), packed(6, 1)), point(bounds(NAN)), CUMULATIVE, name="")
+    ),
     "values": lambda: metrics(
         metric(GAUGE, point(), *(point(fixed64(6, value)) for value in (0, 1, 2**63 - 1, 2**63, 2**64 - 1))),
         metric(GAUGE, *(point(double(4, value)) for value in DOUBLES)),
@@ -79,7 +83,8 @@ METRICS: dict[str, Callable[[], bytes]] = {
         exponential(fixed64(4, 9), number(10, 1)),
         metric(SUMMARY, point(number(8, 1))),
     ),
-    "flags": lambda: metrics(metric(GAUGE, *(point(number(8, flags)) for flags in (0, 2, 2**32 - 1, 2**33 + 2)))),
+    "flags": lambda: metrics(metric(GAUGE, *(point(number(8, flags)) for flags in (2, 3, 2**32 - 1)))),
+    "flags-that-their-type-does-not-hold": lambda: metrics(metric(GAUGE, point(number(8, 2**33 + 2)))),
     "times": lambda: metrics(
         metric(GAUGE, *(data(1, fixed64(2, time), fixed64(3, time)) for time in (0, 1, NOW, NOW + 3 * DAY, 2**64 - 1)))
     ),

@@ -250,10 +250,9 @@ def splice(random: Random, root: Node, others: Sequence[Node]) -> None:
     same = [found for found in other.messages() if found.type is message.type and found.fields]
     if same:
         taken = random.choice(random.choice(same).fields).copied()
-        if random.random() < 0.5 and message.fields:
-            message.fields[random.randrange(len(message.fields))] = taken
-        else:
-            message.fields.append(taken)
+        if not _is_repeated(message, taken):
+            message.fields[:] = [found for found in message.fields if found.number != taken.number]
+        message.fields.insert(random.randint(0, len(message.fields)), taken)
 
 
 def write_a_default(random: Random, root: Node, others: Sequence[Node]) -> None:

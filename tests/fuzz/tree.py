@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from tests.support.wire import BYTES, FIXED32, FIXED64, VARINT, varint
@@ -11,7 +11,7 @@ from tests.support.wire import BYTES, FIXED32, FIXED64, VARINT, varint
 WIDTHS = {FIXED64: 8, FIXED32: 4}
 
 
-@dataclass
+@dataclass(slots=True)
 class Field:
     """One field of a message on the wire."""
 
@@ -26,7 +26,7 @@ class Field:
 
     def copied(self) -> Field:
         value = self.value.copied() if isinstance(self.value, Node) else self.value
-        return replace(self, value=value)
+        return Field(self.number, self.kind, value, self.pad, self.tag_pad, self.lie)
 
     def written(self) -> bytes:
         head = varint(self.number << 3 | self.kind, self.tag_pad)
@@ -38,7 +38,7 @@ class Field:
         return head + varint(max(len(content) + self.lie, 0), self.pad) + content
 
 
-@dataclass
+@dataclass(slots=True)
 class Node:
     """The fields of a message, in their order."""
 

@@ -25,7 +25,7 @@ from ares_otel.storage import encoders
 from ares_otel.storage.encoders import INLINE_BYTES
 from ares_otel.storage.rows.encode import encode_batch
 from ares_otel.storage.rows.encoded import EncodedBatch, ServiceSeen
-from ares_otel.storage.rows.implementation import PYTHON, choose
+from ares_otel.storage.rows.implementation import NATIVE, PYTHON, active, choose
 from ares_otel.storage.store import Store
 from tests.support.otlp_samples import logs_request, metrics_request, span, trace_request
 
@@ -308,6 +308,8 @@ async def test_characters_that_cannot_be_stored_are_counted(database_url: str) -
     await store.stop()
     labels = {"field": "operation_name"}
     assert telemetry.registry.get_sample_value("ares_otel_replaced_characters_total", labels) == 1
+    left = telemetry.registry.get_sample_value("ares_otel_encoder_fallbacks_total", {"reason": "nul"})
+    assert left == (1 if active().name == NATIVE else None)
 
 
 @pytest.mark.parametrize(("records", "inline"), [(3, True), (8_000, False)])

@@ -5,6 +5,7 @@ The native one is compared with the reference at every call, so that each test i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
@@ -68,6 +69,12 @@ def outcome(encode: Encode, batch: Batch, windows: Windows, known: KnownSeries |
         return encode(batch, windows, known)
     except AresError as error:
         return error
+
+
+def left_to_the_reference(metrics: str) -> dict[str, float]:
+    """From the text of `/metrics`: why requests were not encoded natively, and how many were not."""
+    found = re.findall(r'^ares_otel_encoder_fallbacks_total\{reason="(\w+)"\} (\S+)$', metrics, re.MULTILINE)
+    return {reason: float(count) for reason, count in found}
 
 
 def shown(result: EncodedBatch | AresError) -> dict[str, Any]:

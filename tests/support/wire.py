@@ -5,10 +5,13 @@ from __future__ import annotations
 import struct
 
 VARINT, FIXED64, BYTES, START, END, FIXED32 = range(6)
+_SMALL = [bytes((value,)) for value in range(0x80)]
 
 
 def varint(value: int, size: int = 0) -> bytes:
     """A varint; with a `size` padded to so many bytes, which protobuf reads and does not write."""
+    if 0 <= value < 0x80 and size < 2:
+        return _SMALL[value]
     value &= 2**64 - 1
     out = bytearray()
     while value >= 0x80 or len(out) + 1 < size:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
+from ares_otel.model.errors import AresError
+from ares_otel.storage.rows import context
 from tests.corpus.builders import BUILDERS
-from tests.corpus.expected import fallback, names, read, summary
-from tests.support.encoders import NATIVE_ENCODER, encode_batch, needs_native
+from tests.corpus.expected import WINDOWS, batch_of, fallback, names, read, summary
+from tests.support.encoders import NATIVE_ENCODER, both, encode_batch, needs_native
+
+if NATIVE_ENCODER is not None:
+    from ares_otel.storage.rows import native, native_metrics
 
 EXPECTED = read()
 
@@ -36,3 +44,31 @@ def test_every_request_is_expected_and_can_be_made_again_unless_it_was_found() -
     assert set(names()) == set(EXPECTED)
     found = {name for name in EXPECTED if name.split("-")[1] == "found"}
     assert found | set(BUILDERS) == set(EXPECTED)
+
+
+@needs_native
+@pytest.mark.parametrize("limit", [100, 400, 1000, 3000])
+def test_both_encoders_find_the_same_requests_too_large(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (context, native, native_metrics):
+        monkeypatch.setattr(module, "MAX_BYTES", limit)
+    ends = Counter(_end_of(name) for name in names())
+    assert ends["TooLarge"] > 10
+    assert ends["Rejected"] > 10
+
+
+def _end_of(name: str) -> str:
+    try:
+        both(batch_of(name), WINDOWS)
+    except AresError as error:
+        return type(error).__name__
+    return "stored"
+
+
+@needs_native
+def test_requests_are_encoded_in_several_threads_at_once() -> None:
+    assert NATIVE_ENCODER is not None
+    encode = NATIVE_ENCODER
+    with ThreadPoolExecutor(4) as threads:
+        made = list(threads.map(lambda name: summary(encode, name), names() * 3))
+    expected = [{key: value for key, value in EXPECTED[name].items() if key != "fallback"} for name in names() * 3]
+    assert made == expected

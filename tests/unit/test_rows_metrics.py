@@ -20,10 +20,13 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
 
 from ares_otel.storage.definitions import COLUMNS
 from ares_otel.storage.rows.encoded import DISTRIBUTIONS, SAMPLES, SERIES, EncodedBatch
+from ares_otel.storage.rows.implementation import IMPLEMENTATIONS, NATIVE, choose
 from tests.support.copy_rows import rows_of
+from tests.support.encoders import NATIVE_ENCODER, WHY_MISSING, encode_batch
 from tests.support.otlp_samples import (
     CUMULATIVE,
     DELTA,
+    batch_of,
     exponential_point,
     histogram_point,
     metrics_request,
@@ -31,7 +34,7 @@ from tests.support.otlp_samples import (
     pairs,
     summary_point,
 )
-from tests.support.rows_encoding import NOW, encoded, only_row
+from tests.support.rows_encoding import NOW, WINDOWS, encoded, only_row
 
 pytestmark = pytest.mark.usefixtures("encoder")
 
@@ -230,3 +233,36 @@ def test_a_point_outside_the_window_is_filed_under_its_receive_time() -> None:
 def test_metrics_without_points_leave_nothing_behind() -> None:
     result = encoded(metrics_request(metrics=[Metric(name="m"), gauge()]))
     assert (result.items, result.tables, result.definitions) == (0, {}, {})
+
+
+@pytest.mark.parametrize("kind", IMPLEMENTATIONS)
+def test_a_known_series_is_not_defined_again_and_the_request_relies_on_that(kind: str) -> None:
+    if kind == NATIVE and NATIVE_ENCODER is None:
+        pytest.skip(WHY_MISSING)
+    known = choose(kind).known_series()
+    request = metrics_request()
+    first = encode_batch(batch_of(request, received_ns=NOW), WINDOWS, known)
+    assert first.relies_on is None
+    *some, last = first.definitions[SERIES]
+    known.forget()
+    known.add(id_.bytes for id_ in some)
+    second = encode_batch(batch_of(request, received_ns=NOW), WINDOWS, known)
+    assert list(second.definitions[SERIES]) == [last]
+    assert second.relies_on == known.generation == 1
+    assert second.tables == first.tables
+    assert second.definition_bytes < first.definition_bytes
+
+
+def test_a_series_that_two_metrics_of_a_request_share_is_defined_once() -> None:
+    result = encoded(metrics_request(metrics=[gauge(number_point(1)), gauge(number_point(2))]))
+    assert len(result.definitions[SERIES]) == 1
+    once = encoded(metrics_request(metrics=[gauge(number_point(1))]))
+    assert list(result.definitions[SERIES]) == list(once.definitions[SERIES])
+
+
+def test_hundreds_of_series_of_one_metric_are_told_apart() -> None:
+    points = [number_point(place, attributes=pairs({"n": place % 300})) for place in range(700)]
+    result = encoded(metrics_request(metrics=[gauge(*points)]))
+    assert len(result.definitions[SERIES]) == 300
+    rows = rows_of(result, SAMPLES)
+    assert rows[0]["series_id"] == rows[300]["series_id"] == rows[600]["series_id"] != rows[1]["series_id"]

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -22,6 +22,12 @@ from tests.support.otlp_strategies import logs_requests, trace_requests
 from tests.support.rows_encoding import NOW, encoded
 
 pytestmark = pytest.mark.usefixtures("encoder")
+
+QUICK = settings(
+    max_examples=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
+)
 
 MINUTE_US = 60_000_000
 INT8_MAX = 2**63 - 1
@@ -107,15 +113,15 @@ def expected_logs(result: EncodedBatch) -> list[dict[str, Any]]:
     return increments
 
 
-@settings(max_examples=40)
-@given(trace_requests(NOW), st.integers(0, 3))
+@QUICK
+@given(trace_requests(NOW, nul=True), st.integers(0, 3))
 def test_the_increments_of_spans_say_what_their_rows_say(request: ExportTraceServiceRequest, tenant: int) -> None:
     result = encoded(request, tenant_id=tenant)
     assert rows_of(result, SPAN_ROLLUPS) == expected_spans(result)
 
 
-@settings(max_examples=40)
-@given(logs_requests(NOW), st.integers(0, 3))
+@QUICK
+@given(logs_requests(NOW, nul=True), st.integers(0, 3))
 def test_the_increments_of_log_records_say_what_their_rows_say(request: ExportLogsServiceRequest, tenant: int) -> None:
     result = encoded(request, tenant_id=tenant)
     assert rows_of(result, LOG_ROLLUPS) == expected_logs(result)

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+from ares_otel.storage.rows import known as reference
+
 _Values = tuple[object, ...]
 
 SOURCES: str
@@ -34,13 +36,40 @@ def encode(
     ]
 ): ...
 def scan(signal: int, payload: bytes, limit: int) -> int: ...
+def encode_metrics(
+    payload: bytes,
+    tenant_id: int,
+    shared: bytes,
+    samples: tuple[int, int, int],
+    distributions: tuple[int, int, int],
+    max_bytes: int,
+    known: reference.KnownSeries | None,
+) -> (
+    int
+    | tuple[
+        bool,
+        bytes,
+        int,
+        bytes,
+        int,
+        bool,
+        int,
+        int,
+        list[tuple[int, int]],
+        dict[bytes, _Values],
+        dict[bytes, _Values],
+        set[tuple[str, str, str, str, str]],
+        int,
+        dict[bytes, _Values],
+        bool,
+    ]
+): ...
 def empty_messages(payload: bytes) -> int: ...
 
-class KnownSeries:
-    """`known.KnownSeries`, which encoders read without the interpreter's lock."""
+class KnownSeries(reference.KnownSeries):
+    """The same interface (to a type checker it is one), which encoders read without the interpreter's lock."""
 
-    @property
-    def generation(self) -> int: ...
+    generation: int
     def __contains__(self, series_id: bytes) -> bool: ...
     def __len__(self) -> int: ...
     def add(self, series_ids: Iterable[bytes]) -> None: ...

@@ -15,6 +15,7 @@ from types import ModuleType
 from ares_otel.model.errors import StartError
 from ares_otel.storage.rows import reference
 from ares_otel.storage.rows.encoded import EncodedBatch
+from ares_otel.storage.rows.known import KnownSeries
 from ares_otel.storage.rows.native_sources import SOURCES, digest_of_sources
 
 VARIABLE = "ARES_OTEL_IMPL"
@@ -40,6 +41,11 @@ class Implementation:
     """Whether `ARES_OTEL_IMPL` asked for it."""
     native: ModuleType | None = None
     """The module `ares_otel.storage.rows.native`, where that is the one."""
+
+    def known_series(self) -> KnownSeries:
+        """An empty set of series, of the kind that this encoder looks up fastest."""
+        made: KnownSeries = self.native.NativeKnownSeries() if self.native is not None else KnownSeries()
+        return made
 
     @property
     def expected(self) -> bool:

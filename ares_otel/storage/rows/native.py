@@ -6,49 +6,17 @@ there are; `EncodedBatch.fallback` says why.
 
 from __future__ import annotations
 
-from uuid import UUID
-
 from ares_otel.model.batch import Batch
 from ares_otel.model.errors import TooLarge
 from ares_otel.model.signal import LOGS as LOGS_SIGNAL
-from ares_otel.model.signal import TRACES, Signal
+from ares_otel.model.signal import METRICS, TRACES, Signal
 from ares_otel.storage.rows import _native, reference
 from ares_otel.storage.rows.context import EXPANDS, Encoding
-from ares_otel.storage.rows.encoded import (
-    LOG_ROLLUPS,
-    LOGS,
-    MAX_BYTES,
-    RESOURCES,
-    SCOPES,
-    SPAN_ROLLUPS,
-    SPANS,
-    EncodedBatch,
-    ServiceSeen,
-    TableRows,
-    Windows,
-)
+from ares_otel.storage.rows.encoded import LOG_ROLLUPS, LOGS, MAX_BYTES, SPAN_ROLLUPS, SPANS, EncodedBatch, Windows
 from ares_otel.storage.rows.known import KnownSeries
+from ares_otel.storage.rows.native_metrics import encode_metrics
+from ares_otel.storage.rows.native_result import ODD, ODD_CLOCK, add_rows, fill, is_usual_clock
 
-ODD = (
-    "",
-    "no_memory",
-    "malformed",
-    "unknown_field",
-    "repeated_field",
-    "bad_utf8",
-    "nul",
-    "duplicate_key",
-    "not_canonical",
-    "too_deep",
-    "string_table",
-    "entities",
-    "out_of_range",
-    "unusual_value",
-    "too_long",
-)
-"""Why a request is for the reference encoder, by the extension's number."""
-ODD_CLOCK = "odd_clock"
-SIGNAL = "signal"
 REASONS = (
     "",
     "span.trace_id must be 16 bytes and not all zero",
@@ -59,8 +27,9 @@ REASONS = (
 )
 """Why an item is rejected, by the extension's number. The texts are those of the reference."""
 
+NativeKnownSeries = _native.KnownSeries
+
 _SIGNALS: dict[Signal, tuple[int, str, str]] = {TRACES: (0, SPANS, SPAN_ROLLUPS), LOGS_SIGNAL: (1, LOGS, LOG_ROLLUPS)}
-_MAX_NS = 2**63 - 1
 
 
 def encode_batch(batch: Batch, windows: Windows, known: KnownSeries | None = None) -> EncodedBatch:
@@ -79,33 +48,36 @@ def for_reference(reason: str, batch: Batch, windows: Windows, known: KnownSerie
 def attempt(batch: Batch, windows: Windows, known: KnownSeries | None = None) -> EncodedBatch | str:
     """The same without the reference: for a request that is for it, the reason. Quick enough for an event loop where
     the request is of ordinary size. Raises TooLarge."""
-    kind = _SIGNALS.get(batch.signal)
-    if kind is None:
-        return SIGNAL
-    number, table, rollups = kind
     encoding = Encoding(batch, windows, known)
-    window = windows[table]
+    encoding.out.source, encoding.out.windows = batch, windows
+    odd = encode_metrics(encoding, batch, known) if batch.signal is METRICS else _encode(encoding, batch)
+    return odd or encoding.out
+
+
+def _encode(encoding: Encoding, batch: Batch) -> str:
+    """Spans and log records into `encoding.out`. Returns why the request is for the reference; empty when it is not.
+
+    Raises:
+        TooLarge: it takes too much as rows and definitions.
+    """
+    number, table, rollups = _SIGNALS[batch.signal]
+    window = encoding.windows[table]
     filing_ns = encoding.filing_ns(window)
-    if not (0 <= filing_ns <= _MAX_NS and 0 <= window.start_ns <= window.end_ns <= _MAX_NS):
+    if not is_usual_clock(window, filing_ns):
         return ODD_CLOCK
     made = _native.encode(
         number, batch.payload, batch.tenant_id, encoding.shared, window.start_ns, window.end_ns, filing_ns, MAX_BYTES
     )
     if isinstance(made, int):
         return ODD[made]
-    out = encoding.out
-    out.source, out.windows = batch, windows
-    too_large, rows, row_count, increments, increment_count = made[:5]
-    out.items, out.rejected, reasons, resources, scopes, services, out.definition_bytes = made[5:]
+    (too_large, rows, count, increments, increment_count, items, rejected, reasons) = made[:8]
     if too_large:
         raise TooLarge(EXPANDS)
-    if row_count:
-        out.tables[table] = TableRows(rows, row_count)
-        out.tables[rollups] = TableRows(increments, increment_count)
-    for reason, count in reasons:
-        out.reasons[REASONS[reason]] = count
-    if resources:
-        out.definitions[RESOURCES] = {UUID(bytes=id_): values for id_, values in resources.items()}
-        out.definitions[SCOPES] = {UUID(bytes=id_): values for id_, values in scopes.items()}
-    out.services = {ServiceSeen(*texts) for texts in services}
-    return out
+    out = encoding.out
+    out.items, out.rejected = items, rejected
+    for reason, times in reasons:
+        out.reasons[REASONS[reason]] = times
+    add_rows(out, table, rows, count)
+    add_rows(out, rollups, increments, increment_count)
+    fill(out, *made[8:])
+    return ""

@@ -222,7 +222,7 @@ cdef int count_buckets(const u8 *p, const u8 *e, int32_t *offset, u64 *count, bi
     return OK
 
 
-cdef int add_buckets(
+cdef int add_range(
     Buf *b, Slice *buckets, Point *point, Total *total, int too_many, int too_far, int *reason
 ) noexcept nogil:
     """The fields offset and counts of one range. `reason` stays what it is when it is set."""
@@ -284,12 +284,12 @@ cdef int add_exponential(Buf *b, Point *point, bint *exact, int *reason) noexcep
     put_int4(b, point.scale)
     put_int8(b, clamped(point.zero_count))
     put_float8(b, point.zero_threshold)
-    rc = add_buckets(b, &point.positive, point, &total, TOO_MANY_POSITIVE, OFFSET_POSITIVE, reason)
+    rc = add_range(b, &point.positive, point, &total, TOO_MANY_POSITIVE, OFFSET_POSITIVE, reason)
     if rc:
         return rc
     if reserve(b, 2 * NULL_SIZE):
         return NO_MEMORY
-    rc = add_buckets(b, &point.negative, point, &total, TOO_MANY_NEGATIVE, OFFSET_NEGATIVE, reason)
+    rc = add_range(b, &point.negative, point, &total, TOO_MANY_NEGATIVE, OFFSET_NEGATIVE, reason)
     if rc:
         return rc
     if reserve(b, 2 * NULL_SIZE):

@@ -21,6 +21,8 @@ cdef object definitions_of(Request *r):
     services = set()
     for i in range(r.definitions.len // sizeof(Definition)):
         id_ = PyBytes_FromStringAndSize(<char *>d[i].id, 16)
+        if id_ in resources or id_ in scopes:
+            continue  # many envelopes of a gateway have the same scope
         if d[i].kind == RESOURCE:
             name = text_of(r, &d[i], R_NAME)
             resources[id_] = (

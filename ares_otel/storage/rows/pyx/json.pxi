@@ -3,18 +3,6 @@
 cdef const char *HEX = "0123456789abcdef"
 
 
-cdef inline u64 needs_care(u64 w) noexcept nogil:
-    """Not 0 where one of eight bytes is a control character, a quote, a backslash or not ASCII."""
-    cdef u64 quote = w ^ <u64>0x2222222222222222
-    cdef u64 slash = w ^ <u64>0x5C5C5C5C5C5C5C5C
-    return (
-        ((w - <u64>0x2020202020202020) & ~w)
-        | ((quote - <u64>0x0101010101010101) & ~quote)
-        | ((slash - <u64>0x0101010101010101) & ~slash)
-        | w
-    ) & <u64>0x8080808080808080
-
-
 cdef inline u64 short_word(const u8 *p, size_t n) noexcept nogil:
     """One to seven bytes as a word for `needs_care`, in no particular order."""
     if n >= 4:
@@ -76,40 +64,51 @@ cdef int put_careful(Buf *b, const u8 *p, const u8 *e) noexcept nogil:
     return OK
 
 
+cdef inline size_t copy_plain(u8 *q, const u8 *p, size_t n) noexcept nogil:
+    """Copies a text that is mostly plain. Returns how many bytes of it are copied and need no care: n, or fewer."""
+    cdef size_t i = 0
+    cdef u64 a, b
+    if n >= 16:
+        while i + 16 <= n:
+            if rare(copy_needs_care(q + i, p + i)):
+                return i
+            i += 16
+        if i < n and rare(copy_needs_care(q + n - 16, p + n - 16)):
+            return i
+        return n
+    if n >= 8:
+        a = word(p)
+        b = word(p + n - 8)
+        if rare(pair_needs_care(a, b)):
+            return 0
+        copy_word(q, a)
+        copy_word(q + n - 8, b)
+        return n
+    if n == 0:
+        return 0
+    a = short_word(p, n)
+    if rare(needs_care(a) != 0):
+        return 0
+    if n >= 4:
+        copy_half(q, half(p))
+        copy_half(q + n - 4, half(p + n - 4))
+        return n
+    q[0] = p[0]
+    q[n >> 1] = p[n >> 1]
+    q[n - 1] = p[n - 1]
+    return n
+
+
 cdef int add_json_text(Buf *b, const u8 *p, size_t n) noexcept nogil:
-    """A JSON string."""
+    """A JSON string, and room for a byte after it."""
     cdef int rc
     cdef u8 *q
-    cdef size_t i = 0
-    cdef u64 w
-    if rare(reserve(b, n + 12)):
+    cdef size_t i
+    if rare(reserve(b, n + 4)):
         return NO_MEMORY
     q = tail(b)
     q[0] = c'"'
-    q += 1
-    if n >= 8:
-        while i + 8 <= n:
-            w = word(p + i)
-            if rare(needs_care(w) != 0):
-                break
-            copy_word(q + i, w)
-            i += 8
-        else:
-            w = word(p + n - 8)
-            if usual(not needs_care(w)):
-                copy_word(q + n - 8, w)
-                i = n
-    elif n:
-        w = short_word(p, n)
-        if usual(not needs_care(w)):
-            if n >= 4:
-                copy_half(q, half(p))
-                copy_half(q + n - 4, half(p + n - 4))
-            else:
-                q[0] = p[0]
-                q[n >> 1] = p[n >> 1]
-                q[n - 1] = p[n - 1]
-            i = n
+    i = copy_plain(q + 1, p, n)
     b.len += 1 + i
     if rare(i < n):
         rc = reserve(b, (n - i) * 6 + 8)

@@ -34,6 +34,36 @@ cdef extern from *:
         *high = (uint64_t)(p >> 64);
         return (uint64_t)p;
     }
+
+    /* Not 0 where a byte is a control character, a quote, a backslash or not ASCII. */
+    static inline uint64_t ares_care(uint64_t w) {
+        uint64_t ones = 0x0101010101010101u, quote = w ^ (ones * '"'), slash = w ^ (ones * 0x5C);
+        return (((w - ones * 0x20) & ~w) | ((quote - ones) & ~quote) | ((slash - ones) & ~slash) | w) & (ones * 0x80);
+    }
+    #ifdef __SSE2__
+    #include <emmintrin.h>
+    static inline int ares_care_of(__m128i x) {
+        __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(x, _mm_set1_epi8(0x1F)), x);
+        __m128i quote = _mm_cmpeq_epi8(x, _mm_set1_epi8('"')), slash = _mm_cmpeq_epi8(x, _mm_set1_epi8(0x5C));
+        return _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(x, low), _mm_or_si128(quote, slash)));
+    }
+    static inline int ares_care_pair(uint64_t a, uint64_t b) {
+        return ares_care_of(_mm_set_epi64x((long long)a, (long long)b));
+    }
+    static inline int ares_copy_plain16(unsigned char *to, const unsigned char *p) {
+        __m128i x = _mm_loadu_si128((const __m128i *)p);
+        _mm_storeu_si128((__m128i *)to, x);
+        return ares_care_of(x);
+    }
+    #else
+    static inline int ares_care_pair(uint64_t a, uint64_t b) { return (ares_care(a) | ares_care(b)) != 0; }
+    static inline int ares_copy_plain16(unsigned char *to, const unsigned char *p) {
+        uint64_t a = ares_word(p), b = ares_word(p + 8);
+        memcpy(to, &a, 8);
+        memcpy(to + 8, &b, 8);
+        return ares_care_pair(a, b);
+    }
+    #endif
     """
     bint usual "ARES_USUAL"(bint) noexcept nogil
     bint rare "ARES_RARE"(bint) noexcept nogil
@@ -52,3 +82,6 @@ cdef extern from *:
     u64 double_bits "ares_double_bits"(double) noexcept nogil
     double bits_double "ares_bits_double"(u64) noexcept nogil
     u64 product "ares_product"(u64, u64, u64 *high) noexcept nogil
+    u64 needs_care "ares_care"(u64) noexcept nogil  # of eight bytes of JSON text
+    bint pair_needs_care "ares_care_pair"(u64, u64) noexcept nogil
+    bint copy_needs_care "ares_copy_plain16"(u8 *, const u8 *) noexcept nogil  # copies 16 bytes in any case

@@ -1,13 +1,18 @@
 # One request on its way to rows: what context.Encoding is to the reference.
 
 cdef enum:
-    MAX_REASONS = 4
+    MAX_REASONS = 16
     HITS = 5
 
 cdef struct Hit:
     Slice value       # the AnyValue; p is NULL when the attribute is not there
     size_t json       # where its JSON stands in the buffer, and how long it is
     size_t json_size
+
+cdef struct Seen:         # a set of ids of 16 bytes
+    Buf ids
+    Buf table             # an open hash table of places in `ids`, once there are more than a few
+    size_t size           # of the table, a power of two; 0 while there is none
 
 cdef struct Request:
     int tenant_id
@@ -43,6 +48,16 @@ cdef struct Request:
     u64 service_hash
     u8[16] resource_id    # of this scope
     u8[16] scope_id
+    # Metrics only
+    u64 more_start        # window and filing time of metric_distributions; those above are of metric_samples
+    u64 more_end
+    u64 more_filing_ns
+    bint more_first       # whether a distribution was stored before any sample
+    Buf metrics           # Described structs: what the series of a metric share
+    Buf series            # Series structs: the series that are new in this request
+    Seen seen             # series of the metric that is being read
+    KnownSet *known       # series that are not defined again; NULL for none
+    bint left_out         # whether there were some
 
 
 cdef void reject(Request *r, int reason) noexcept nogil:
@@ -67,4 +82,8 @@ cdef void end_request(Request *r) noexcept nogil:
     release(&r.side)
     release(&r.definitions)
     release(&r.increments)
+    release(&r.metrics)
+    release(&r.series)
+    release(&r.seen.ids)
+    release(&r.seen.table)
     end_rollups(&r.rollups)

@@ -221,6 +221,27 @@ cdef inline int split_pair(Request *r, Slice *pair, Slice *key, Slice *value) no
     return OK
 
 
+cdef inline int split_usual_pair(Request *r, Slice *pair, Slice *key, Slice *value) noexcept nogil:
+    """The same, with one look for what nearly all are: a short key, then a short value, and nothing else."""
+    cdef size_t n
+    if usual(pair.n >= 4 and pair.p[0] == 0x0A and 0 < pair.p[1] < 0x80):
+        n = pair.p[1]
+        if usual(n + 4 <= pair.n and pair.p[n + 2] == 0x12 and pair.p[n + 3] == pair.n - n - 4 and pair.p[n + 3] < 0x80):
+            key.p = pair.p + 2
+            key.n = n
+            value.p = key.p + n + 2
+            value.n = pair.n - n - 4
+            return OK
+    return split_pair(r, pair, key, value)
+
+
+cdef inline int add_usual_value(Request *r, Buf *b, Slice *value, int depth) noexcept nogil:
+    """An AnyValue, with one look for what most are: a short text."""
+    if usual(value.n >= 2 and value.p[0] == STRING_VALUE and value.p[1] == value.n - 2 and value.p[1] < 0x80):
+        return add_json_text(b, value.p + 2, value.n - 2)
+    return add_value(r, b, value.p, value.p + value.n, depth)
+
+
 cdef int add_pairs(
     Request *r, Buf *b, const u8 *p, const u8 *e, u8 tag, int depth, int names, Keys *keys
 ) noexcept nogil:
@@ -239,7 +260,7 @@ cdef int add_pairs(
             return rc
         if not found:
             break
-        rc = split_pair(r, &pair, &key, &value)
+        rc = split_usual_pair(r, &pair, &key, &value)
         if rc:
             return rc
         rc = add_key(keys, key.p, key.n)
@@ -251,11 +272,9 @@ cdef int add_pairs(
         rc = add_json_text(b, key.p, key.n)
         if rc:
             return rc
-        if reserve(b, 1):
-            return NO_MEMORY
         put_byte(b, c':')
         begin = b.len
-        rc = add_value(r, b, value.p, value.p + value.n, depth)
+        rc = add_usual_value(r, b, &value, depth)
         if rc:
             return rc
         if names:

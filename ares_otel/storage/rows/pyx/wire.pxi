@@ -43,11 +43,10 @@ cdef inline int varint(const u8 **at, const u8 *e, u64 *value, bint *minimal) no
     return long_varint(at, e, value, minimal)
 
 
-cdef inline int slice_of(const u8 **at, const u8 *e, Slice *out, bint *minimal) noexcept nogil:
-    """A length and so many bytes. A length may be padded, but protobuf takes no more than five bytes of it."""
+cdef int long_slice(const u8 **at, const u8 *e, Slice *out, bint *minimal) noexcept nogil:
     cdef u64 n = 0
     cdef const u8 *begin = at[0]
-    cdef int rc = varint(at, e, &n, minimal)
+    cdef int rc = long_varint(at, e, &n, minimal)
     if rc:
         return rc
     if rare(n > <u64>(e - at[0]) or at[0] - begin > 5):
@@ -55,6 +54,19 @@ cdef inline int slice_of(const u8 **at, const u8 *e, Slice *out, bint *minimal) 
     out.p = at[0]
     out.n = <size_t>n
     at[0] += n
+    return OK
+
+
+cdef inline int slice_of(const u8 **at, const u8 *e, Slice *out, bint *minimal) noexcept nogil:
+    """A length and so many bytes. A length may be padded, but protobuf takes no more than five bytes of it."""
+    cdef const u8 *p = at[0]
+    if rare(p >= e or p[0] >= 0x80):
+        return long_slice(at, e, out, minimal)
+    out.p = p + 1
+    out.n = p[0]
+    if rare(<size_t>(e - out.p) < out.n):
+        return MALFORMED
+    at[0] = out.p + out.n
     return OK
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -12,11 +13,13 @@ from hypothesis import strategies as st
 
 from ares_otel.model.signal import LOGS, METRICS, TRACES, Signal
 from ares_otel.receivers.otlp import wire
+from tests.support.encoders import NATIVE_ENCODER, needs_native
 from tests.support.otlp_samples import SAMPLES, metrics_request, trace_request
 from tests.support.otlp_strategies import logs_requests, metrics_requests, trace_requests
 
-scan = pytest.importorskip("ares_otel.storage.rows.native_scan", reason="the native encoder was not built")
-SCANNER = scan.NativeScanner()
+pytestmark = needs_native
+
+SCANNER: Any = import_module("ares_otel.storage.rows.scanner").NativeScanner() if NATIVE_ENCODER else None
 MAX = 200_000
 NOW = time.time_ns()
 
