@@ -36,7 +36,7 @@ found AS (
            array_send(r.buckets), array_send(r.counts), NULL
     FROM span_rollups r
     CROSS JOIN hour h
-    WHERE h.ready IS NULL AND r.minutes = 1 AND r.minute >= (SELECT due FROM hour)
+    WHERE h.ready IS NULL AND r.minutes = 1 AND r.minute >= date_trunc('minute', now(), 'UTC') - interval '1 hour'
       AND r.service_name = left(:service, 255)  -- when service
     UNION ALL
     SELECT *, NULL FROM waiting
@@ -73,7 +73,7 @@ found AS (
     SELECT r.service_name, r.error, array_send(r.trace_hashes), r.threshold, cardinality(r.trace_hashes)
     FROM log_rollups r
     CROSS JOIN hour h
-    WHERE h.ready IS NULL AND r.minutes = 1 AND r.minute >= (SELECT due FROM hour)
+    WHERE h.ready IS NULL AND r.minutes = 1 AND r.minute >= date_trunc('minute', now(), 'UTC') - interval '1 hour'
     UNION ALL
     SELECT w.service_name, w.error, w.trace_hashes, w.threshold, w.hashes FROM waiting w
 )
