@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 WORKERS ?= 4
+BENCH   ?= all
 NATIVE := hatch_build.py ares_otel/storage/rows/native_sources.py $(wildcard ares_otel/storage/rows/pyx/*.p*)
 
 SAY_ENCODER = $(BIN)/python -c 'from ares_otel.storage.rows.implementation import active; print(active().sentence)'
@@ -76,8 +77,8 @@ docs: $(VENV)/.installed-dev ## Write the generated reference pages
 
 check: lint test ## What CI runs
 
-bench: $(VENV)/.native ## Measure ingest against PostgreSQL's own limit
-	$(BIN)/ares-otel bench ingest
+bench: $(VENV)/.native ## Each benchmark small, a few minutes; BENCH="ingest --help" for one of them
+	$(BIN)/ares-otel bench $(BENCH)
 
 wheel: $(VENV)/.installed-dev ## Build the wheel
 	$(BIN)/python -m build --wheel

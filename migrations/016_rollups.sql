@@ -201,7 +201,7 @@ COMMENT ON COLUMN service_edges.minutes IS 'Length of that time: 1, or 60 after 
 COMMENT ON COLUMN service_edges.tenant_id IS 'Tenant, 0 is the default tenant';
 COMMENT ON COLUMN service_edges.parent_service IS 'The service that calls';
 COMMENT ON COLUMN service_edges.child_service IS 'The service that is called';
-COMMENT ON COLUMN service_edges.calls IS 'Calls; an estimate from a part of the traces for a minute in which there are very many';
+COMMENT ON COLUMN service_edges.calls IS 'Calls; an estimate for a minute with very many, of which a part was looked at';
 COMMENT ON COLUMN service_edges.errors IS 'Of them with status error';
 COMMENT ON COLUMN service_edges.duration_ns_sum IS 'Sum of the durations of the called spans in nanoseconds';
 

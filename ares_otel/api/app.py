@@ -19,11 +19,12 @@ from ares_otel.api.routers.config import config_router
 from ares_otel.api.routers.config import install as install_config
 from ares_otel.api.routers.config_watch import config_watch_router
 from ares_otel.api.routers.events import events_router
-from ares_otel.api.routers.meta import ReadyCheck, meta_router
+from ares_otel.api.routers.meta import Gather, ReadyCheck, meta_router
 from ares_otel.api.routers.observability import observability_router
 from ares_otel.api.routers.partitions import partitions_router
 from ares_otel.api.routers.registry import registry_router
 from ares_otel.api.routers.rejected import rejected_router
+from ares_otel.api.routers.services import services_router
 from ares_otel.api.swagger import swagger_router
 from ares_otel.control.config.changes import ChangeFeed
 from ares_otel.control.config.service import ConfigService
@@ -44,6 +45,7 @@ def create_app(
     version: str,
     registry: CollectorRegistry,
     ready: ReadyCheck,
+    gather: Gather | None = None,
     clock: Clock = SYSTEM_CLOCK,
     service_registry: Registry | None = None,
     config: ConfigService | None = None,
@@ -60,6 +62,7 @@ def create_app(
         version: of Ares, for the OpenAPI document.
         registry: what `/metrics` shows.
         ready: gives the reasons why Ares cannot serve now, as sentences; an empty list when it can.
+        gather: gives what `/metrics` shows instead of the registry, where several processes have a part of it.
         service_registry: for `/api/v1/registry`; without it there are no such paths.
         config: for `/api/v1/config`; without it there are no such paths.
         config_feed: for `/api/v1/config/{service_name}/watch`. The caller starts it, and stops it before it closes the
@@ -78,6 +81,7 @@ def create_app(
         generate_unique_id_function=_operation_id,
     )
     app.include_router(observability_router(pool, clock))
+    app.include_router(services_router(pool))
     app.include_router(rejected_router(pool))
     if service_registry is not None:
         app.include_router(registry_router(service_registry))
@@ -90,7 +94,7 @@ def create_app(
         app.include_router(events_router(event_streams, event_topics))
     if partitions is not None:
         app.include_router(partitions_router(partitions))
-    app.include_router(meta_router(registry, ready))
+    app.include_router(meta_router(registry, ready, gather))
     app.include_router(swagger_router())
     problems.install(app)
     app.add_middleware(ConfigPaths)

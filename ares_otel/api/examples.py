@@ -66,6 +66,7 @@ SPAN: dict[str, Any] = {
     "original_end_unix_nano": None,
     "tenant_id": 0,
 }
+FOUND_SPAN: dict[str, Any] = {key: value for key, value in SPAN.items() if key not in ("depth", "self_time_ms")}
 METRIC: dict[str, Any] = {
     "id": 907,
     "timestamp": "2026-01-31T12:00:00.000000Z",
@@ -84,6 +85,7 @@ METRIC: dict[str, Any] = {
     "series_id": "5f0c2f6e1f7b4c0f8a1d2c3b4a596877",
 }
 LOGS: dict[str, Any] = {"logs": [LOG], "next": None}
+SPANS: dict[str, Any] = {"spans": [FOUND_SPAN], "next": None, "truncated": False}
 METRICS: dict[str, Any] = {"metrics": [METRIC], "next": None}
 HEALTH: dict[str, Any] = {
     "services": [
@@ -97,6 +99,8 @@ HEALTH: dict[str, Any] = {
             "error_count_1h": 4,
         }
     ],
+    "since": "2026-01-31T11:00:00.000000Z",
+    "exact": False,
     "truncated": False,
 }
 PERFORMANCE: dict[str, Any] = {
@@ -112,6 +116,8 @@ PERFORMANCE: dict[str, Any] = {
             "error_count": 4,
         }
     ],
+    "since": "2026-01-31T11:00:00.000000Z",
+    "exact": False,
     "truncated": False,
 }
 TRACE: dict[str, Any] = {
@@ -120,6 +126,7 @@ TRACE: dict[str, Any] = {
     "error_count": 1,
     "services": ["orders"],
     "truncated": False,
+    "searched_from": None,
     "warnings": [],
     "spans": [SPAN],
     "logs": [LOG],

@@ -14,6 +14,8 @@ Number = float | Literal["NaN", "Infinity", "-Infinity"]
 Nanoseconds = Annotated[int, Field(ge=0, le=999)]
 Attributes = dict[str, Any]
 Next = Annotated[str | None, Field(description="Cursor of the next page; null at the end")]
+Since = Annotated[Time, Field(description="What is counted begins here: a whole minute, but for `exact=true`")]
+FromView = Annotated[bool, Field(description="Whether all rows were read (`exact=true`), and not roll-ups")]
 Truncated = Annotated[bool, Field(description="Whether there was more than one answer may hold")]
 
 
@@ -97,6 +99,8 @@ class Health(BaseModel):
     """Registered services, by name."""
 
     services: list[ServiceHealth]
+    since: Since
+    exact: FromView
     truncated: Truncated
 
 
@@ -197,16 +201,17 @@ class Performance(BaseModel):
     """Operations of the last hour, by service, most calls first."""
 
     operations: list[Operation]
+    since: Since
+    exact: FromView
     truncated: Truncated
 
 
-class Span(BaseModel):
-    """A row of `service_spans`, with its place in the tree."""
+class FoundSpan(BaseModel):
+    """A row of `service_spans`."""
 
     trace_id: TraceId
     span_id: SpanId
     parent_span_id: SpanId | None
-    depth: Annotated[int, Field(ge=0, description="0 for a root")]
     service_name: str
     operation_name: str
     kind: str
@@ -214,7 +219,6 @@ class Span(BaseModel):
     start_ns: Nanoseconds
     duration_ms: Number
     duration_ns: int
-    self_time_ms: Annotated[float, Field(ge=0, description="Duration without the time in which a child ran")]
     status: Literal["unset", "ok", "error"]
     status_message: str | None
     status_code: int | None
@@ -234,6 +238,23 @@ class Span(BaseModel):
     tenant_id: int
 
 
+class Span(FoundSpan):
+    """A row of `service_spans`, with its place in the tree."""
+
+    depth: Annotated[int, Field(ge=0, description="0 for a root")]
+    self_time_ms: Annotated[float, Field(ge=0, description="Duration without the time in which a child ran")]
+
+
+class SpanPage(BaseModel):
+    """Spans, newest first."""
+
+    spans: list[FoundSpan]
+    next: Next
+    truncated: Annotated[
+        bool, Field(description="Whether the time was over before everything was looked at; `next` goes on there")
+    ]
+
+
 class Trace(BaseModel):
     """A trace: spans in tree order, its logs oldest first, and what they say together."""
 
@@ -242,6 +263,9 @@ class Trace(BaseModel):
     error_count: Annotated[int, Field(description="Spans with status error")]
     services: list[str]
     truncated: Truncated
+    searched_from: Annotated[
+        Time | None, Field(description="What is older was not looked at; null where everything was")
+    ]
     warnings: Annotated[list[str], Field(description="What is odd about the tree: orphans, cycles, twins")]
     spans: list[Span]
     logs: list[Log]

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -17,14 +18,20 @@ from ares_otel.api.problems import FieldError, InvalidParameters
 from ares_otel.model.signal import SIGNALS
 from ares_otel.query.instant import Instant
 from ares_otel.query.logs import LEVELS
+from ares_otel.query.spans import MAX_ATTRIBUTES, AttributeValue, check_attributes
+from ares_otel.query.spans import STATUSES as SPAN_STATUSES
 from ares_otel.query.traces import parse_trace_id
 
 MAX_LIMIT = 1000
 MAX_HOURS = 8760
 """A year."""
 MAX_TEXT = 1000
+REPEATABLE = frozenset({"attr"})
+"""Parameters that may be given more than once."""
+SPAN_KINDS = ("unspecified", "internal", "server", "client", "producer", "consumer")
 STATUSES = ("online", "degraded", "offline")
 _NUMBER = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
+_MILLISECONDS = re.compile(r"\d{1,12}(\.\d{1,6})?", re.ASCII)
 _WHOLE = re.compile(r"\d{1,9}", re.ASCII)
 
 
@@ -72,10 +79,56 @@ def _cursor(text: str) -> str:
     return text
 
 
+def _milliseconds(text: str) -> int:
+    """Nanoseconds."""
+    if not _MILLISECONDS.fullmatch(text):
+        raise ValueError("must be a number of milliseconds, for example 250 or 0.5")
+    return int(Decimal(text) * 1_000_000)
+
+
+def _attributes(value: Any) -> list[AttributeValue]:
+    """Raises PydanticCustomError."""
+    try:
+        found = [_attribute(str(text)) for text in (value if isinstance(value, list) else [value])]
+        check_attributes(found)
+    except ValueError as error:
+        raise PydanticCustomError("parameter", "{message}", {"message": f"The value {error}."}) from None
+    return found
+
+
+def _attribute(text: str) -> AttributeValue:
+    key, separator, value = text.partition("=")
+    if not separator or not key:
+        raise ValueError("must be KEY=VALUE, for example http.route=/orders")
+    if len(text) > MAX_TEXT:
+        raise ValueError(f"must have {MAX_TEXT} characters at most")
+    if "\0" in text:
+        raise ValueError("must not contain the character NUL, which no stored text has")
+    return AttributeValue(key, value)
+
+
+def _span_kind(text: str) -> str:
+    if text not in SPAN_KINDS:
+        raise ValueError(f"must be one of {', '.join(SPAN_KINDS)}")
+    return text
+
+
+def _span_status(text: str) -> str:
+    if text not in SPAN_STATUSES:
+        raise ValueError(f"must be one of {', '.join(SPAN_STATUSES)}")
+    return text
+
+
 def _status(text: str) -> str:
     if text not in STATUSES:
         raise ValueError(f"must be one of {', '.join(STATUSES)}")
     return text
+
+
+def _flag(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError("must be true or false")
+    return text.lower() == "true"
 
 
 def _signal(text: str) -> str:
@@ -95,8 +148,35 @@ _TIME_SCHEMA = {"type": "string", "format": "date-time", "examples": ["2026-01-3
 _TEXT_SCHEMA = {"type": "string", "minLength": 1, "maxLength": MAX_TEXT}
 _TRACE_SCHEMA = {"type": "string", "minLength": 16, "maxLength": 36, "examples": [_TRACE]}
 
+_MILLISECONDS_SCHEMA = {"type": "number", "minimum": 0, "examples": [250]}
+
+Milliseconds = Annotated[int | None, _reader(_milliseconds), WithJsonSchema(_MILLISECONDS_SCHEMA)]
+Operation = Annotated[str | None, _reader(_text), WithJsonSchema({**_TEXT_SCHEMA, "examples": ["POST /orders"]})]
+SpanKind = Annotated[
+    str | None,
+    _reader(_span_kind),
+    WithJsonSchema({"type": "string", "enum": list(SPAN_KINDS), "examples": ["server"]}),
+]
+SpanStatus = Annotated[
+    str | None,
+    _reader(_span_status),
+    WithJsonSchema({"type": "string", "enum": list(SPAN_STATUSES), "examples": ["error"]}),
+]
+AttributeValues = Annotated[
+    list[AttributeValue],
+    PlainValidator(_attributes),
+    WithJsonSchema(
+        {
+            "type": "array",
+            "items": {"type": "string", "maxLength": MAX_TEXT},
+            "maxItems": MAX_ATTRIBUTES,
+            "examples": [["http.route=/orders", "http.response.status_code=402"]],
+        }
+    ),
+]
 Text = Annotated[str | None, _reader(_text), WithJsonSchema({**_TEXT_SCHEMA, "examples": ["checkout"]})]
 Service = Annotated[str | None, _reader(_text), WithJsonSchema({**_TEXT_SCHEMA, "examples": ["orders"]})]
+ServiceName = Annotated[str, _reader(_text), WithJsonSchema({**_TEXT_SCHEMA, "examples": ["orders"]})]
 Metric = Annotated[
     str | None, _reader(_text), WithJsonSchema({**_TEXT_SCHEMA, "examples": ["http.server.request.duration"]})
 ]
@@ -112,6 +192,7 @@ Hours = Annotated[
     _reader(_hours),
     WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": MAX_HOURS, "default": 1}),
 ]
+Exact = Annotated[bool, _reader(_flag), WithJsonSchema({"type": "boolean", "default": False, "examples": [True]})]
 CursorText = Annotated[str | None, _reader(_cursor), WithJsonSchema({"type": "string", "maxLength": 100})]
 TraceFilter = Annotated[UUID | None, _reader(parse_trace_id), WithJsonSchema(_TRACE_SCHEMA)]
 TraceId = Annotated[
@@ -141,6 +222,7 @@ RejectedId = Annotated[
 ]
 
 _SERVICE_TEXT = "Exact name of the service. Stored names hold 255 characters, so the rest does not count."
+_EXACT_TEXT = "`true` reads all rows of the last hour instead of roll-ups: exact, and slow where there are many."
 _LIMIT_TEXT = f"Rows a page, 1 to {MAX_LIMIT}. A page of very large rows ends earlier; `next` tells."
 _CURSOR_TEXT = "`next` of the page before, with the same filters."
 
@@ -166,6 +248,36 @@ class LogParameters(NoParameters):
     cursor: CursorText = Field(None, description=_CURSOR_TEXT)
 
 
+class SpanParameters(NoParameters):
+    """Query of `spans`."""
+
+    service: Service = Field(None, description=_SERVICE_TEXT)
+    operation: Operation = Field(None, description="Exact name of the operation.")
+    kind: SpanKind = Field(None, description="Spans of this kind.")
+    status: SpanStatus = Field(None, description="Spans with this status.")
+    min_duration_ms: Milliseconds = Field(None, description="Spans that took at least so many milliseconds.")
+    max_duration_ms: Milliseconds = Field(None, description="Spans that took at most so many milliseconds.")
+    attr: AttributeValues = Field(
+        [],
+        description="KEY=VALUE: spans whose attribute has this value. May be given more than once, then all must hold. "
+        "`404` finds the text and the number, `true` the text and the boolean.",
+    )
+    hours: Hours = Field(None, description="Spans of the last hours. Not with `from` or `to`.")
+    start: Time = Field(None, alias="from", description="Started at or after this time (RFC 3339 with an offset).")
+    end: Time = Field(None, alias="to", description="Started before this time.")
+    limit: Limit = Field(100, description=_LIMIT_TEXT)
+    cursor: CursorText = Field(None, description=_CURSOR_TEXT)
+
+
+class TraceParameters(NoParameters):
+    """Query of one trace."""
+
+    start: Time = Field(
+        None, alias="from", description="Only spans and log records at or after this time: the trace is found sooner."
+    )
+    end: Time = Field(None, alias="to", description="Only spans and log records before this time.")
+
+
 class MetricParameters(NoParameters):
     """Query of `metrics`."""
 
@@ -184,6 +296,19 @@ class PerformanceParameters(NoParameters):
     """Query of `performance`."""
 
     service: Service = Field(None, description=_SERVICE_TEXT)
+    exact: Exact = Field(False, description=_EXACT_TEXT)
+
+
+class HealthParameters(NoParameters):
+    """Query of `health`."""
+
+    exact: Exact = Field(False, description=_EXACT_TEXT)
+
+
+class ServiceMapParameters(NoParameters):
+    """Query of `service-map`."""
+
+    hours: Hours = Field(None, description="Calls of the last hours, 1 when not given.")
 
 
 class RejectedParameters(NoParameters):
@@ -205,9 +330,9 @@ class RegistryParameters(NoParameters):
 
 
 async def each_once(request: Request) -> None:
-    """Raises InvalidParameters where a query parameter is given twice."""
+    """Raises InvalidParameters where a query parameter is given twice that means one thing."""
     counts = Counter(name for name, _ in request.query_params.multi_items())
-    repeated = [name for name, count in counts.items() if count > 1]
+    repeated = [name for name, count in counts.items() if count > 1 and name not in REPEATABLE]
     if repeated:
         raise InvalidParameters(
             *(FieldError(name[:100], "The parameter is given more than once; give it once.") for name in repeated[:20])

@@ -89,14 +89,17 @@ def render_log(row: LogRow) -> dict[str, Any]:
     }
 
 
-def render_span(placed: PlacedSpan) -> dict[str, Any]:
+def render_placed_span(placed: PlacedSpan) -> dict[str, Any]:
     """A row of `service_spans`, with its place in the tree."""
-    row: SpanRow = placed.row
+    return {**render_span(placed.row), "depth": placed.depth, "self_time_ms": placed.self_time_ms}
+
+
+def render_span(row: SpanRow) -> dict[str, Any]:
+    """A row of `service_spans`."""
     return {
         "trace_id": row.trace_id.hex,
         "span_id": row.span_id.hex(),
         "parent_span_id": _bytes(row.parent_span_id),
-        "depth": placed.depth,
         "service_name": row.service_name,
         "operation_name": row.operation_name,
         "kind": row.kind,
@@ -104,7 +107,6 @@ def render_span(placed: PlacedSpan) -> dict[str, Any]:
         "start_ns": row.start_ns,
         "duration_ms": render_float(row.duration_ms),
         "duration_ns": row.duration_ns,
-        "self_time_ms": placed.self_time_ms,
         "status": row.status,
         "status_message": row.status_message,
         "status_code": row.status_code,
@@ -243,8 +245,9 @@ def render_trace(trace: Trace) -> dict[str, Any]:
         "error_count": trace.error_count,
         "services": trace.services,
         "truncated": trace.truncated,
+        "searched_from": render_time(trace.searched_from),
         "warnings": trace.warnings,
-        "spans": [render_span(span) for span in trace.spans],
+        "spans": [render_placed_span(span) for span in trace.spans],
         "logs": [render_log(row) for row in trace.logs],
         "resources": {resource.hex: _json(attributes) for resource, attributes in trace.resources.items()},
     }

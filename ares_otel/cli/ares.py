@@ -17,15 +17,28 @@ from ares_otel.api.problems import problem_body
 from ares_otel.cli import console
 from ares_otel.cli.components import COMPONENTS
 from ares_otel.cli.event_bus import Events
+from ares_otel.cli.ingest import Ingest, LocalIngest, make_host
 from ares_otel.cli.maintenance import MaintenanceJobs, partitions_of
 from ares_otel.cli.options import UpOptions
+from ares_otel.cli.own_config import follow_settings
 from ares_otel.cli.own_registration import OwnRegistration
 from ares_otel.cli.own_settings import FileSettings, OwnSettings
 from ares_otel.cli.own_telemetry import SERVICE, OwnTelemetry
-from ares_otel.cli.storing import body_scanner, make_store, open_spool
+from ares_otel.cli.read_pool import open_read_pool
+from ares_otel.cli.rollups import rollup_job
+from ares_otel.cli.storing import Storing, say_encoder
+from ares_otel.cli.workers.setup import (
+    OTHERS_CONNECTIONS,
+    check_parts,
+    connections_needed,
+    options_of_supervisor,
+    setups,
+    warn_of_connections,
+    warn_of_processors,
+)
+from ares_otel.cli.workers.supervisor import RELOAD_SECONDS, Workers
 from ares_otel.control.config import ConfigService
 from ares_otel.control.config.changes import ChangeFeed
-from ares_otel.control.config.schema import problem_of
 from ares_otel.control.config_manager import ConfigManager
 from ares_otel.control.crypto import Keyring
 from ares_otel.control.heartbeats import Heartbeats
@@ -34,15 +47,11 @@ from ares_otel.control.prober import Prober
 from ares_otel.control.registry import Registration, Registry
 from ares_otel.demo.shop import DemoShop, ShopError
 from ares_otel.model.errors import StartError
-from ares_otel.model.scan import BodyScanner
-from ares_otel.pipeline.admission import Admission
 from ares_otel.pipeline.config import PipelineConfig
-from ares_otel.pipeline.grace import BRIEF_SECONDS, Grace, Stages
-from ares_otel.pipeline.graph import Parts
-from ares_otel.pipeline.host import PipelineHost
+from ares_otel.pipeline.grace import Grace, Stages
 from ares_otel.pipeline.http_door import HttpDoor
 from ares_otel.pipeline.listen import BindPolicy, bind, check_bind
-from ares_otel.pipeline.load import load_file
+from ares_otel.pipeline.load import load_bytes, read_file
 from ares_otel.pipeline.problem import ConfigError
 from ares_otel.pipeline.telemetry import Telemetry
 from ares_otel.storage.database import ServerFacts, asyncpg_kwargs, check_database
@@ -51,12 +60,10 @@ from ares_otel.storage.migrate import migrate
 from ares_otel.storage.rows.implementation import active
 from ares_otel.storage.sqlstate import DATABASE_ERRORS
 from ares_otel.storage.store import Store
+from ares_otel.storage.writer import CONNECTIONS
 
 OWN_SECONDS = 5.0
 """In which Ares's own last spans and log lines must be stored when it stops."""
-READ_CONNECTIONS = 8
-READ_TIMEOUT_MS = 15_000
-"""A query that takes longer is ended: reads must not starve ingest."""
 
 log = logging.getLogger("ares_otel.up")
 
@@ -66,7 +73,9 @@ class Ares:
 
     def __init__(self, options: UpOptions) -> None:
         self._options = options
-        self._host: PipelineHost | None = None
+        self._ingest: Ingest | None = None
+        self._content = ""
+        """The configuration file as it was read last (as latin-1)."""
         self._pool: asyncpg.Pool | None = None
         self._keyring = Keyring()
         self._manager: ConfigManager | None = None
@@ -95,17 +104,17 @@ class Ares:
             probe.close()  # a port that is taken is said before a database is made
         self._keyring.take_from(Keyring.from_environ())
         telemetry = Telemetry()
-        admission = Admission(options.admission_limit_mib * 1024 * 1024)
-        telemetry.gauge("ares_otel_admission_limit_bytes").set(admission.limit_bytes)
-        telemetry.gauge("ares_otel_admission_used_bytes").set_function(lambda: admission.used_bytes)
+        workers = await self._spawn_workers(config, policy, telemetry) if options.workers > 1 else None
 
         url, facts = await self._database()
-        pool = self._pool = await self._read_pool(url, facts, telemetry)
-        manager = self._manager = await self._config_manager(url, facts, telemetry)
-        settings = self._settings = OwnSettings(manager, _file_settings(config))
+        pool = self._pool = await open_read_pool(url, facts, telemetry, stack)
+        manager = self._manager = await follow_settings(url, facts, self._keyring, telemetry, stack)
+        settings = self._settings = OwnSettings(manager, FileSettings.of(config))
         events = await self._events(telemetry, settings, url, facts)
-        spool = await open_spool(options, telemetry, stack)
-        store = self._store = make_store(url, facts, telemetry, spool)
+        storing = Storing(options_of_supervisor(options), telemetry)
+        await storing.open_spool(stack)
+        store = self._store = storing.make_store(url, facts, CONNECTIONS if workers is None else 1)
+        say_encoder()
         stack.push_bounded("The writer", store.stop)
         registry = self._registry(pool, manager, events)
         stack.push_async_callback(registry.stop)
@@ -113,11 +122,21 @@ class Ares:
         stack.push_async_callback(heartbeats.stop)
         store.on_stored = lambda batch: heartbeats.seen(batch.services)
         await store.start()
+        leftovers = storing.leftovers(0 if workers is None else workers.count)
+        stack.push_async_callback(leftovers.stop)
+        await leftovers.start(store)
         partitions = partitions_of(pool, manager)
         embedded_data = options.data_dir if self._embedded is not None else None
         jobs = MaintenanceJobs(store, manager, partitions, telemetry, data_dir=embedded_data, pooled=facts.pooled)
+        if workers is not None:
+            jobs.queue_bytes = lambda: workers.queue_bytes
+            workers.on_seen = heartbeats.seen
+            workers.bus = events.bus
         stack.push_async_callback(jobs.stop)
         await jobs.start()
+        rollups = rollup_job(store, manager, telemetry, pooled=facts.pooled)
+        stack.push_async_callback(rollups.stop)
+        await rollups.start()
         await heartbeats.start()
         await registry.start()
         await events.follow(store)
@@ -138,6 +157,7 @@ class Ares:
             version=__version__,
             registry=telemetry.registry,
             ready=self._reasons_not_ready,
+            gather=None if workers is None else workers.metrics,
             service_registry=registry,
             config=config_service,
             config_feed=config_feed,
@@ -163,12 +183,14 @@ class Ares:
         stack.push_async_callback(events.streams.stop)
         await api.start()
 
-        services: dict[type, object] = {Store: store, BindPolicy: policy, Grace: self._grace}
-        if (scanner := body_scanner()) is not None:
-            services[BodyScanner] = scanner
-        self._host = PipelineHost(Parts(telemetry, admission, services=services), grace=self._grace)
-        stack.push_bounded("The pipeline", self._host.stop)
-        await self._host.replace(config)
+        if workers is None:
+            ingest = self._ingest = LocalIngest(make_host(options, telemetry, store, self._grace))
+            stack.push_bounded("The pipeline", ingest.stop)
+            await ingest.replace(self._content, config)
+        else:
+            stack.push_bounded("The workers", workers.stop)
+            await workers.start(self._content, setups(options, url, facts, self._instance_id()))
+            self._ingest = workers
 
         beats = OwnRegistration(
             registry,
@@ -187,20 +209,20 @@ class Ares:
 
     async def reload(self) -> None:
         """Reads the configuration file again and makes it run; a mistake in it leaves the old one running."""
-        assert self._host is not None
+        assert self._ingest is not None
         assert self._settings is not None
         assert self._manager is not None
         try:
             config = self._load()
             self._keyring.take_from(Keyring.from_environ())  # a key file may hold other keys now
             self._manager.refresh()
-            await self._host.replace(config)
+            await self._ingest.replace(self._content, config)
         except StartError as error:
             log.error("The configuration was not changed:")
             for line in error.message.splitlines():
                 log.error("  %s", line)
             return
-        self._settings.read_file(_file_settings(config))
+        self._settings.read_file(FileSettings.of(config))
         before = dict(self.doors)
         self._find_receivers()
         for name, url in self.doors.items():
@@ -217,13 +239,17 @@ class Ares:
     def hurry(self) -> None:
         """Ends the waiting of a stop that is under way: requests in work are told to come back."""
         self._grace.cut()
+        if self._ingest is not None:
+            self._ingest.hurry()
 
     def _load(self) -> PipelineConfig:
         options = self._options
         try:
-            config = load_file(options.config, COMPONENTS, options.environ(os.environ))
+            content = read_file(options.config)
+            config = load_bytes(content, str(options.config), COMPONENTS, options.environ(os.environ))
         except ConfigError as error:
             raise StartError(str(error)) from error
+        self._content = content.decode("latin-1")
         options.check_used(config)
         for warning in config.warnings:
             console.progress(warning.show(config.file))
@@ -233,17 +259,21 @@ class Ares:
 
     def _find_receivers(self) -> None:
         """Notes where the receivers listen now, here and for a second start on the same directory."""
-        assert self._host is not None
-        for receiver in self._host.receivers.values():
-            for name, address in getattr(receiver, "doors", {}).items():
-                self.doors[name] = address if "://" in address else f"http://{address}"
+        assert self._ingest is not None
+        for name, address in self._ingest.doors.items():
+            self.doors[name] = address if "://" in address else f"http://{address}"
         if self._embedded is not None:
             self._embedded.announce({name: url for name, url in self.doors.items() if name != "database"})
 
     async def _database(self) -> tuple[str, ServerFacts]:
         url = self._options.database_url
         if url is None:
-            embedded = self._embedded = EmbeddedPostgres(self._options.data_dir, progress=console.progress)
+            workers = self._options.workers
+            embedded = self._embedded = EmbeddedPostgres(
+                self._options.data_dir,
+                progress=console.progress,
+                connections=connections_needed(workers) + OTHERS_CONNECTIONS if workers > 1 else 0,
+            )
             self._stack.push_whole(embedded.stop)
             url = await embedded.start()
         facts = await check_database(url)
@@ -252,43 +282,23 @@ class Ares:
         connection = await asyncpg.connect(url, timeout=10, **asyncpg_kwargs(facts))
         try:
             await migrate(connection, progress=console.progress)
+            if self._options.workers > 1:
+                await warn_of_connections(connection, self._options.workers)
         finally:
             await connection.close()
         return url, facts
 
-    async def _read_pool(self, url: str, facts: ServerFacts, telemetry: Telemetry) -> asyncpg.Pool:
-        options = asyncpg_kwargs(facts)
-        if not facts.pooled:  # a pooler refuses settings at connection time
-            options["server_settings"] = {
-                "statement_timeout": str(READ_TIMEOUT_MS),
-                "application_name": "ares-otel read",
-            }
-        pool = await asyncpg.create_pool(
-            url,
-            min_size=0,  # kept connections would be restored with a traceback each time the server is away
-            max_size=READ_CONNECTIONS,
-            timeout=10,
-            command_timeout=READ_TIMEOUT_MS / 1000 + 5,
-            **options,
+    async def _spawn_workers(self, config: PipelineConfig, policy: BindPolicy, telemetry: Telemetry) -> Workers:
+        """Takes the ports and starts the processes, which are ready to be told more when the database is."""
+        check_parts(self._options)
+        warn_of_processors(self._options.workers)
+        workers = Workers(
+            self._options.workers, telemetry, policy=policy, reload_seconds=RELOAD_SECONDS + self._grace.seconds
         )
-        self._stack.push_bounded("The pool of reads", partial(_close_pool, pool), at_most=BRIEF_SECONDS)
-        gauge = telemetry.gauge("ares_otel_pool_connections")
-        gauge.labels(pool="read", state="open").set_function(pool.get_size)
-        gauge.labels(pool="read", state="idle").set_function(pool.get_idle_size)
-        return pool
-
-    async def _config_manager(self, url: str, facts: ServerFacts, telemetry: Telemetry) -> ConfigManager:
-        manager = ConfigManager(
-            url,
-            keyring=self._keyring,
-            check=problem_of,
-            listen=not facts.pooled,
-            connect_options=asyncpg_kwargs(facts),
-        )
-        self._stack.push_async_callback(manager.stop)
-        await manager.start()
-        telemetry.gauge("ares_otel_config_age_seconds").set_function(lambda: manager.age_seconds)
-        return manager
+        self._stack.callback(workers.kill)
+        workers.reserve(config)
+        await workers.spawn()
+        return workers
 
     async def _config_service(
         self, pool: asyncpg.Pool, url: str, facts: ServerFacts
@@ -339,7 +349,7 @@ class Ares:
     async def _reasons_not_ready(self) -> list[str]:
         if self._stopping:
             return ["Ares is stopping."]
-        if self._pool is None or self._host is None:
+        if self._pool is None or self._ingest is None:
             return ["Ares is starting."]
         try:
             async with asyncio.timeout(2):
@@ -347,7 +357,8 @@ class Ares:
         except DATABASE_ERRORS:
             return ["The database does not answer."]
         breakers = self._store.breakers.values() if self._store is not None else ()
-        return list(dict.fromkeys(breaker.reason for breaker in breakers if breaker.open))
+        reasons = [breaker.reason for breaker in breakers if breaker.open]
+        return list(dict.fromkeys(reasons + await self._ingest.reasons_not_ready()))
 
     async def _start_demo(self) -> None:
         missing = [name for name in ("otlp-grpc", "otlp-http") if name not in self.doors]
@@ -359,15 +370,3 @@ class Ares:
             await shop.start()
         except ShopError as error:
             raise StartError(str(error)) from error
-
-
-def _file_settings(config: PipelineConfig) -> FileSettings:
-    return FileSettings(config.telemetry.logs.level, config.telemetry.traces.level != "none")
-
-
-async def _close_pool(pool: asyncpg.Pool) -> None:
-    """Waits for reads under way. Terminates them when it is cancelled."""
-    try:
-        await pool.close()
-    finally:
-        pool.terminate()

@@ -68,13 +68,14 @@ class _Formatter(logging.Formatter):
         return printable(super().formatMessage(record))[:_WIDTH]
 
 
-def log_to_stderr(level: str) -> None:
-    """Sends the log lines of Ares to standard error. `level`: debug, info, warn or error."""
+def log_to_stderr(level: str, who: str = "") -> None:
+    """Sends the log lines of Ares to standard error. `level`: debug, info, warn or error. `who`: which process says it,
+    where there are several."""
     set_level(level)
     logger = logging.getLogger("ares_otel")
     logger.propagate = False
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(_Formatter(f"%(asctime)s %(levelname)s {who and who + ' '}%(name)s: %(message)s"))
     logger.handlers = [handler]
 
 

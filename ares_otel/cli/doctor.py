@@ -75,7 +75,7 @@ class DoctorOptions:
 async def run_doctor(options: DoctorOptions) -> int:
     """Looks at everything. Returns the exit status: 0 when nothing is a problem."""
     from ares_otel.cli.doctor_database import check_tables
-    from ares_otel.cli.doctor_disk import check_disk, check_spool
+    from ares_otel.cli.doctor_disk import check_disk, check_spools
     from ares_otel.cli.doctor_encoder import check_encoder
     from ares_otel.cli.doctor_process import check_process
 
@@ -91,7 +91,7 @@ async def run_doctor(options: DoctorOptions) -> int:
             findings += await check_tables(connection)
         finally:
             connection.terminate()
-    findings += check_spool(options.spool_directory)
+    findings += check_spools(options.spool_directory)
     findings += check_disk(options.data_dir, options.spool_directory)
     findings.append(check_encoder())
     findings += await check_process(options.url)

@@ -10,7 +10,7 @@ import asyncpg
 from ares_otel.cli.doctor import Finding, ok, problem, warning
 from ares_otel.model.errors import StartError
 from ares_otel.storage.migrate import migration_states
-from ares_otel.storage.partitions import list_partitions, read_windows, to_ns
+from ares_otel.storage.partitions import Partition, ahead_of, list_partitions, read_windows, to_ns
 from ares_otel.storage.rows.encoded import Window
 from ares_otel.storage.sqlstate import DATABASE_ERRORS
 
@@ -69,13 +69,10 @@ async def _migrations(connection: asyncpg.Connection) -> Finding:
 async def _partitions(connection: asyncpg.Connection) -> list[Finding]:
     windows = await read_windows(connection)
     now = await connection.fetchval("SELECT now()")
-    findings = window_findings(windows, now)
+    partitions = await list_partitions(connection)
+    findings = window_findings(windows, now, _least_ahead(partitions))
     starts = {table: window.start_ns for table, window in windows.items()}
-    strays = [
-        p.name
-        for p in await list_partitions(connection)
-        if windows[p.table].end_ns < to_ns(p.start) or to_ns(p.end) < starts[p.table]
-    ]
+    strays = [p.name for p in partitions if windows[p.table].end_ns < to_ns(p.start) or to_ns(p.end) < starts[p.table]]
     if strays:
         findings.append(
             warning(
@@ -87,8 +84,17 @@ async def _partitions(connection: asyncpg.Connection) -> list[Finding]:
     return findings
 
 
-def window_findings(windows: Mapping[str, Window], now: datetime) -> list[Finding]:
+def _least_ahead(partitions: Sequence[Partition]) -> dict[str, timedelta]:
+    """For each table the time that its partitions should reach into the future at least: half of what is made."""
+    last = {p.table: p.end - p.start for p in partitions}  # they come by time
+    return {table: min(AHEAD, ahead_of(length) / 2) for table, length in last.items()}
+
+
+def window_findings(
+    windows: Mapping[str, Window], now: datetime, least_ahead: Mapping[str, timedelta] | None = None
+) -> list[Finding]:
     """What the time ranges of the partitions mean: for a table without one for now, with little ahead, or for all."""
+    least = least_ahead or {}
     now_ns = to_ns(now)
     without = [table for table, window in windows.items() if not window.start_ns <= now_ns < window.end_ns]
     if without:
@@ -103,7 +109,7 @@ def window_findings(windows: Mapping[str, Window], now: datetime) -> list[Findin
     start = max(window.start_ns for window in windows.values())
     end = min(window.end_ns for window in windows.values())
     text = f"{_time(start)} to {_time(end)}"
-    if end - now_ns < AHEAD / timedelta(microseconds=1) * 1000:
+    if any(w.end_ns - now_ns < least.get(t, AHEAD) / timedelta(microseconds=1) * 1000 for t, w in windows.items()):
         return [
             warning(
                 "partitions",

@@ -11,17 +11,32 @@ from pathlib import Path
 
 import psutil
 
-from ares_otel.cli.doctor import Finding, ok, problem, warning
+from ares_otel.cli.doctor import Finding, State, ok, problem, warning
 from ares_otel.model.signal import SIGNALS
 from ares_otel.storage.spool.files import file_name, list_quarantine, list_signal
 from ares_otel.storage.spool.format import HEADER_BYTES
 from ares_otel.storage.spool.lock import LOCK
+from ares_otel.storage.spool.workers import worker_directories
 
 LITTLE, TOO_LITTLE = 0.10, 0.03
 """Free parts of a disk below which it is a warning, a problem."""
 LEAST_BYTES = 256 * 1024 * 1024
 """Less than that is a problem on a disk of any size."""
 _MAX_HOLDER = 16_384
+
+
+def check_spools(directory: Path) -> list[Finding]:
+    """The spool directory, and those of workers below it, of which the empty ones are left out."""
+    findings = check_spool(directory)
+    try:
+        places = list(worker_directories(directory).values())
+    except OSError:
+        return findings  # said already
+    for place in places:
+        found = check_spool(place)
+        if any(finding.state is not State.OK for finding in found):
+            findings += found
+    return findings
 
 
 def check_spool(directory: Path) -> list[Finding]:

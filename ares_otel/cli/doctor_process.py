@@ -80,7 +80,38 @@ def metric_findings(text: str) -> list[Finding]:
                 "metrics", f"The partition job failed {failed:.0f} times since the start; Ares's log has the reasons."
             )
         )
-    return findings or [ok("metrics", "Nothing in its own metrics asks for attention.")]
+    findings = findings or [ok("metrics", "Nothing in its own metrics asks for attention.")]
+    return findings + worker_findings(text)
+
+
+def worker_findings(text: str) -> list[Finding]:
+    """Whether all ingest processes run; nothing when there are none besides the process itself."""
+    states = {
+        sample.labels["state"]: sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == "ares_otel_workers"
+    }
+    wanted, ready = states.get("wanted", 0), states.get("ready", 0)
+    if not wanted:
+        return []
+    if ready < wanted:
+        return [
+            problem(
+                "workers",
+                f"{ready:.0f} of {wanted:.0f} workers are ready; Ares keeps starting the others, and its log says why "
+                "that fails.",
+            )
+        ]
+    if restarts := _sums(text).get("ares_otel_worker_restarts_total", 0):
+        return [
+            warning(
+                "workers",
+                f"{ready:.0f} workers are ready, but {restarts:.0f} times one ended and was started again; Ares's log, "
+                "or the kernel's (out of memory), says why.",
+            )
+        ]
+    return [ok("workers", f"All {ready:.0f} are ready.")]
 
 
 async def fetch_metrics(client: httpx.AsyncClient, url: str) -> str:

@@ -137,6 +137,15 @@ def up(
             help="Let health checks of registered services go to loopback, link-local and metadata addresses too.",
         ),
     ] = False,
+    workers: Annotated[
+        int,
+        typer.Option(
+            envvar="ARES_OTEL_WORKERS",
+            min=1,
+            max=64,
+            help="Ingest processes on the same OTLP ports; beyond 1 with a supervisor that does everything else.",
+        ),
+    ] = 1,
     demo: Annotated[
         bool, typer.Option("--demo", envvar="ARES_OTEL_DEMO", help="Also run a small shop that sends real traffic.")
     ] = False,
@@ -166,6 +175,7 @@ def up(
         shutdown_grace=shutdown_grace,
         probe_allow_local=probe_allow_local,
         demo=demo,
+        workers=workers,
         given=_given(context),
         variables=frozenset(str(option.envvar) for option in context.command.params if getattr(option, "envvar", None)),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import asyncpg
@@ -93,6 +94,8 @@ class MaintenanceJobs:
         self._telemetry = telemetry
         self._gauges: asyncio.Task[None] | None = None
         registry = telemetry.registry
+        self.queue_bytes: Callable[[], float] = lambda: registry.get_sample_value(_QUEUE) or 0.0
+        """Row bytes that wait for the writers of this Ares: more than a few, and sealing makes room."""
         self.maintenance = Maintenance(
             store.connect,
             settings=lambda: retention_settings(manager),
@@ -100,7 +103,7 @@ class MaintenanceJobs:
             observer=TelemetryMaintenanceObserver(telemetry),
             disk=lambda: None if data_dir is None else disk_of(data_dir),
             on_narrowed=store.narrow,
-            busy=lambda: (registry.get_sample_value(_QUEUE) or 0) > BUSY_BYTES,
+            busy=lambda: self.queue_bytes() > BUSY_BYTES,
             pooled=pooled,
         )
         for pattern in ("retention.*", "seal.*", "rejected.*", "receipts.*"):

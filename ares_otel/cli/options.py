@@ -51,6 +51,7 @@ class UpOptions:
     shutdown_grace: float = 25.0
     probe_allow_local: bool = False
     demo: bool = False
+    workers: int = 1
     given: frozenset[str] = field(default_factory=frozenset)
     """Names of the options that somebody set, by flag or by variable."""
     variables: frozenset[str] = field(default_factory=frozenset)

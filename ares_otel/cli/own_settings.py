@@ -14,6 +14,7 @@ from typing import Any
 from ares_otel.cli import console
 from ares_otel.control.config_manager import ConfigManager
 from ares_otel.control.config_values import ConfigChange
+from ares_otel.pipeline.config import PipelineConfig
 
 LEVEL, SPANS = "logging.level", "logging.trace_enabled"
 BUS_TYPE, BUS_URL = "eventbus.type", "eventbus.redis_url"
@@ -30,12 +31,19 @@ class FileSettings:
     level: str
     spans: bool
 
+    @classmethod
+    def of(cls, config: PipelineConfig) -> FileSettings:
+        """The settings of a configuration."""
+        return cls(config.telemetry.logs.level, config.telemetry.traces.level != "none")
+
 
 class OwnSettings:
     """Puts the log level and the recording of own spans into force, at the start and after each change."""
 
-    def __init__(self, manager: ConfigManager, file: FileSettings) -> None:
+    def __init__(self, manager: ConfigManager, file: FileSettings, *, quiet: bool = False) -> None:
+        """`quiet`: another process of this Ares says what has changed."""
         self._manager = manager
+        self._quiet = quiet
         self._file = file
         self._record_spans: Callable[[bool], None] | None = None
         manager.on_change(LEVEL, self._changed)
@@ -96,6 +104,9 @@ class OwnSettings:
         return version > 1 or (version == 1 and self._manager.get_json(key) != INSTALLED[key])
 
     def _changed(self, change: ConfigChange) -> None:
+        if self._quiet:
+            self.apply()
+            return
         said = log.isEnabledFor(logging.INFO)
         if said:
             self._say(change)

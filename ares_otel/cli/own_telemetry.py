@@ -10,13 +10,11 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI
 from google.protobuf.message import Message
 from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from opentelemetry.instrumentation.logging.handler import LoggingHandler
 from opentelemetry.sdk._logs import LoggerProvider, ReadableLogRecord
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExporter, LogRecordExportResult
@@ -32,6 +30,9 @@ from ares_otel.model.signal import LOGS, TRACES, Signal
 from ares_otel.pipeline.telemetry import Telemetry
 from ares_otel.storage.store import Store
 
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
 SERVICE = "ares-api"
 """Ares's own service name, the same as in `service_config`."""
 QUIET_PATHS = r"//[^/]+/(healthz|readyz|metrics|swagger|openapi\.json)"
@@ -45,10 +46,21 @@ PATIENCE = 10.0
 class OwnTelemetry:
     """Records spans of the API and log lines of the logger `ares_otel`, and stores them."""
 
-    def __init__(self, store: Store, telemetry: Telemetry, *, version: str, instance_id: str, spans: bool) -> None:
-        """Must be made on the event loop that the store runs on. `spans`: whether to record spans from the start."""
+    def __init__(
+        self, store: Store, telemetry: Telemetry, *, version: str, instance_id: str, spans: bool, worker: int = 0
+    ) -> None:
+        """Must be made on the event loop that the store runs on.
+
+        Args:
+            instance_id: of the whole Ares: its workers are no services of their own.
+            spans: whether to record spans from the start.
+            worker: number of the worker that this process is; 0 when it is none.
+        """
         self._sink = _Sink(store, telemetry, asyncio.get_running_loop())
-        resource = Resource({"service.name": SERVICE, "service.version": version, "service.instance.id": instance_id})
+        who: dict[str, str | int] = {"ares_otel.worker": worker} if worker else {}
+        resource = Resource(
+            {"service.name": SERVICE, "service.version": version, "service.instance.id": instance_id, **who}
+        )
         self._switch = _Switch(spans)
         tracer = TracerProvider(resource=resource, sampler=self._switch, shutdown_on_exit=False)
         tracer.add_span_processor(BatchSpanProcessor(_SpanExporter(self._sink), schedule_delay_millis=1000))
@@ -67,6 +79,8 @@ class OwnTelemetry:
     def instrument(self, app: FastAPI) -> None:
         """Makes spans of the API's requests, while spans are wanted: one each, not one for each piece of a stream,
         which the live tail would show in a piece of a stream."""
+        from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor  # a worker has no API, and starts sooner
+
         FastAPIInstrumentor.instrument_app(
             app, tracer_provider=self._tracer, excluded_urls=QUIET_PATHS, exclude_spans=["receive", "send"]
         )

@@ -35,7 +35,7 @@ from ares_otel.storage.partitions.lock import RETENTION, SEAL, exclusive
 from ares_otel.storage.partitions.observer import SilentMaintenanceObserver
 from ares_otel.storage.partitions.plan import COMMAND, Removal, closed
 from ares_otel.storage.partitions.retention import Retention
-from ares_otel.storage.partitions.seal import Sealer
+from ares_otel.storage.partitions.seal import INDEX_SET, Sealer
 from ares_otel.storage.sqlstate import DATABASE_ERRORS
 
 TURN_SECONDS = 60.0
@@ -106,7 +106,7 @@ class PartitionActions:
             )
             if not names:
                 await sealer.run()
-                sealed = {job.partition.name for job in await read_jobs(connection) if job.sealed_at is not None}
+                sealed = {job.partition.name for job in await read_jobs(connection) if job.sealed_with == INDEX_SET}
                 return _tell(as_json, {"sealed": sorted(sealed)})
             chosen = await self._chosen(connection, names, None)
             for partition in chosen:

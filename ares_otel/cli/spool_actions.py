@@ -20,12 +20,13 @@ from ares_otel.model.otlp_json import encode_json
 from ares_otel.model.signal import SIGNALS
 from ares_otel.storage.spool.spool import explain_spool_error
 from ares_otel.storage.spool.survey import SegmentReport, missing_files, records_of, segment_files, survey
+from ares_otel.storage.spool.workers import all_spools
 
 
 def list_segments(directory: Path, as_json: bool) -> int:
     """Shows a line for each segment. Raises StartError when there is no such directory."""
     with _readable(directory):
-        reports = list(survey(directory, bodies=False))
+        reports = [report for place in all_spools(directory) for report in survey(place, bodies=False)]
     if as_json:
         typer.echo(orjson.dumps([_row(directory, report) for report in reports], option=orjson.OPT_INDENT_2))
         return 0
@@ -52,8 +53,9 @@ def list_segments(directory: Path, as_json: bool) -> int:
 def verify_segments(directory: Path, as_json: bool) -> int:
     """Reads everything. Returns 1 when there is a problem. Raises StartError when there is no such directory."""
     with _readable(directory):
-        reports = list(survey(directory, bodies=True))
-        missing = missing_files(directory)
+        places = all_spools(directory)
+        reports = [report for place in places for report in survey(place, bodies=True)]
+        missing = [path for place in places for path in missing_files(place)]
     problems = [
         (str(report.file.path.relative_to(directory)), problem) for report in reports for problem in report.problems
     ]
@@ -77,12 +79,17 @@ def export_requests(directory: Path, file: str, signal: str, *, protobuf: bool, 
     cannot be read or the file cannot be written."""
     states = {"quarantined", "salvaged"} if quarantine else {"waiting", "newest", "salvaged"}
     with _readable(directory):
-        files = [one for one in segment_files(directory) if one.signal.name == signal and one.state in states]
+        files = [
+            (place, one)
+            for place in all_spools(directory)
+            for one in sorted(segment_files(place), key=lambda one: one.number)
+            if one.signal.name == signal and one.state in states
+        ]
     written = invalid = 0
     with _output(file) as out:
-        for one in sorted(files, key=lambda one: one.number):
+        for place, one in files:
             with _readable(directory):
-                for record in records_of(directory, one):
+                for record in records_of(place, one):
                     message = SIGNALS[signal].request()
                     if protobuf:
                         out.write(_varint(len(record.payload)) + record.payload)

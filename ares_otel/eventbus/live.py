@@ -11,13 +11,12 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
 from ares_otel.eventbus.ending import end
 from ares_otel.model.batch import Batch
-from ares_otel.model.bus import EventBus
 from ares_otel.model.clock import SYSTEM_CLOCK, Clock
 from ares_otel.model.signal import LOGS, TRACES
 from ares_otel.storage.rows.logs import log_level
@@ -27,6 +26,7 @@ from ares_otel.storage.rows.values import InvalidItem, json_value
 SPANS_TOPIC = "tail.spans"
 LOGS_TOPIC = "tail.logs"
 ERRORS_TOPIC = "spans.error"
+TOPICS = (SPANS_TOPIC, LOGS_TOPIC, ERRORS_TOPIC)
 
 LOOK_SECONDS = 0.25
 """Seconds until somebody who begins to listen is noticed."""
@@ -42,6 +42,15 @@ ATTRIBUTES = 32
 
 OnCommitted = Callable[[Batch], None]
 
+
+class Audience(Protocol):
+    """The part of an event bus that is needed here: a worker has only this much of it, and the rest is elsewhere."""
+
+    async def publish(self, topic: str, data: Any) -> object: ...
+
+    def wanted_by_anyone(self, topic: str) -> bool: ...
+
+
 log = logging.getLogger("ares_otel.eventbus.live")
 
 
@@ -50,7 +59,7 @@ class LiveEvents:
 
     def __init__(
         self,
-        bus: EventBus,
+        bus: Audience,
         attach: Callable[[OnCommitted | None], None],
         *,
         dropped: Callable[[int], None] = lambda items: None,
@@ -102,9 +111,7 @@ class LiveEvents:
 
     async def _look_loop(self) -> None:
         while True:
-            wanted = frozenset(
-                topic for topic in (SPANS_TOPIC, LOGS_TOPIC, ERRORS_TOPIC) if self._bus.wanted_by_anyone(topic)
-            )
+            wanted = frozenset(topic for topic in TOPICS if self._bus.wanted_by_anyone(topic))
             if wanted != self._wanted:
                 self._wanted = wanted
                 self._attach(self.committed if wanted else None)

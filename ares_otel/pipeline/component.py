@@ -7,7 +7,7 @@ All factories stand in one explicit list, `ares_otel/cli/components.py`; importi
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol, TypeVar
@@ -18,6 +18,7 @@ from ares_otel.model.batch import Consumer
 from ares_otel.model.clock import SYSTEM_CLOCK, Clock
 from ares_otel.model.signal import Signal
 from ares_otel.pipeline.admission import Admission
+from ares_otel.pipeline.shared_ports import Endpoint
 from ares_otel.pipeline.telemetry import Telemetry
 
 T = TypeVar("T")
@@ -36,6 +37,10 @@ class ComponentConfig(BaseModel):
     """Base of every component's configuration. An unknown option is an error, never ignored."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def endpoints(self, id: str) -> Sequence[Endpoint]:
+        """Where a receiver with this id and this configuration listens; what does not listen has none."""
+        return ()
 
 
 ConfigType = type[ComponentConfig]

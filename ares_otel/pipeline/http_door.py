@@ -43,6 +43,7 @@ class HttpDoor:
         error_bodies: ErrorBodies = plain_error,
         limits: Limits = Limits(),
         grace: Grace | None = None,
+        shared: bool = False,
         lifespan: Literal["on", "off"] = "off",
     ) -> None:
         """
@@ -58,6 +59,7 @@ class HttpDoor:
                 origin are answered 403.
             error_bodies: makes the bodies of answers that the door gives without the app: 400, 403, 408, 421, 431, 503.
             grace: how long requests in work may take when the door closes.
+            shared: other processes of this Ares listen on the port too.
             lifespan: `on` runs the app's ASGI lifespan around the listening.
         """
         self.name = name
@@ -67,6 +69,7 @@ class HttpDoor:
         self._host_setting = host_setting
         self._limits = limits
         self._grace = grace or Grace()
+        self._shared = shared
         self._lifespan: Literal["on", "off"] = lifespan
         self._error_bodies = error_bodies
         self._guard = Guard(app, Access((*allowed_hosts, host), origin_allowed), limits, error_bodies)
@@ -86,7 +89,7 @@ class HttpDoor:
         Raises:
             StartError: the port is taken or must not be used, the host is unknown, or the app's lifespan failed.
         """
-        sockets = bind(self._host, self._wanted_port, self._setting, self._host_setting)
+        sockets = bind(self._host, self._wanted_port, self._setting, self._host_setting, shared=self._shared)
         config = uvicorn.Config(
             self._guard,
             http=protocol(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from math import inf
 from typing import Any
 
 import httptools
@@ -57,6 +59,9 @@ class Limits:
     has waited for `stalled_seconds`, requests of the new one are answered 503, and beyond a tenth more it is closed."""
     max_concurrent_requests: int = 512
     """Requests in work at once (those that have arrived); one more is answered 503."""
+    connection_seconds: float = 0.0
+    """A connection that is older, give or take a tenth, ends with its next answer; 0: never. Where several processes
+    share a port, a connection stays with the one that it came to: clients that come back are spread anew."""
     stalled_seconds: float = 1.0
     """A connection that has waited for its client for so long may be closed for another one."""
 
@@ -111,6 +116,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._replaying = False
         self._refused = False
         self._admitted: bool | None = True
+        self._old_at = inf
         self._overflow = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -121,6 +127,8 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self.CONNECTIONS.waits(self)
         self._arm()
+        if self.LIMITS.connection_seconds:
+            self._old_at = self.loop.time() + self.LIMITS.connection_seconds * random.uniform(0.9, 1.1)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.CONNECTIONS.gone(self)
@@ -214,6 +222,8 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self.CONNECTIONS.waits(self)
         super().on_headers_complete()
+        if self.loop.time() >= self._old_at:
+            self.cycle.keep_alive = False  # the answer says so, and the connection ends after it
 
     def on_body(self, body: bytes) -> None:
         if not self._overflow:

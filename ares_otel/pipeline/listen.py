@@ -76,15 +76,18 @@ def check_bind(host: str, policy: BindPolicy, setting: str) -> None:
         )
 
 
-def bind(host: str, port: int, setting: str, host_setting: str | None = None) -> list[socket.socket]:
+def bind(
+    host: str, port: int, setting: str, host_setting: str | None = None, *, shared: bool = False
+) -> list[socket.socket]:
     """Sockets bound to every address of `host`, all on the same port; not yet listening.
 
-    `SO_REUSEPORT` is never set: a second server on the same port is an error, not a silent sharer of the requests.
+    A second server on the same port is an error, not a silent sharer of the requests, unless the port is `shared`.
 
     Args:
         port: 0 takes any free port.
         setting: name of the option to change when the port is what is wrong.
         host_setting: name of the option to change when the host is; the same one when not given.
+        shared: the port is reserved for several processes of this Ares (`SO_REUSEPORT`, see `shared_ports`).
 
     Raises:
         AddressInUse: the port is taken.
@@ -98,7 +101,7 @@ def bind(host: str, port: int, setting: str, host_setting: str | None = None) ->
             chosen = port
             try:
                 for family, address in addresses:
-                    made = _bound(family, (address[0], chosen, *address[2:]), alone=bool(host))
+                    made = _bound(family, (address[0], chosen, *address[2:]), alone=bool(host), shared=shared)
                     if made is not None:
                         opened.callback(made.close)
                         sockets.append(made)
@@ -135,7 +138,9 @@ def _resolve(host: str, port: int, setting: str) -> list[tuple[socket.AddressFam
     return [(family, address) for address, family in kept.items()]
 
 
-def _bound(family: socket.AddressFamily, address: tuple[Any, ...], *, alone: bool) -> socket.socket | None:
+def _bound(
+    family: socket.AddressFamily, address: tuple[Any, ...], *, alone: bool, shared: bool
+) -> socket.socket | None:
     """A bound socket; None where the machine has no such address (localhost as ::1 without IPv6)."""
     try:
         # With the protocol named: asyncio turns Nagle's algorithm off only then, and answers would wait 40 ms.
@@ -146,6 +151,8 @@ def _bound(family: socket.AddressFamily, address: tuple[Any, ...], *, alone: boo
         raise
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if address[0] == "::" and alone else 1)
         made.bind(address)
@@ -162,7 +169,9 @@ def _why(error: OSError, host: str, port: int, setting: str) -> str:
     where = shown(host, port)
     if error.errno == errno.EADDRINUSE:
         holder = _holder(port)
-        if holder is not None and holder.pid == os.getpid():
+        # Nobody listens on a port that is only reserved (see `shared_ports`).
+        own = port in _settings_by_port if holder is None else holder.pid == os.getpid()
+        if own:
             other = f" ({_settings_by_port[port]})" if port in _settings_by_port else ""
             return (
                 f"{where} is in use by another door of this Ares{other}; two doors cannot have the same port: "

@@ -23,13 +23,21 @@ def load_file(path: Path, components: Sequence[Factory], environ: Mapping[str, s
     Raises:
         ConfigError: with every problem of the file, sorted by line; also when the file cannot be read.
     """
+    return load_bytes(read_file(path), str(path), components, environ)
+
+
+def read_file(path: Path) -> bytes:
+    """The content of a configuration file, cut where it is too long to be one.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
     try:
         with path.open("rb") as stream:
-            content = stream.read(MAX_BYTES + 1)
+            return stream.read(MAX_BYTES + 1)
     except OSError as error:
         text = f"the file cannot be read: {error.strerror or error}."
         raise ConfigError(str(path), [Problem(Place(), text)]) from error
-    return load_bytes(content, str(path), components, environ)
 
 
 def load_bytes(content: bytes, file: str, components: Sequence[Factory], environ: Mapping[str, str]) -> PipelineConfig:

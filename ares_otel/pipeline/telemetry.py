@@ -6,6 +6,7 @@ The docs page `docs/metrics.md` is checked against this table. Labels never hold
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -22,6 +23,13 @@ class Instrument:
     help: str
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
+    over_workers: Literal["sum", "largest"] = "sum"
+    """What is shown when several processes have the figure."""
+
+    @property
+    def is_gauge(self) -> bool:
+        """Whether it says how something is now, not what has happened since the start."""
+        return self.kind is Gauge
 
 
 _RECEIVER = ("receiver", "transport")
@@ -86,7 +94,12 @@ _SPOOL = (
     Instrument("ares_otel_spool_limit_bytes", Gauge, "Bytes that the spool may take; then requests are refused"),
     Instrument("ares_otel_spool_waiting_items", Gauge, "Items that wait in the spool for the database", ("signal",)),
     Instrument("ares_otel_spool_waiting_requests", Gauge, "Requests that wait in the spool", ("signal",)),
-    Instrument("ares_otel_spool_oldest_seconds", Gauge, "Age of the oldest request in the spool; 0 when it is empty"),
+    Instrument(
+        "ares_otel_spool_oldest_seconds",
+        Gauge,
+        "Age of the oldest request in the spool; 0 when it is empty",
+        over_workers="largest",
+    ),
     Instrument("ares_otel_spool_sync_seconds", Histogram, "Time to write and sync a group of requests", (), _SECONDS),
     Instrument("ares_otel_spool_refused", Counter, "Requests that the spool refused: `full` or `disk`", ("reason",)),
     Instrument("ares_otel_spool_quarantined_segments", Counter, "Damaged or missing segments of the spool"),
@@ -137,7 +150,13 @@ INSTRUMENTS: dict[str, Instrument] = {
             ("signal", *_RECEIVER, "outcome"),
         ),
         *_SPOOL,
-        Instrument("ares_otel_encoder_info", Gauge, "1 for the row encoder in use", ("implementation",)),
+        Instrument(
+            "ares_otel_encoder_info",
+            Gauge,
+            "1 for the row encoder in use",
+            ("implementation",),
+            over_workers="largest",
+        ),
         Instrument(
             "ares_otel_encoder_fallbacks",
             Counter,
@@ -147,8 +166,13 @@ INSTRUMENTS: dict[str, Instrument] = {
         Instrument("ares_otel_replaced_characters", Counter, "NUL characters stored as U+FFFD", ("field",)),
         Instrument("ares_otel_pool_connections", Gauge, "Database connections", ("pool", "state")),
         Instrument(
-            "ares_otel_config_age_seconds", Gauge, "Seconds since the settings in force were last seen in the database"
+            "ares_otel_config_age_seconds",
+            Gauge,
+            "Seconds since the settings in force were last seen in the database",
+            over_workers="largest",
         ),
+        Instrument("ares_otel_workers", Gauge, "Ingest processes of --workers: `wanted`, `ready`", ("state",)),
+        Instrument("ares_otel_worker_restarts", Counter, "Ingest processes that ended and were started again"),
         Instrument("ares_otel_health_checks", Counter, "Health checks of registered services", ("outcome",)),
         Instrument("ares_otel_health_checks_running", Gauge, "Health checks under way"),
         Instrument("ares_otel_partition_errors", Counter, "Failed runs of the partition job"),
@@ -169,6 +193,25 @@ INSTRUMENTS: dict[str, Instrument] = {
         Instrument("ares_otel_partitions_sealed", Counter, "Closed partitions that got their indexes", ("table",)),
         Instrument("ares_otel_partition_job_failures", Counter, "Failures of the jobs on partitions", ("job",)),
         Instrument("ares_otel_pruned_rows", Counter, "Rows that were deleted one by one for their age", ("table",)),
+        Instrument(
+            "ares_otel_rollup_waiting_rows", Gauge, "Increments that waited when the last round began", ("table",)
+        ),
+        Instrument("ares_otel_rollup_merged_rows", Counter, "Increments merged into roll-ups", ("table",)),
+        Instrument(
+            "ares_otel_rollup_lag_seconds",
+            Gauge,
+            "Time since everything that was stored by then was merged into roll-ups; 0 while another process merges",
+        ),
+        Instrument("ares_otel_rollup_merge_seconds", Histogram, "Time of a transaction that merges", (), _SECONDS),
+        Instrument("ares_otel_rollup_edges_seconds", Histogram, "Time to find a minute's edges", (), _SECONDS),
+        Instrument(
+            "ares_otel_rollup_edges_waiting_minutes",
+            Gauge,
+            "Minutes that should be in the service map and are not yet",
+        ),
+        Instrument(
+            "ares_otel_rollup_failures", Counter, "Failures of the job on roll-ups: merge, edges or age", ("step",)
+        ),
         Instrument("ares_otel_disk_nearly_full", Gauge, "1 while the disk with the data is nearly full"),
         Instrument("ares_otel_bus_mode", Gauge, "1 for what carries the event bus now, 0 for the other", ("mode",)),
         Instrument(

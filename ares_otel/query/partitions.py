@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
 
 from ares_otel.query.reader import reading
 from ares_otel.query.statements import load_statements
-from ares_otel.storage.partitions import AHEAD, LENGTH, Partition
+from ares_otel.storage.partitions import Partition, ahead_of
+from ares_otel.storage.partitions.lengths import LENGTHS, aligned, name_for
 from ares_otel.storage.partitions.plan import due_at
+from ares_otel.storage.partitions.seal import grace_of
 from ares_otel.storage.partitions.settings import SIGNAL_OF, RetentionSettings, SealSettings
 from ares_otel.storage.rows.encoded import PARTITIONED
 
@@ -148,13 +150,11 @@ def next_actions(
 ) -> list[NextAction]:
     """For each action the partition that is the next one to have it, soonest first; what could be done already stands
     at the current time."""
-    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0) + LENGTH
-    made = midnight + AHEAD * LENGTH
-    actions = [NextAction("make", f"{PARTITIONED[0]}_{made:%Y%m%d}", midnight)]
+    actions = [_next_made(rows, now)]
     sealable = [row for row in rows if row.state in (OPEN, CLOSED)]
     if seal.enabled and sealable:
-        row = min(sealable, key=lambda row: (row.range_end, row.table_name))
-        actions.append(NextAction("seal", row.partition_name, max(now, row.range_end + _hours(seal.grace_hours))))
+        row = min(sealable, key=lambda row: (_sealable(row, seal), row.table_name))
+        actions.append(NextAction("seal", row.partition_name, max(now, _sealable(row, seal))))
     drop = "archive and drop" if retention.archive_directory else "drop"
     going = [row for row in rows if row.state in (LEAVING, DETACHED)]
     dated = [(row.due_at, row) for row in rows if row.due_at is not None and row.range_end <= row.due_at]
@@ -167,5 +167,17 @@ def next_actions(
     return sorted(actions, key=lambda action: action.at)
 
 
-def _hours(hours: float) -> timedelta:
-    return timedelta(hours=hours)
+def _next_made(rows: Sequence[PartitionRow], now: datetime) -> NextAction:
+    """The partition of spans that is made when the current one's time is over, as long as those ahead are."""
+    ahead = [row for row in rows if row.table_name == PARTITIONED[0] and row.range_start > now]
+    last = max(ahead, key=lambda row: row.range_end, default=None)
+    length = LENGTHS[0] if last is None else last.range_end - last.range_start
+    length = length if length in LENGTHS else LENGTHS[0]
+    at = aligned(now, length) + length
+    start = at + ahead_of(length) if last is None else last.range_end
+    return NextAction("make", name_for(PARTITIONED[0], start, length), at)
+
+
+def _sealable(row: PartitionRow, settings: SealSettings) -> datetime:
+    partition = Partition(row.table_name, row.range_start, row.range_end, row.partition_name)
+    return row.range_end + grace_of(partition, settings)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -16,6 +17,15 @@ from ares_otel.storage.sqlstate import CONNECTION_ERRORS
 
 ACQUIRE_SECONDS = 5.0
 """How long a read waits for a free connection of the pool: a busy Ares says so instead of piling up requests."""
+
+TURN_SECONDS = 15.0
+"""How long a search waits for its turn: it holds nothing meanwhile."""
+HEAVY_SHARE = 0.5
+"""Part of the pool's connections that searches which may take long can have: cheap reads keep the others."""
+
+WORN_STATEMENTS = 64
+"""A connection that ran so many statements for one read is closed: the server's process behind it keeps in memory what
+it learned of every partition that it met."""
 
 MAX_BYTES = 32 * 1024 * 1024
 """Text of rows that one answer may hold (the row that crosses the line is still in it): rows can be megabytes each,
@@ -42,6 +52,12 @@ class Reader:
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
+        self._statements = 0
+
+    @property
+    def worn(self) -> bool:
+        """Whether the connection had better be closed than used again."""
+        return self._statements >= WORN_STATEMENTS
 
     async def fetch(self, statement: Statement, **values: object) -> list[Any]:
         """The rows of a statement, as asyncpg records.
@@ -50,9 +66,17 @@ class Reader:
             TypeError: the values are not the statement's parameters.
             DatabaseUnavailable, QueryTooSlow: as their texts say.
         """
+        return await self._fetch(None, statement, values)
+
+    async def fetch_within(self, seconds: float, statement: Statement, **values: object) -> list[Any]:
+        """The same, for a statement that is ended after so many seconds. Raises as `fetch` does."""
+        return await self._fetch(seconds, statement, values)
+
+    async def _fetch(self, seconds: float | None, statement: Statement, values: Mapping[str, object]) -> list[Any]:
         text, arguments = statement.bind(values)
+        self._statements += 1
         try:
-            rows: list[Any] = await self._connection.fetch(text, *arguments)
+            rows: list[Any] = await self._connection.fetch(text, *arguments, timeout=seconds)
         except TimeoutError as error:  # command_timeout of the pool
             raise QueryTooSlow from error
         except asyncpg.DataError:
@@ -95,21 +119,67 @@ class Reader:
 
 
 @asynccontextmanager
-async def reading(pool: asyncpg.Pool) -> AsyncIterator[Reader]:
+async def reading(pool: asyncpg.Pool, *, heavy: bool = False) -> AsyncIterator[Reader]:
     """A reader over a connection of the pool, given back at the end.
 
+    Args:
+        heavy: whether the reads may take long; of these only `HEAVY_SHARE` of the pool's connections run at once.
+
     Raises:
-        DatabaseUnavailable: no connection within `ACQUIRE_SECONDS`, or the server does not take one.
+        DatabaseUnavailable: no connection within `ACQUIRE_SECONDS` (no turn within `TURN_SECONDS`), or the server does
+            not take one.
     """
+    if not heavy:
+        async with _acquired(pool) as reader:
+            yield reader
+        return
+    turn = _turns.of(pool)
+    try:
+        async with asyncio.timeout(TURN_SECONDS):
+            await turn.acquire()
+    except TimeoutError as error:
+        raise DatabaseUnavailable("Too many searches run already; try again when one of them has ended.") from error
+    try:
+        async with _acquired(pool) as reader:
+            yield reader
+    finally:
+        turn.release()
+
+
+class _Turns:
+    """For each pool who may search now. A pool cannot be referred to weakly, so the few latest are kept."""
+
+    def __init__(self) -> None:
+        self._turns: OrderedDict[int, tuple[asyncpg.Pool, asyncio.Semaphore]] = OrderedDict()
+
+    def of(self, pool: asyncpg.Pool) -> asyncio.Semaphore:
+        entry = self._turns.get(id(pool))
+        if entry is None or entry[0] is not pool:
+            entry = (pool, asyncio.Semaphore(max(1, int(pool.get_max_size() * HEAVY_SHARE))))
+            self._turns[id(pool)] = entry
+        self._turns.move_to_end(id(pool))
+        while len(self._turns) > 4:
+            self._turns.popitem(last=False)
+        return entry[1]
+
+
+_turns = _Turns()
+
+
+@asynccontextmanager
+async def _acquired(pool: asyncpg.Pool) -> AsyncIterator[Reader]:
     try:
         connection = await pool.acquire(timeout=ACQUIRE_SECONDS)
     except CONNECTION_ERRORS as error:
         raise DatabaseUnavailable from error
     except asyncpg.PostgresError as error:
         raise _translated(error) from error
+    reader = Reader(connection)
     try:
-        yield Reader(connection)
+        yield reader
     finally:
+        if reader.worn:
+            connection.terminate()
         # In a task of its own: what the release ends with is seen also when nobody waits for it any more.
         await asyncio.shield(asyncio.create_task(_release(pool, connection), name="release"))
 

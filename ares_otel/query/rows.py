@@ -131,6 +131,37 @@ class OperationRow:
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceSummary:
+    """A service that sent spans."""
+
+    service_name: str
+    operations: int
+    first_seen: datetime
+    last_seen: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OperationSeen:
+    """An operation of a service."""
+
+    operation_name: str
+    kind: str
+    first_seen: datetime
+    last_seen: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeRow:
+    """Calls from one service to another."""
+
+    parent_service: str
+    child_service: str
+    calls: int
+    errors: int
+    avg_duration_ms: float
+
+
+@dataclass(frozen=True, slots=True)
 class RejectedRow:
     """A row of `ingest_rejected`, without its payload."""
 
@@ -147,7 +178,18 @@ class RejectedRow:
     key: bytes
 
 
-Row = TypeVar("Row", LogRow, SpanRow, MetricRow, HealthRow, OperationRow, RejectedRow)
+Row = TypeVar(
+    "Row",
+    LogRow,
+    SpanRow,
+    MetricRow,
+    HealthRow,
+    OperationRow,
+    RejectedRow,
+    ServiceSummary,
+    OperationSeen,
+    EdgeRow,
+)
 
 
 def rows_of(kind: type[Row], records: Iterable[Any]) -> list[Row]:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 
-from ares_otel.query.instant import to_micros
-from ares_otel.query.reader import MAX_BYTES, reading
-from ares_otel.query.rows import Json, LogRow, SpanRow, rows_of, was_cut
+from ares_otel.query.instant import Instant, to_micros
+from ares_otel.query.reader import MAX_BYTES, Reader
+from ares_otel.query.rows import Json, LogRow, SpanRow, rows_of
 from ares_otel.query.statements import load_statements
+from ares_otel.query.trace_search import TraceSearch
 from ares_otel.query.trace_tree import TreeSpan, build_tree
 
 _STATEMENTS = load_statements("traces.sql")
@@ -50,6 +52,8 @@ class Trace:
     warnings: list[str]
     truncated: bool
     """Whether there are more spans or logs than an answer may hold; the figures count what is here."""
+    searched_from: datetime | None
+    """What is older was not looked at; None where everything was that could be meant."""
 
 
 def parse_trace_id(text: str) -> UUID:
@@ -64,36 +68,49 @@ def parse_trace_id(text: str) -> UUID:
     return UUID(hex=lowered.replace("-", "").zfill(32))
 
 
-async def find_trace(pool: asyncpg.Pool, trace_id: UUID) -> Trace | None:
+async def find_trace(
+    pool: asyncpg.Pool,
+    trace_id: UUID,
+    *,
+    start: Instant | None = None,
+    end: Instant | None = None,
+    now: datetime | None = None,
+) -> Trace | None:
     """The trace, or None where neither a span nor a log record has this id.
 
-    At most `MAX_SPANS` spans (the earliest) and as many logs, fewer where they are so large that they pass
-    `reader.MAX_BYTES`.
+    At most `MAX_SPANS` spans (the earliest of what was searched) and as many logs, fewer where they are so large that
+    they pass `reader.MAX_BYTES`. Without `start` the search goes back in time until something was found and nothing
+    more for `trace_search.GAP` before it; `Trace.searched_from` tells how far that was.
+
+    Args:
+        start, end: only spans that started, and log records of, at or after the one and before the other.
 
     Raises:
-        DatabaseUnavailable, QueryTooSlow: see `reader`.
+        DatabaseUnavailable, QueryTooSlow: see `reader`; the second also when nothing was found in the time.
     """
-    bounds = {"trace_id": trace_id, "scan": _SCAN, "limit": MAX_SPANS + 1, "max_bytes": MAX_BYTES}
-    async with reading(pool) as reader:
-        spans = await reader.fetch(_STATEMENTS["trace_spans"], **bounds)
-        logs = await reader.fetch(_STATEMENTS["trace_logs"], **bounds)
-        if not spans and not logs:
-            return None
-        rows = [*spans[:MAX_SPANS], *logs[:MAX_SPANS]]
-        ids = {row["resource_id"] for row in rows} - {None}
-        resources = await reader.fetch(
+    search = TraceSearch(trace_id, start, end, limit=MAX_SPANS, max_bytes=MAX_BYTES, scan=_SCAN)
+
+    async def read_resources(reader: Reader) -> list[Any]:
+        rows = search.rows
+        if not rows:
+            return []
+        return await reader.fetch(
             _STATEMENTS["resources"],
             tenants=sorted({row["tenant_id"] for row in rows}),
-            ids=sorted(ids),
+            ids=sorted({row["resource_id"] for row in rows} - {None}),
             max_bytes=MAX_BYTES,
         )
+
+    resources = await search.run(pool, now, then=read_resources)
+    if not search.rows:
+        return None
     # A large trace takes longer than the event loop may stand still.
-    return await asyncio.to_thread(_assembled, trace_id, spans, logs, resources)
+    return await asyncio.to_thread(_assembled, trace_id, search, resources)
 
 
-def _assembled(trace_id: UUID, spans: list[Any], logs: list[Any], resources: list[Any]) -> Trace:
-    rows = rows_of(SpanRow, spans[:MAX_SPANS])
-    log_rows = rows_of(LogRow, logs[:MAX_SPANS])
+def _assembled(trace_id: UUID, found: TraceSearch, resources: list[Any]) -> Trace:
+    rows = rows_of(SpanRow, found.spans.rows)
+    log_rows = rows_of(LogRow, found.logs.rows)
     nodes = [
         TreeSpan(row.span_id, row.parent_span_id, row.service_name, start_unix_nano(row), row.duration_ns)
         for row in rows
@@ -110,7 +127,8 @@ def _assembled(trace_id: UUID, spans: list[Any], logs: list[Any], resources: lis
         error_count=sum(row.status == "error" for row in rows),
         resources={UUID(int=record["resource_id"].int): Json(record["attributes"]) for record in resources},
         warnings=tree.warnings,
-        truncated=was_cut(spans, MAX_SPANS) or was_cut(logs, MAX_SPANS),
+        truncated=found.spans.cut or found.logs.cut,
+        searched_from=found.searched_from,
     )
 
 

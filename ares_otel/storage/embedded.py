@@ -31,6 +31,7 @@ from ares_otel.storage.embedded_settings import (
     LOG_DIRECTORY,
     LOG_FILES_KEPT,
     LOG_PREFIX,
+    MAX_CONNECTIONS,
     USER_CONFIG,
     USER_CONFIG_FILE,
     render_config,
@@ -61,8 +62,15 @@ class EmbeddedPostgres:
     All methods are called on one event loop.
     """
 
-    def __init__(self, data_dir: Path, *, progress: Callable[[str], None] = _say_nothing) -> None:
-        """`progress` gets a sentence for people before each long step and at each event worth knowing."""
+    def __init__(
+        self, data_dir: Path, *, progress: Callable[[str], None] = _say_nothing, connections: int = MAX_CONNECTIONS
+    ) -> None:
+        """
+        Args:
+            progress: gets a sentence for people before each long step and at each event worth knowing.
+            connections: that the server takes at least.
+        """
+        self._connections = max(connections, MAX_CONNECTIONS)
         self._dir = DataDir(data_dir)
         self._progress = progress
         self._postmaster: Postmaster | None = None
@@ -199,7 +207,7 @@ class EmbeddedPostgres:
 
     def _write_config(self, log: Path) -> None:
         directory = self._dir.path
-        _replace(directory / CONFIG_FILE, render_config(str(log)))
+        _replace(directory / CONFIG_FILE, render_config(str(log), self._connections))
         if not (directory / USER_CONFIG_FILE).exists():
             _replace(directory / USER_CONFIG_FILE, USER_CONFIG)
 

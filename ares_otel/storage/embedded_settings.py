@@ -13,6 +13,8 @@ USER_CONFIG_FILE = "postgresql.user.conf"
 LOG_DIRECTORY = "log"
 LOG_PREFIX = "server-"
 LOG_FILES_KEPT = 8
+MAX_CONNECTIONS = 60
+"""More where there are workers: each of them has connections of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +35,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("listen_addresses", "", "No TCP port: only the socket, in a directory closed to other users."),
     Setting(
         "max_connections",
-        "60",
-        "Ares uses less than half; the rest is for psql, dashboards and backups. Each place costs lock table memory.",
+        str(MAX_CONNECTIONS),
+        "Ares uses less than half; the rest is for psql, dashboards and backups. Each place costs lock table memory; "
+        "--workers adds what it needs.",
     ),
     # Memory.
     Setting("shared_buffers", "256MB", "Holds the pages of the open partitions; touched, and so used, only as needed."),
@@ -105,7 +108,7 @@ SETTINGS: tuple[Setting, ...] = (
 )
 
 
-def render_config(log_directory: str) -> str:
+def render_config(log_directory: str, connections: int = MAX_CONNECTIONS) -> str:
     """The text of postgresql.conf. `log_directory` is an absolute path."""
     lines = [
         "# Written by Ares OTel at every start: changes to this file are lost.",
@@ -113,7 +116,8 @@ def render_config(log_directory: str) -> str:
         "",
     ]
     for setting in SETTINGS:
-        lines += [f"# {setting.reason}", f"{setting.name} = {_quote(setting.value)}", ""]
+        value = str(connections) if setting.name == "max_connections" else setting.value
+        lines += [f"# {setting.reason}", f"{setting.name} = {_quote(value)}", ""]
     lines += [
         "# Below the data directory, so that it goes where the data goes.",
         f"log_directory = {_quote(log_directory)}",

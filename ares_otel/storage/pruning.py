@@ -17,14 +17,14 @@ import asyncpg
 from ares_otel.model.clock import Clock
 from ares_otel.storage.definitions import ID_COLUMN
 from ares_otel.storage.partitions.catalog import to_datetime
-from ares_otel.storage.partitions.ensure import AHEAD, LENGTH
+from ares_otel.storage.partitions.lengths import AHEAD, DAY
 from ares_otel.storage.rejected_retry import RETRY_KEY
 from ares_otel.storage.rows.encoded import DEFINITIONS
 from ares_otel.storage.transaction import BEGIN
 
 FORGOTTEN = timedelta(days=30)
 """A spool that was not seen for so long does not hold receipts back any more."""
-DEFINITION_MARGIN = (AHEAD + 2) * LENGTH
+DEFINITION_MARGIN = (AHEAD + 2) * DAY
 """`last_seen` of a definition in use may be a day old, and its rows may lie in the partitions ahead."""
 
 # A rejected item that is tried again has a receipt as old as itself, until it is removed from its table.

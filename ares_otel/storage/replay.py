@@ -71,6 +71,14 @@ class ReplayCounts:
     failed: int = 0
     """Items that could not be replayed now; they are still in the spool."""
 
+    def __add__(self, other: ReplayCounts) -> ReplayCounts:
+        return ReplayCounts(
+            self.stored + other.stored,
+            self.deduplicated + other.deduplicated,
+            self.rejected + other.rejected,
+            self.failed + other.failed,
+        )
+
 
 OnReplayed = Callable[[SpoolRecord, Accepted], None]
 """Told what became of the acknowledged items of each replayed request, after the commit."""

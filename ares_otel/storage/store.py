@@ -30,7 +30,7 @@ from ares_otel.storage.rows.encoded import EncodedBatch, Told, Windows
 from ares_otel.storage.spool.record import SpoolRecord
 from ares_otel.storage.spool.spool import Spool
 from ares_otel.storage.sqlstate import DATABASE_ERRORS
-from ares_otel.storage.writer import MissingDefinitions, MissingPartition, NotTaken, Writer
+from ares_otel.storage.writer import CONNECTIONS, MissingDefinitions, MissingPartition, NotTaken, Writer
 
 PARTITION_INTERVAL = 60.0
 """Seconds between two looks at the partitions, and until this process knows what another one is about to drop."""
@@ -58,9 +58,11 @@ class Store:
         on_stored: Callable[[EncodedBatch], None] = lambda batch: None,
         spool: Spool | None = None,
         on_replayed: OnReplayed = lambda record, answer: None,
+        connections: int = CONNECTIONS,
     ) -> None:
         """
         Args:
+            connections: of the writer, for each signal.
             spool: where requests go while the database cannot take them, opened; without one they are refused then.
                 Whoever opened it closes it, after the store has stopped.
             on_replayed: told what became of each request that had gone to the spool.
@@ -78,7 +80,7 @@ class Store:
         self.spool = spool
         self.breakers: Mapping[Signal, Breaker] = {signal: Breaker(signal.name) for signal in SIGNALS.values()}
         """Whether the database takes data, by signal."""
-        self.writer = Writer(self.connect, observer=self._observer, clock=clock)
+        self.writer = Writer(self.connect, connections=connections, observer=self._observer, clock=clock)
         self.replayer = Replayer(self, spool, on_replayed)
         self._encoders = Encoders()
         self._under_way: dict[bytes, asyncio.Future[Accepted]] = {}

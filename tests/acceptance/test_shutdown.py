@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
@@ -23,6 +21,7 @@ from tests.support.http2 import GOAWAY, RawHttp2
 from tests.support.otlp_receiver import PROTOBUF, detail, grpc_status, http_status
 from tests.support.otlp_samples import span, trace_request
 from tests.support.senders import RETRYABLE, different_requests
+from tests.support.stuck import stuck
 
 LONG = "--shutdown-grace=600"
 
@@ -42,22 +41,6 @@ async def call(ares: AresProcess, body: bytes) -> bytes | grpc.aio.AioRpcError:
             return bytes(await channel.unary_unary(f"/{TRACES.service}/Export", None, None)(body, timeout=120))
         except grpc.aio.AioRpcError as error:
             return error
-
-
-@asynccontextmanager
-async def stuck(url: str) -> AsyncIterator[asyncpg.Connection]:
-    """While it lasts, nothing can be stored: somebody holds a lock on the table."""
-    connection = await asyncpg.connect(url)
-    try:
-        while not connection.is_in_transaction():
-            try:
-                await connection.execute("BEGIN; LOCK TABLE service_spans IN ACCESS EXCLUSIVE MODE")
-            except asyncpg.DeadlockDetectedError:  # with the job that seals partitions
-                await connection.execute("ROLLBACK")
-        yield connection
-        await connection.execute("ROLLBACK")
-    finally:
-        await connection.close()
 
 
 async def waiting(url: str, count: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ares_otel.api import examples, models
+from ares_otel.api import examples, models, service_models
 from ares_otel.api.problems import KINDS, MEDIA_TYPE
 from tests.support.api import ENDPOINTS, ROOT, Api, check_problem, running_api
 
@@ -58,7 +58,7 @@ def test_the_document_is_openapi_3_1_without_dangling_references(document: dict[
         assert in_path == set(re.findall(r"{(\w+)}", path))
         for parameter in item["get"].get("parameters", []):
             assert parameter["in"] in ("path", "query")
-            assert parameter["schema"]["type"] in ("string", "integer", "number")
+            assert parameter["schema"]["type"] in ("string", "integer", "number", "array", "boolean")
             assert parameter["description"]
 
 
@@ -84,11 +84,15 @@ def test_every_endpoint_has_a_summary_an_example_a_schema_and_its_errors(documen
 def test_examples_are_answers_as_the_models_have_them() -> None:
     for model, example in (
         (models.LogPage, examples.LOGS),
+        (models.SpanPage, examples.SPANS),
         (models.MetricPage, examples.METRICS),
         (models.Health, examples.HEALTH),
         (models.Performance, examples.PERFORMANCE),
         (models.Trace, examples.TRACE),
         (models.RejectedPage, examples.REJECTED),
+        (service_models.ServiceList, service_models.SERVICES),
+        (service_models.OperationList, service_models.OPERATIONS),
+        (service_models.ServiceMap, service_models.MAP),
         (models.RejectedItem, examples.REJECTED_ITEM),
     ):
         again = model.model_validate(example, extra="forbid")

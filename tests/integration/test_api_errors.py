@@ -72,6 +72,8 @@ _METRIC_CURSOR = Cursor("metrics", now(), 0, 1).encode()
         ],
         *[(path, {"servcie": "orders"}, "servcie") for path in ENDPOINTS],
         ("health", {"service": "orders"}, "service"),
+        *[(path, {"exact": value}, "exact") for path in ("health", "performance") for value in ("", "1", "yes")],
+        *[("service-map", {"hours": value}, "hours") for value in ("0", "-1", "x", "9999")],
         ("logs", {"start": "2026-01-01T00:00:00Z"}, "start"),
     ],
 )
@@ -153,7 +155,8 @@ async def test_a_mistake_of_ares_is_a_500_that_tells_nothing_and_is_logged_once(
 ) -> None:
     await api.pool.execute(
         "DROP VIEW v_system_health, v_service_performance, service_metrics, v_logs, v_spans;"
-        "DROP TABLE service_logs, service_spans, ingest_rejected CASCADE"
+        "DROP TABLE service_logs, service_spans, ingest_rejected, span_rollup_increments, service_operations CASCADE;"
+        "DROP TABLE log_rollup_increments, service_edges CASCADE"
     )
     with caplog.at_level(logging.ERROR):
         answer = await api.get(path)
@@ -192,7 +195,8 @@ async def test_a_query_that_takes_too_long_is_a_503_that_advises_a_narrower_time
     try:
         async with locks.transaction():
             await locks.execute(
-                "LOCK TABLE service_logs, service_spans, metric_samples, service_registry, ingest_rejected"
+                "LOCK TABLE service_logs, service_spans, metric_samples, service_registry, ingest_rejected, "
+                "span_rollup_increments, service_edges"
             )
             for path in ENDPOINTS:
                 body = check_problem(await api.get(path), 503)

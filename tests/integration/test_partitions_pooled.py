@@ -1,4 +1,4 @@
-"""Retention, archive and sealing behind PgBouncer, where a session is nobody's own."""
+"""Retention, archive, sealing and merging of roll-ups behind PgBouncer, where a session is nobody's own."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from ares_otel.storage.migrate import migrate
 from ares_otel.storage.partitions import ensure_partitions
 from ares_otel.storage.partitions.lock import RETENTION, exclusive
 from ares_otel.storage.partitions.settings import RetentionSettings
+from ares_otel.storage.rollups.job import LOCK
 from tests.support.debian_postgres import debian_server, needs_debian_postgres, needs_pgbouncer, pgbouncer
 from tests.support.partitions import Keeper, make_partition, name_of, names
+from tests.support.rollups import run_once
 
 pytestmark = [needs_debian_postgres, needs_pgbouncer]
 
@@ -49,5 +51,15 @@ async def test_the_jobs_work_through_a_pooler_of_transactions_and_leave_no_lock_
             assert held is not None
             assert not await keeper.run(), "one at a time, also here"
         assert await keeper.run()
+
+        await sql.execute(
+            "INSERT INTO span_rollup_increments VALUES (0, date_trunc('minute', now()), 'a', 'b', 'server', 2, 1, "
+            "30, 20, '{212,276}', '{1,1}')"
+        )
+        assert await run_once(connect, pooled=True)
+        async with exclusive(connect, LOCK, pooled=True) as held:
+            assert held is not None
+            assert not await run_once(connect, pooled=True)
+        assert await sql.fetchval("SELECT calls FROM operations_last_hour") == 2
         assert await sql.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
         await sql.close()

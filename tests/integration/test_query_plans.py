@@ -16,6 +16,7 @@ from ares_otel.query.reader import DatabaseUnavailable, QueryTooSlow, reading
 from ares_otel.query.services import service_performance, system_health
 from ares_otel.query.statements import load_statements, parse_statements
 from ares_otel.query.traces import find_trace
+from tests.support.partitions import day
 from tests.support.stored_rows import TRACE, insert_log, insert_metric, insert_span, now, span_id
 
 _ALL: dict[str, Any] = {
@@ -28,6 +29,8 @@ _ALL: dict[str, Any] = {
         "from_ns": 0,
         "to_time": now(),
         "to_ns": 0,
+        "lower": now(),
+        "upper": now(),
         "after_time": now(),
         "after_ns": 0,
         "after_id": 1,
@@ -37,7 +40,8 @@ _ALL: dict[str, Any] = {
     "metrics.sql": {
         "service": "orders",
         "metric": "queue.length",
-        "from_time": now(),
+        "lower": now(),
+        "upper": now(),
         "to_time": now(),
         "after_time": now(),
         "after_id": 1,
@@ -66,7 +70,7 @@ async def pool(database_url: str) -> Any:
 
 async def test_logs_come_from_the_index_in_order_without_a_sort(pool: asyncpg.Pool) -> None:
     async with pool.acquire() as connection:
-        for given in ({}, {"service": "orders"}, {"from_time": now(), "from_ns": 0, "service": "orders"}):
+        for given in ({}, {"service": "orders"}, {"lower": now() - timedelta(days=2), "service": "orders"}):
             text = await plan(connection, "logs.sql", "logs", **given)
             assert text.count("Index Scan") > 2
             assert "Seq Scan" not in text
@@ -77,16 +81,18 @@ async def test_a_time_range_leaves_partitions_out(pool: asyncpg.Pool) -> None:
     async with pool.acquire() as connection:
         everything = await plan(connection, "logs.sql", "logs")
         assert everything.count("Index Scan") > 2
+        noon = day(0) + timedelta(hours=12)
+        hour = {"lower": noon, "upper": noon + timedelta(hours=1)}
         for given in (
-            {"from_time": now(), "from_ns": 0, "to_time": now(), "to_ns": 0},
-            {"from_time": now(), "from_ns": 0, "after_time": now(), "after_ns": 1, "after_id": 1},
+            {**hour, "from_time": noon, "from_ns": 0, "to_time": noon, "to_ns": 0},
+            {**hour, "after_time": noon, "after_ns": 1, "after_id": 1},
         ):
             assert (await plan(connection, "logs.sql", "logs", **given)).count("Index Scan") == 1
 
 
 async def test_a_metric_is_found_by_the_index_on_the_start_of_its_name(pool: asyncpg.Pool) -> None:
     async with pool.acquire() as connection:
-        text = await plan(connection, "metrics.sql", "metrics", metric="queue.length", from_time=now())
+        text = await plan(connection, "metrics.sql", "metrics", metric="queue.length", lower=now())
         assert "metric_series_name_idx" in text
         assert "series_id_timestamp_idx" in text
 
@@ -191,3 +197,17 @@ async def test_a_connection_that_the_server_ends_makes_one_error_and_the_next_re
         async with reading(pool) as door:
             await door.fetch(one)
     assert (await find_logs(pool, LogFilter(), limit=1)).rows == []
+
+
+async def test_a_connection_that_met_very_many_partitions_is_not_kept(
+    pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "WORN_STATEMENTS", 3)
+    one = parse_statements("-- name: pid\nSELECT pg_backend_pid() AS pid")["pid"]
+    pids = []
+    for statements in (2, 3, 1):
+        async with reading(pool) as door:
+            for _ in range(statements):
+                [row] = await door.fetch(one)
+        pids.append(row["pid"])
+    assert pids[0] == pids[1] != pids[2]

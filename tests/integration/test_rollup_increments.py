@@ -18,8 +18,6 @@ from tests.support.otlp_samples import log_record, logs_request, span, trace_req
 from tests.support.poison import POISON, refuse_poison
 from tests.support.spooling import Place, batch
 
-pytestmark = pytest.mark.every_server
-
 
 async def counted_spans(sql: asyncpg.Connection) -> dict[str, int]:
     rows = await sql.fetch("SELECT operation_name, sum(calls)::int AS calls FROM span_rollup_increments GROUP BY 1")

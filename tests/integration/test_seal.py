@@ -9,7 +9,8 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
-from ares_otel.storage.partitions.seal import SEARCH_INDEXES, Sealer
+from ares_otel.storage.partitions import Partition
+from ares_otel.storage.partitions.seal import SEARCH_INDEXES, Sealer, sealable
 from ares_otel.storage.partitions.settings import SealSettings
 from tests.support.partitions import Counting, Keeper, make_partition, name_of
 from tests.support.stored_rows import insert_log, insert_span, now
@@ -154,3 +155,28 @@ async def test_a_statement_that_takes_longer_than_its_time_is_given_up(
     assert counted.failures.count("seal") >= 4
     await reading.rollback()
     await reader.close()
+
+
+async def test_a_partition_that_was_sealed_with_fewer_indexes_gets_the_new_ones(
+    database_url: str, sql: asyncpg.Connection
+) -> None:
+    await Keeper(database_url).seal(grace_hours=0)
+    new = SEARCH_INDEXES["service_spans"][-1]
+    for days_ago in (1, 2):
+        await sql.execute(f"DROP INDEX {new.name(name_of('service_spans', days_ago))}")
+    await sql.execute("UPDATE partition_jobs SET sealed_with = 1 WHERE table_name = 'service_spans'")
+    keeper = Keeper(database_url)
+    await keeper.seal(grace_hours=0)
+    assert keeper.counted.seals == ["service_spans", "service_spans"]
+    for days_ago in (1, 2):
+        assert expected("service_spans", days_ago) < set(await indexes(sql, name_of("service_spans", days_ago)))
+
+
+async def test_a_short_partition_is_sealed_as_long_after_its_end_as_it_is_long() -> None:
+    end = now()
+    short = Partition("service_spans", end - timedelta(minutes=10), end, "short")
+    whole = Partition("service_spans", end - timedelta(days=1), end, "day")
+    settings = SealSettings(grace_hours=3)
+    assert sealable([short, whole], set(), settings, end + timedelta(minutes=9)) == []
+    assert sealable([short, whole], set(), settings, end + timedelta(minutes=10)) == [short]
+    assert sealable([short, whole], {"short"}, settings, end + timedelta(hours=3)) == [whole]

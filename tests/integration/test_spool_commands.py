@@ -11,25 +11,13 @@ from pathlib import Path
 import asyncpg
 import pytest
 from google.protobuf.internal.decoder import _DecodeVarint  # type: ignore[attr-defined]
-from google.protobuf.message import Message
 
-from ares_otel.model.batch import batch_key
-from ares_otel.model.signal import LOGS, TRACES, Signal
+from ares_otel.model.signal import LOGS, TRACES
 from ares_otel.receivers.otlp.json_decode import decode
 from ares_otel.storage.spool.record import SpoolRecord
 from tests.support.ares_process import run_ares
 from tests.support.otlp_samples import logs_request, trace_request
-from tests.support.spool import a_record, opened, quarantined, segments
-
-RECEIVED = 1_700_000_000_000_000_000
-
-
-def otlp(signal: Signal, request: Message, *, received_ns: int = RECEIVED) -> SpoolRecord:
-    """A request as the exporter spools it."""
-    payload = request.SerializeToString()
-    items = signal.count(request)
-    key = batch_key(0, signal, payload)
-    return SpoolRecord(key, signal, 0, received_ns, "otlp", "grpc", "otlp", items, 0, "", payload)
+from tests.support.spool import a_record, opened, otlp_record, quarantined, segments
 
 
 async def spool_command(*arguments: str, directory: Path) -> subprocess.CompletedProcess[str]:
@@ -112,7 +100,7 @@ async def test_verify_does_not_take_a_write_that_is_under_way_for_damage(tmp_pat
 
 async def test_export_writes_otlp_json_lines_of_one_signal(tmp_path: Path) -> None:
     requests = [trace_request(spans=2), trace_request(spans=1, service="other")]
-    await append(tmp_path, [otlp(TRACES, one) for one in requests] + [otlp(LOGS, logs_request())])
+    await append(tmp_path, [otlp_record(TRACES, one) for one in requests] + [otlp_record(LOGS, logs_request())])
     out = tmp_path / "out.jsonl"
     done = await spool_command("export", str(out), "--signal", "traces", directory=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -126,7 +114,7 @@ async def test_export_writes_otlp_json_lines_of_one_signal(tmp_path: Path) -> No
 
 async def test_export_writes_protobuf_with_lengths_also_from_the_quarantine(tmp_path: Path) -> None:
     requests = [trace_request(spans=2), trace_request(spans=1, service="other"), trace_request(spans=3)]
-    await append(tmp_path, [otlp(TRACES, one) for one in requests])
+    await append(tmp_path, [otlp_record(TRACES, one) for one in requests])
     [segment] = segments(tmp_path)
     damage(segment)
     with opened(tmp_path):
@@ -165,7 +153,11 @@ async def test_replay_is_refused_while_somebody_has_the_spool(tmp_path: Path, da
 
 
 async def test_replay_stores_everything_once(tmp_path: Path, database_url: str) -> None:
-    records = [otlp(TRACES, trace_request(spans=3)), otlp(TRACES, trace_request(spans=2)), otlp(LOGS, logs_request())]
+    records = [
+        otlp_record(TRACES, trace_request(spans=3)),
+        otlp_record(TRACES, trace_request(spans=2)),
+        otlp_record(LOGS, logs_request()),
+    ]
     logs = records[2].items
     await append(tmp_path, records)
     arguments = ("replay", "--json", "--database-url", database_url)
@@ -185,7 +177,7 @@ async def test_replay_stores_everything_once(tmp_path: Path, database_url: str) 
 
 
 async def test_replay_starts_the_embedded_server_where_none_runs(data_dir: Path) -> None:
-    await append(data_dir / "spool", [otlp(TRACES, trace_request(spans=3))])
+    await append(data_dir / "spool", [otlp_record(TRACES, trace_request(spans=3))])
     ended = await asyncio.to_thread(run_ares, ["spool", "replay", "--data-dir", str(data_dir)])
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.startswith("3 items were stored, 0 had been stored before")
@@ -193,7 +185,7 @@ async def test_replay_starts_the_embedded_server_where_none_runs(data_dir: Path)
 
 
 async def test_replay_keeps_what_the_database_does_not_take(tmp_path: Path) -> None:
-    await append(tmp_path, [otlp(TRACES, trace_request(spans=3))])
+    await append(tmp_path, [otlp_record(TRACES, trace_request(spans=3))])
     ended = await spool_command("replay", "--database-url", "postgresql://a@127.0.0.1:1/b", directory=tmp_path)
     assert ended.returncode == 1
     assert ended.stderr.count("\n") == 1

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+import psutil
+
 START_SECONDS = 90.0
 STOP_SECONDS = 45.0
 
@@ -87,6 +89,12 @@ class AresProcess:
     def returncode(self) -> int | None:
         """Exit code, None while it runs."""
         return self._process.poll()
+
+    @property
+    def workers(self) -> list[psutil.Process]:
+        """The ingest processes of `--workers`, oldest first."""
+        children = psutil.Process(self.pid).children()
+        return sorted((one for one in children if _WORKER in _words(one)), key=lambda one: one.create_time())
 
     def signal(self, number: signal.Signals) -> None:
         """Sends a signal to the command, not to its children."""
@@ -188,7 +196,15 @@ def run_ares(
     )
 
 
+_WORKER = "ares_otel.cli.workers.main"
 _FREE_PORTS = ("--http-port", "0", "--otlp-grpc-port", "0", "--otlp-http-port", "0")
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:  # it has just ended
+        return []
 
 
 def _pump(stdout: IO[bytes], lines: queue.SimpleQueue[str | None]) -> None:

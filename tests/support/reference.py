@@ -41,7 +41,13 @@ def metrics_page() -> str:
         name = instrument.name + ("_total" if kind == "counter" else "")
         labels = ", ".join(f"`{label}`" for label in instrument.labels)
         lines.append(f"| `{name}` | {kind} | {labels} | {instrument.help} |")
+    largest = ", ".join(
+        f"`{instrument.name}`" for instrument in INSTRUMENTS.values() if instrument.over_workers == "largest"
+    )
     lines += [
+        "",
+        "With `--workers` ([workers](workers.md)) a figure is the sum over all processes of this Ares. Of these only",
+        f"the largest is shown: {largest}.",
         "",
         "## Every item is accounted for",
         "",
@@ -101,7 +107,8 @@ def command_line_page() -> str:
         "One line for each door on standard output, `NAME URL`, with NAME one of `http`, `otlp-grpc`, `otlp-http`,",
         "`database` (a URL that psql takes), and `ready` last; everything else goes to standard error. SIGINT and",
         "SIGTERM stop it: what was accepted is stored first, the exit status is 0. SIGHUP reads the configuration file",
-        "again; a mistake in it leaves the old one running.",
+        "again; a mistake in it leaves the old one running. With `--workers` signals are the supervisor's, and all",
+        "workers do what it does ([workers](workers.md)).",
         "When it cannot start it says why in one line (a wrong configuration file: one line for each problem) and",
         "exits with 1; a wrong option exits with 2.",
         "",

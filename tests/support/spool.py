@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from google.protobuf.message import Message
+
+from ares_otel.model.batch import batch_key
 from ares_otel.model.signal import TRACES, Signal
 from ares_otel.storage.spool.record import SpoolRecord
 from ares_otel.storage.spool.spool import Entry, Spool
@@ -31,6 +34,13 @@ def a_record(number: int, *, signal: Signal = TRACES, payload: bytes | None = No
         reason="One was wrong: ü." if number % 2 else "",
         payload=b"payload %d " % number * 3 if payload is None else payload,
     )
+
+
+def otlp_record(signal: Signal, request: Message, *, received_ns: int = 1_700_000_000_000_000_000) -> SpoolRecord:
+    """A request as the store spools it."""
+    payload = request.SerializeToString()
+    key = batch_key(0, signal, payload)
+    return SpoolRecord(key, signal, 0, received_ns, "otlp", "grpc", "otlp", signal.count(request), 0, "", payload)
 
 
 class Remembering:

@@ -14,7 +14,7 @@ import pytest
 from ares_otel.cli import doctor_account
 from ares_otel.cli.doctor import Finding, State, check_server, lines, ok, problem, warning
 from ares_otel.cli.doctor_database import window_findings
-from ares_otel.cli.doctor_disk import LEAST_BYTES, amount, check_disk, check_spool, room
+from ares_otel.cli.doctor_disk import LEAST_BYTES, amount, check_disk, check_spool, check_spools, room
 from ares_otel.cli.doctor_process import check_process, metric_findings, readiness
 from ares_otel.model.signal import LOGS
 from ares_otel.storage.database import ServerFacts
@@ -23,6 +23,7 @@ from ares_otel.storage.rows.encoded import Window
 from ares_otel.storage.spool.record import SpoolRecord
 from ares_otel.storage.spool.spool import Spool
 from tests.support.otlp_samples import logs_request
+from tests.support.spool import a_record
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 GIB = 1024**3
@@ -71,6 +72,13 @@ def test_partitions_have_to_be_there_for_now_and_for_a_day_ahead() -> None:
     [finding] = window_findings(windows((-48, 60), (-48, 0)), NOW)
     assert finding.state is State.PROBLEM
     assert finding.sentence.startswith("table_1 has no partition for now")
+
+
+def test_short_partitions_need_not_reach_a_day_ahead() -> None:
+    least = {f"table_{n}": timedelta(hours=2) for n in range(2)}
+    for hours, state in ((4, State.OK), (1, State.WARNING)):
+        [finding] = window_findings(windows((-48, 4), (-48, hours)), NOW, least)
+        assert finding.state is state
 
 
 def test_a_disk_is_judged_by_part_and_by_bytes() -> None:
@@ -200,3 +208,30 @@ async def test_an_equation_that_held_once_is_balanced_and_one_that_never_did_is_
     _, wrong = await doctor_account.settled_account("url", reads=3, pause=0.0)
     assert wrong == []
     assert readings == []
+
+
+def test_workers_are_shown_where_there_are_some() -> None:
+    def text(ready: int, restarts: int = 0) -> str:
+        return (
+            f'ares_otel_workers{{state="wanted"}} 2.0\nares_otel_workers{{state="ready"}} {ready}.0\n'
+            f"ares_otel_worker_restarts_total {restarts}.0\n"
+        )
+
+    assert states(metric_findings(text(2))) == ["ok", "ok"]
+    assert metric_findings(text(2))[1].sentence == "All 2 are ready."
+    assert states(metric_findings(text(2, 3))) == ["ok", "warning"]
+    assert "3 times one ended" in metric_findings(text(2, 3))[1].sentence
+    assert states(metric_findings(text(1, 3))) == ["ok", "problem"]
+
+
+def test_spools_of_workers_are_looked_at_and_the_empty_ones_left_out(tmp_path: Path) -> None:
+    for name in ("spool", "spool/worker-1", "spool/worker-3"):
+        spool = Spool(tmp_path / name, limit_bytes=64 * 1024 * 1024)
+        spool.open()
+        if name.endswith("3"):
+            asyncio.run(spool.append(a_record(1)))
+        spool.close()
+    findings = check_spools(tmp_path / "spool")
+    assert states(findings)[0] == "ok"
+    assert len(findings) == 2
+    assert str(tmp_path / "spool" / "worker-3") in findings[1].sentence

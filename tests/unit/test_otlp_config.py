@@ -8,7 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from ares_otel.pipeline.duration import parse_duration
-from ares_otel.receivers.otlp.config import OtlpReceiverConfig, split_endpoint
+from ares_otel.receivers.otlp.config import GrpcConfig, OtlpReceiverConfig, split_endpoint
+from ares_otel.receivers.otlp.grpc_server import server_options
 
 
 def config(**protocols: Any) -> OtlpReceiverConfig:
@@ -83,3 +84,25 @@ def test_durations_are_written_as_the_collector_writes_them() -> None:
     grpc = config(grpc={"keepalive": {"server_parameters": {"max_connection_age": "1m30s"}}}).protocols.grpc
     assert grpc is not None
     assert grpc.keepalive.server_parameters.max_connection_age == parse_duration("90s") == 90.0
+
+
+def test_connections_to_a_port_of_several_processes_are_ended_by_age_unless_another_age_is_set() -> None:
+    def options(*, shared: bool, **life: str) -> dict[str, int]:
+        return dict(
+            server_options(GrpcConfig.model_validate({"keepalive": {"server_parameters": life}}), shared=shared)
+        )
+
+    never = 2**31 - 1
+    assert options(shared=True)["grpc.max_connection_age_ms"] == 60_000
+    assert options(shared=True, max_connection_age="5m")["grpc.max_connection_age_ms"] == 300_000
+    assert options(shared=True, max_connection_age="0s")["grpc.max_connection_age_ms"] == never
+    assert options(shared=False)["grpc.max_connection_age_ms"] == never
+    assert [options(shared=shared)["grpc.so_reuseport"] for shared in (False, True)] == [0, 1]
+
+
+def test_a_configuration_says_where_its_receiver_listens() -> None:
+    protocols = {"grpc": {"endpoint": "[::1]:0"}, "http": None}
+    grpc, http = OtlpReceiverConfig.model_validate({"protocols": protocols}).endpoints("otlp/other")
+    assert (grpc.name, grpc.host, grpc.port) == ("otlp/other grpc", "::1", 0)
+    assert (http.name, http.host, http.port) == ("otlp/other http", "127.0.0.1", 4318)
+    assert http.setting == "receivers.otlp/other.protocols.http.endpoint"

@@ -32,9 +32,9 @@ async def test_metrics_show_what_waits_what_was_found_and_what_was_refused(tmp_p
         await spool.append(a_record(0, items=7))
         await spool.append(a_record(1, items=5, signal=LOGS))
     telemetry = Telemetry()
-    observer = TelemetrySpoolObserver(telemetry)
+    observer = TelemetrySpoolObserver(telemetry, FixedClock())
     with opened(tmp_path, observer=observer, limit_bytes=1_000) as spool:
-        observer.watch(spool, FixedClock())
+        observer.watch(spool)
         await spool.append(a_record(2, items=3))
         with pytest.raises(SpoolFull):
             await spool.append(a_record(3, payload=b"x" * 1_000))
@@ -67,3 +67,18 @@ async def test_metrics_show_damage(tmp_path: Path) -> None:
         assert _value(telemetry, "quarantined_segments_total") == 1
         assert _value(telemetry, "torn_bytes_total") == 20
         assert _value(telemetry, "items_total", signal=TRACES.name, outcome="lost") == 7
+
+
+async def test_figures_of_several_spools_are_added_up_until_one_is_forgotten(tmp_path: Path) -> None:
+    telemetry = Telemetry()
+    observer = TelemetrySpoolObserver(telemetry, FixedClock())
+    with opened(tmp_path / "one", observer=observer) as one, opened(tmp_path / "two", observer=observer) as two:
+        for spool, number in ((one, 0), (two, 2)):
+            observer.watch(spool)
+            await spool.append(a_record(number, items=3))
+        assert _value(telemetry, "waiting_items", signal="traces") == 6
+        assert _value(telemetry, "bytes") == one.bytes_used + two.bytes_used
+        assert _value(telemetry, "oldest_seconds") == 10.0
+        observer.forget(one)
+        assert _value(telemetry, "waiting_items", signal="traces") == 3
+        assert _value(telemetry, "oldest_seconds") == pytest.approx(10.0)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Protocol
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import Metric
 
 from ares_otel.api import models
 from ares_otel.api.problems import NOT_READY, RETRY_SECONDS, problem
@@ -16,11 +18,21 @@ from ares_otel.api.rendering import json_response
 ReadyCheck = Callable[[], Awaitable[list[str]]]
 """Gives the reasons why Ares cannot serve now, as sentences; none when it can."""
 
+
+class Figures(Protocol):
+    """Own metrics, as `prometheus_client` writes them out."""
+
+    def collect(self) -> Iterable[Metric]: ...
+
+
+Gather = Callable[[], Awaitable[Figures]]
+"""Asks every process of this Ares for its metrics."""
+
 _log = logging.getLogger(__name__)
 
 
-def meta_router(registry: CollectorRegistry, ready: ReadyCheck) -> APIRouter:
-    """`/healthz`, `/readyz` and `/metrics`."""
+def meta_router(registry: CollectorRegistry, ready: ReadyCheck, gather: Gather | None = None) -> APIRouter:
+    """`/healthz`, `/readyz` and `/metrics`. Without `gather`, that shows the registry alone."""
     router = APIRouter(tags=["meta"])
 
     @router.get(
@@ -67,6 +79,7 @@ def meta_router(registry: CollectorRegistry, ready: ReadyCheck) -> APIRouter:
     async def own_metrics(request: Request) -> Response:
         """For a Prometheus server to scrape."""
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(registry), headers={"Content-Type": content_type, "Vary": "Accept"})
+        figures: Any = registry if gather is None else await gather()
+        return Response(encode(figures), headers={"Content-Type": content_type, "Vary": "Accept"})
 
     return router

@@ -1,19 +1,42 @@
-"""The commands `ares-otel bench floor` and `ares-otel bench ingest`."""
+"""The commands `ares-otel bench …`: options here, work in the other files."""
 
 from __future__ import annotations
 
 import asyncio
-from statistics import median
-from typing import Annotated
+from collections.abc import Callable, Coroutine
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ares_otel.cli import console
-from ares_otel.model.errors import StartError
+from ares_otel.cli.bench.implementation import Implementation
+from ares_otel.model.errors import AresError
+
+if TYPE_CHECKING:
+    from ares_otel.cli.bench.report import Report
 
 bench = typer.Typer(
-    help="Measure on this machine. Numbers of different machines or runs cannot be compared; ratios can."
+    no_args_is_help=True,
+    help="Measure on this machine. Compare ratios within one run, not figures of different runs or machines.",
 )
+
+
+class SignalName(StrEnum):
+    """What `--signal` takes."""
+
+    TRACES = "traces"
+    LOGS = "logs"
+    METRICS = "metrics"
+
+
+class Protocol(StrEnum):
+    """What `--protocol` takes."""
+
+    GRPC = "grpc"
+    HTTP = "http"
+
 
 DatabaseUrl = Annotated[
     str | None,
@@ -23,60 +46,219 @@ DatabaseUrl = Annotated[
         help="Measure on this PostgreSQL. The rows that are written stay there.",
     ),
 ]
-Spans = Annotated[int, typer.Option(min=512, max=5_000_000, help="Spans in each round, rounded up to whole requests.")]
-Rounds = Annotated[int, typer.Option(min=1, max=50, help="Rounds; the median is printed.")]
-Connections = Annotated[int, typer.Option(min=1, max=64, help="Connections of the floor, senders of ingest.")]
+Signals = Annotated[
+    list[SignalName] | None,
+    typer.Option("--signal", show_default="traces", help="What is sent; give it more than once for several."),
+]
+Requests = Annotated[
+    int, typer.Option(min=1, max=10_000, help="Requests in each round; one of spans or logs holds 512 items.")
+]
+Rounds = Annotated[int, typer.Option(min=1, max=50, help="Rounds that count; the median is printed.")]
+WithProtocol = Annotated[Protocol, typer.Option("--protocol", help="How requests are sent.")]
+Senders = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--senders",
+        min=1,
+        max=64,
+        show_default="4",
+        help="Senders with one request in flight each, and connections of the floor; more than once for several.",
+    ),
+]
+Wanted = Annotated[
+    Implementation, typer.Option("--implementation", help="Row encoder of Ares; auto takes what Ares would take.")
+]
+Workers = Annotated[int, typer.Option(min=1, max=64, help="Processes of Ares, as in `ares-otel up --workers`.")]
+JsonFile = Annotated[
+    Path | None,
+    typer.Option("--json", show_default=False, help="Write the figures as JSON to this file; - prints them."),
+]
+Write = Annotated[
+    bool,
+    typer.Option(
+        "--write", help="Put the figures into the table of benchmarks/README.md, instead of those of the same command."
+    ),
+]
 
 
 @bench.command()
 def floor(
-    database_url: DatabaseUrl = None, spans: Spans = 102_400, rounds: Rounds = 5, connections: Connections = 4
+    database_url: DatabaseUrl = None,
+    signal: Signals = None,
+    requests: Requests = 200,
+    rounds: Rounds = 5,
+    connections: Annotated[int, typer.Option(min=1, max=64, help="Connections that copy at once.")] = 4,
+    json_file: JsonFile = None,
+    write: Write = False,
 ) -> None:
-    """Rows a second that PostgreSQL takes: binary COPY of ready-made rows into the real tables."""
-    _run(database_url, spans, rounds, connections, ingest=False)
+    """Rows a second that PostgreSQL takes: binary COPY of ready-made rows into the real tables. About a minute."""
+    from ares_otel.cli.bench import runs
+
+    _run(
+        lambda report: runs.floor(report, database_url, _names(signal), requests, rounds, connections), json_file, write
+    )
 
 
 @bench.command()
 def ingest(
-    database_url: DatabaseUrl = None, spans: Spans = 102_400, rounds: Rounds = 5, connections: Connections = 4
+    database_url: DatabaseUrl = None,
+    signal: Signals = None,
+    requests: Requests = 200,
+    rounds: Rounds = 5,
+    senders: Senders = None,
+    protocol: WithProtocol = Protocol.GRPC,
+    implementation: Wanted = Implementation.AUTO,
+    workers: Workers = 1,
+    json_file: JsonFile = None,
+    write: Write = False,
 ) -> None:
-    """Spans a second from OTLP/gRPC to committed rows, and its ratio to the floor, measured in turns."""
-    _run(database_url, spans, rounds, connections, ingest=True)
+    """Items a second from OTLP to committed rows, their ratio to the floor, measured in turns, and the processor
+    seconds of senders, Ares and PostgreSQL. One to two minutes for each signal, number of senders and encoder."""
+    from ares_otel.cli.bench import runs
+
+    _run(
+        lambda report: runs.ingest(
+            report,
+            database_url,
+            _names(signal),
+            requests,
+            rounds,
+            senders or [4],
+            protocol.value,
+            implementation,
+            workers,
+        ),
+        json_file,
+        write,
+    )
 
 
-def _run(database_url: str | None, spans: int, rounds: int, connections: int, *, ingest: bool) -> None:
+@bench.command()
+def latency(
+    database_url: DatabaseUrl = None,
+    requests: Requests = 200,
+    seconds: Annotated[float, typer.Option(min=1, max=600, help="How long requests are sent at half load.")] = 20.0,
+    protocol: WithProtocol = Protocol.GRPC,
+    implementation: Wanted = Implementation.AUTO,
+    workers: Workers = 1,
+    json_file: JsonFile = None,
+    write: Write = False,
+) -> None:
+    """Time to the answer at half of the most that goes through. Requests are sent by the clock, whether answers come or
+    not, and a request's time runs from when it was due. About a minute."""
+    from ares_otel.cli.bench import runs
+
+    _run(
+        lambda report: runs.latency(report, database_url, requests, seconds, protocol.value, implementation, workers),
+        json_file,
+        write,
+    )
+
+
+@bench.command()
+def query(
+    database_url: DatabaseUrl = None,
+    spans: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--spans",
+            min=1,
+            max=100_000_000,
+            show_default="100000 and 1000000",
+            help="Spans in the database; more than once for several, each in a database of its own. A million takes "
+            "a minute or two to fill in; ten million take a quarter of an hour, and 15 GB of disk.",
+        ),
+    ] = None,
+    hours: Annotated[
+        int, typer.Option(min=1, max=720, help="Hours before now over which the spans are spread evenly.")
+    ] = 168,
+    implementation: Wanted = Implementation.AUTO,
+    json_file: JsonFile = None,
+    write: Write = False,
+) -> None:
+    """How long questions take with few and with many spans: the SQL alone, through the API, and how they grow."""
+    from ares_otel.cli.bench import runs
+
+    sizes = spans or [100_000, 1_000_000]
+    _run(lambda report: runs.query(report, database_url, sizes, hours, implementation), json_file, write)
+
+
+@bench.command()
+def storage(
+    database_url: DatabaseUrl = None,
+    spans: Annotated[int, typer.Option(min=512, max=10_000_000, help="Spans that are sent.")] = 200_000,
+    implementation: Wanted = Implementation.AUTO,
+    json_file: JsonFile = None,
+    write: Write = False,
+) -> None:
+    """Bytes of a span, a log record and a sample: heap, TOAST and each index, open and sealed, and the write-ahead log.
+    About a minute."""
+    from ares_otel.cli.bench import runs
+
+    _run(lambda report: runs.storage(report, database_url, spans, implementation), json_file, write)
+
+
+@bench.command()
+def idle(
+    database_url: DatabaseUrl = None,
+    settle: Annotated[float, typer.Option(min=0, max=600, help="Seconds after the start that are not counted.")] = 30.0,
+    seconds: Annotated[float, typer.Option(min=1, max=3600, help="Seconds that are measured.")] = 60.0,
+    json_file: JsonFile = None,
+    write: Write = False,
+) -> None:
+    """Processor time and memory of a started Ares to which nobody sends anything, PostgreSQL with it."""
+    from ares_otel.cli.bench import runs
+
+    _run(lambda report: runs.idle(report, database_url, settle, seconds), json_file, write)
+
+
+@bench.command()
+def start(
+    database_url: DatabaseUrl = None,
+    rounds: Rounds = 5,
+    json_file: JsonFile = None,
+    write: Write = False,
+) -> None:
+    """Seconds from the command to the first accepted spans, on a new data directory and on the same one again."""
+    from ares_otel.cli.bench import runs
+
+    _run(lambda report: runs.start(report, database_url, rounds), json_file, write)
+
+
+@bench.command()
+def sdk(
+    database_url: DatabaseUrl = None,
+    calls: Annotated[int, typer.Option(min=1, max=1_000_000, help="Calls of each kind in a round.")] = 20_000,
+    rounds: Rounds = 5,
+    json_file: JsonFile = None,
+    write: Write = False,
+) -> None:
+    """What an instrumented call costs its application with the stock OTLP exporter, and without. Ares's own
+    exporters are to come; they will stand beside it."""
+    from ares_otel.cli.bench import runs
+
+    _run(lambda report: runs.sdk(report, database_url, calls, rounds), json_file, write)
+
+
+@bench.command("all")
+def everything(database_url: DatabaseUrl = None, json_file: JsonFile = None, write: Write = False) -> None:
+    """Each of these, small: a few minutes for a first impression. What is quoted comes from the single commands."""
+    from ares_otel.cli.bench import runs
+
+    _run(lambda report: runs.everything(report, database_url), json_file, write)
+
+
+def _names(given: list[SignalName] | None) -> list[str]:
+    return [name.value for name in given or [SignalName.TRACES]]
+
+
+def _run(measure: Callable[[Report], Coroutine[Any, Any, None]], json_file: Path | None, write: bool) -> None:
+    from ares_otel.cli.bench.report import Report
+
     try:
-        asyncio.run(_measure(database_url, spans, rounds, connections, ingest=ingest))
-    except StartError as error:
+        report = Report()
+        asyncio.run(measure(report))
+        report.finish(json_file, write)
+    except AresError as error:
         console.error(error.message)
         raise typer.Exit(1) from error
-
-
-async def _measure(database_url: str | None, spans: int, rounds: int, connections: int, *, ingest: bool) -> None:
-    from ares_otel.cli.bench.data import SPANS_A_REQUEST, make_requests
-    from ares_otel.cli.bench.floor import encode_rows, run_floor
-    from ares_otel.cli.bench.ingest import run_ingest
-    from ares_otel.cli.bench.process import running_ares
-
-    count = -(-spans // SPANS_A_REQUEST)
-    floors: list[float] = []
-    rates: list[float] = []
-    async with running_ares(database_url) as running:
-        url = running.doors["database"]
-        for number in range(rounds + 1):  # round 0 warms caches and is not counted
-            requests = make_requests(count, seed=number)
-            floor_rate = await run_floor(url, await encode_rows(url, requests), requests.spans, connections=connections)
-            rate = await run_ingest(running, requests, senders=connections) if ingest else 0.0
-            if number:
-                floors.append(floor_rate)
-                rates.append(rate)
-                line = f"round {number}: floor {floor_rate:,.0f} rows/s"
-                console.progress(
-                    line + (f", ingest {rate:,.0f} spans/s, ratio {rate / floor_rate:.3f}" if ingest else "")
-                )
-    each = f"median of {rounds} rounds of {count * SPANS_A_REQUEST:,} spans, {connections}"
-    typer.echo(f"floor   {median(floors):>10,.0f} rows/s   ({each} connections)")
-    if ingest:
-        ratio = median(rate / floor_rate for rate, floor_rate in zip(rates, floors, strict=True))
-        typer.echo(f"ingest  {median(rates):>10,.0f} spans/s  ({each} senders)")
-        typer.echo(f"ratio   {ratio:>10.3f}          (median of the rounds' ratios)")

@@ -1,58 +1,78 @@
-"""The floor: binary COPY of ready-made rows into the real tables, as fast as this server takes them."""
+"""The floor: binary COPY of ready-made rows into the real tables, as fast as this server takes them.
+
+The rows are those that the encoder makes of the very requests that are sent to Ares, into all tables that it fills,
+over as many connections as there are senders.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
+from typing import Any
 
 import asyncpg
 
-from ares_otel.cli.bench.data import Requests
+from ares_otel.cli.bench.data import Source
 from ares_otel.model.batch import Batch
-from ares_otel.model.signal import TRACES
+from ares_otel.model.signal import SIGNALS
 from ares_otel.storage.partitions import read_windows
 from ares_otel.storage.rows.columns import COPY_COLUMNS
 from ares_otel.storage.rows.copy_format import COPY_HEADER, COPY_TRAILER
 from ares_otel.storage.rows.encode import encode_batch
-from ares_otel.storage.rows.encoded import SPANS
 
 REQUESTS_A_COMMIT = 8
+_PIECE = 512 * 1024
+
+Group = dict[str, bytes]
+"""Table → a COPY stream, for one transaction."""
 
 
-async def encode_rows(url: str, requests: Requests) -> list[bytes]:
-    """The rows of the requests, encoded once, before any clock runs."""
-    connection = await asyncpg.connect(url)
-    windows = await read_windows(connection)
-    await connection.close()
+class Copying:
+    """Ready-made rows and open connections."""
+
+    def __init__(self, groups: list[Group], items: int, connections: list[asyncpg.Connection]) -> None:
+        self._groups = groups
+        self._items = items
+        self._connections = connections
+
+    async def run(self) -> dict[str, Any]:
+        await asyncio.gather(*map(self._work, self._connections))
+        return {"items": self._items}
+
+    async def close(self) -> None:
+        for connection in self._connections:
+            await connection.close()
+
+    async def _work(self, connection: asyncpg.Connection) -> None:
+        while self._groups:
+            group = self._groups.pop()
+            async with connection.transaction():
+                for table, stream in group.items():
+                    await connection.copy_to_table(
+                        table, source=_pieces(stream), columns=COPY_COLUMNS[table], format="binary"
+                    )
+
+
+async def prepare_copy(job: dict[str, Any], source: Source) -> Copying:
+    """Encodes the rows of the job's requests, eight requests to a transaction."""
+    connections = [await asyncpg.connect(job["url"]) for _ in range(job["connections"])]
+    windows = await read_windows(connections[0])
+    signal = SIGNALS[job["signal"]]
     now = time.time_ns()
-    rows = []
-    for body in requests.bodies:
-        batch = Batch(TRACES, body, received_ns=now, receiver="bench", transport="none")
-        rows.append(bytes(encode_batch(batch, windows).tables[SPANS].data))
-    return rows
+    requests = source.requests(signal, job["requests"], now_ns=now, first=job["first"])
+    groups: list[Group] = []
+    for start in range(0, len(requests.bodies), REQUESTS_A_COMMIT):
+        tables: dict[str, list[bytes | bytearray]] = {}
+        for body in requests.bodies[start : start + REQUESTS_A_COMMIT]:
+            batch = Batch(signal, body, received_ns=now, receiver="bench", transport="none")
+            for table, rows in encode_batch(batch, windows).tables.items():
+                tables.setdefault(table, [COPY_HEADER]).append(rows.data)
+        groups.append({table: b"".join([*parts, COPY_TRAILER]) for table, parts in tables.items()})
+    return Copying(groups, requests.items, connections)
 
 
-async def run_floor(url: str, rows: Sequence[bytes], spans: int, *, connections: int) -> float:
-    """Rows a second over that many connections, each committing eight requests' rows at a time."""
-    groups = [rows[start : start + REQUESTS_A_COMMIT] for start in range(0, len(rows), REQUESTS_A_COMMIT)]
-    opened = [await asyncpg.connect(url) for _ in range(connections)]
-
-    async def work(connection: asyncpg.Connection) -> None:
-        while groups:
-            group = groups.pop()
-            await connection.copy_to_table(SPANS, source=_stream(group), columns=COPY_COLUMNS[SPANS], format="binary")
-
-    started = time.perf_counter()
-    await asyncio.gather(*(work(connection) for connection in opened))
-    seconds = time.perf_counter() - started
-    for connection in opened:
-        await connection.close()
-    return spans / seconds
-
-
-async def _stream(group: Sequence[bytes]) -> AsyncIterator[bytes]:
-    yield COPY_HEADER
-    for data in group:
-        yield data
-    yield COPY_TRAILER
+async def _pieces(stream: bytes) -> AsyncIterator[bytes]:
+    view = memoryview(stream)
+    for start in range(0, len(view), _PIECE):
+        yield bytes(view[start : start + _PIECE])

@@ -114,6 +114,7 @@ KNOWN: Mapping[tuple[str, str], KnownSetting] = MappingProxyType(
         (ARES, "seal.workers"): _whole(0, 8),
         (ARES, "seal.pause_seconds"): _number("0", "3600"),
         (ARES, "seal.timeout_minutes"): _number("0.1", "1440"),
+        (ARES, "rollups.interval_seconds"): _number("0.1", "3600"),
         ("agent-coordinator", "task.max_concurrent"): _whole(1, 10_000),
         ("agent-coordinator", "task.retry_count"): _whole(0, 1000),
         ("agent-coordinator", "polling_interval"): _number("0.1", "86400"),

@@ -11,34 +11,45 @@ from ares_otel.storage.spool.spool import Spool
 class TelemetrySpoolObserver:
     """A `SpoolObserver` that counts. What waits is asked of the spool when somebody looks: see `watch`."""
 
-    def __init__(self, telemetry: Telemetry) -> None:
+    def __init__(self, telemetry: Telemetry, clock: Clock = SYSTEM_CLOCK) -> None:
         self._telemetry = telemetry
+        self._clock = clock
+        self._spools: list[Spool] = []
         self._items = telemetry.counter("ares_otel_spool_items")
         self._refused = telemetry.counter("ares_otel_spool_refused")
         self._seconds = telemetry.histogram("ares_otel_spool_sync_seconds")
         self._quarantined = telemetry.counter("ares_otel_spool_quarantined_segments")
         self._torn = telemetry.counter("ares_otel_spool_torn_bytes")
 
-    def watch(self, spool: Spool, clock: Clock = SYSTEM_CLOCK) -> None:
-        """Shows the figures of this spool from now on."""
+    def watch(self, spool: Spool) -> None:
+        """Shows the figures of this spool from now on, together with those that are watched already."""
+        if not self._spools:
+            self._show()
+        self._spools.append(spool)
+
+    def forget(self, spool: Spool) -> None:
+        """Shows the figures of this spool no more: it is empty and is about to be closed."""
+        self._spools.remove(spool)
+
+    def _show(self) -> None:
+        spools, gauge = self._spools, self._telemetry.gauge
 
         def age() -> float:
-            oldest = spool.oldest_ns
-            return 0.0 if oldest is None else max(0.0, (clock.time_ns() - oldest) / 1e9)
+            oldest = min((one.oldest_ns for one in spools if one.oldest_ns is not None), default=None)
+            return 0.0 if oldest is None else max(0.0, (self._clock.time_ns() - oldest) / 1e9)
 
-        gauge = self._telemetry.gauge
-        gauge("ares_otel_spool_limit_bytes").set(spool.limit_bytes)
-        gauge("ares_otel_spool_bytes").set_function(lambda: spool.bytes_used)
+        gauge("ares_otel_spool_limit_bytes").set_function(lambda: sum(one.limit_bytes for one in spools))
+        gauge("ares_otel_spool_bytes").set_function(lambda: sum(one.bytes_used for one in spools))
         gauge("ares_otel_spool_oldest_seconds").set_function(age)
         for signal in SIGNALS.values():
-            self._watch_signal(spool, signal)
+            self._show_signal(signal)
 
-    def _watch_signal(self, spool: Spool, signal: Signal) -> None:
-        gauge = self._telemetry.gauge
+    def _show_signal(self, signal: Signal) -> None:
+        spools, gauge = self._spools, self._telemetry.gauge
         items = gauge("ares_otel_spool_waiting_items").labels(signal=signal.name)
-        items.set_function(lambda: spool.waiting(signal).items)
+        items.set_function(lambda: sum(one.waiting(signal).items for one in spools))
         requests = gauge("ares_otel_spool_waiting_requests").labels(signal=signal.name)
-        requests.set_function(lambda: spool.waiting(signal).records)
+        requests.set_function(lambda: sum(one.waiting(signal).records for one in spools))
 
     def found(self, signal: Signal, records: int, items: int) -> None:
         self._items.labels(signal=signal.name, outcome="found").inc(items)

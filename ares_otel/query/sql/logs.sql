@@ -22,9 +22,10 @@ FROM (
               AND trace_id = :trace_id                                                      -- when trace_id
               AND message ILIKE :pattern                                                    -- when pattern
               -- The plain comparisons let partitions be left out, which comparisons of rows do not.
-              AND "timestamp" >= :from_time AND ("timestamp", timestamp_ns) >= (:from_time, :from_ns)  -- when from_time
-              AND "timestamp" <= :to_time AND ("timestamp", timestamp_ns) < (:to_time, :to_ns)         -- when to_time
-              AND "timestamp" <= :after_time                                                -- when after_time
+              AND "timestamp" >= :lower                                                     -- when lower
+              AND "timestamp" < :upper                                                      -- when upper
+              AND ("timestamp", timestamp_ns) >= (:from_time, :from_ns)                     -- when from_time
+              AND ("timestamp", timestamp_ns) < (:to_time, :to_ns)                          -- when to_time
               AND ("timestamp", timestamp_ns, id) < (:after_time, :after_ns, :after_id)     -- when after_time
             ORDER BY "timestamp" DESC, timestamp_ns DESC, id DESC
             LIMIT :limit

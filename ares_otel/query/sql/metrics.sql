@@ -13,12 +13,14 @@ FROM (
         FROM (
             SELECT *
             FROM service_metrics
-            WHERE "timestamp" >= :from_time
+            WHERE true
+              AND "timestamp" >= :lower                                                     -- when lower
+              AND "timestamp" < :upper                                                      -- when upper
               AND "timestamp" < :to_time                                                    -- when to_time
               AND service_name = left(:service, 255)                                        -- when service
               -- The index holds a bounded prefix of the name, so both are asked.
               AND left(metric_name, 255) = left(:metric, 255) AND metric_name = :metric     -- when metric
-              AND "timestamp" <= :after_time AND ("timestamp", id) < (:after_time, :after_id)  -- when after_time
+              AND ("timestamp", id) < (:after_time, :after_id)                              -- when after_time
             ORDER BY "timestamp" DESC, id DESC
             LIMIT :limit
         ) f

@@ -25,3 +25,6 @@ FROM (
 ) p
 WHERE p.running_bytes - octet_length(p.operation_name) < :max_bytes
 ORDER BY p.service_name, p.call_count DESC, p.operation_name
+
+-- name: hour_ago
+SELECT now() - interval '1 hour' AS since

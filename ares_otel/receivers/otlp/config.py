@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from ares_otel.pipeline.component import ComponentConfig
 from ares_otel.pipeline.duration import Duration
+from ares_otel.pipeline.shared_ports import Endpoint
 
 _ENDPOINT = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%a-z]+)\]|(?P<host>[^\[\]:/\s]*)):(?P<port>[0-9]{1,5})")
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:\*\.)?[a-z0-9.-]+(?::(?:\*|[0-9]{1,5}))?", re.IGNORECASE)
@@ -49,7 +50,7 @@ def _path(value: str) -> str:
     return value
 
 
-Endpoint = Annotated[str, AfterValidator(_endpoint)]
+HostPort = Annotated[str, AfterValidator(_endpoint)]
 Origin = Annotated[str, AfterValidator(_origin)]
 UrlPath = Annotated[str, AfterValidator(_path)]
 
@@ -59,7 +60,9 @@ class KeepaliveServerParameters(ComponentConfig):
 
     max_connection_idle: Duration = Field(default=0.0, description="A connection without calls is closed after this.")
     max_connection_age: Duration = Field(
-        default=0.0, description="A connection is closed after this, so that load balancers can spread clients anew."
+        default=0.0,
+        description="A connection is closed after this, so that load balancers can spread clients anew; with --workers"
+        " a minute unless it is set.",
     )
     max_connection_age_grace: Duration = Field(
         default=0.0, description="Calls of a connection that is too old may take this long; 0 means without limit."
@@ -91,7 +94,7 @@ class KeepaliveConfig(ComponentConfig):
 class GrpcConfig(ComponentConfig):
     """`protocols.grpc`"""
 
-    endpoint: Endpoint = Field(default="127.0.0.1:4317", description="host:port to listen on; port 0 is any free one.")
+    endpoint: HostPort = Field(default="127.0.0.1:4317", description="host:port to listen on; port 0 is any free one.")
     max_recv_msg_size_mib: int = Field(
         default=4, ge=1, le=1024, description="Largest request, before and after decompression, MiB."
     )
@@ -117,7 +120,7 @@ class CorsConfig(ComponentConfig):
 class HttpConfig(ComponentConfig):
     """`protocols.http`"""
 
-    endpoint: Endpoint = Field(default="127.0.0.1:4318", description="host:port to listen on; port 0 is any free one.")
+    endpoint: HostPort = Field(default="127.0.0.1:4318", description="host:port to listen on; port 0 is any free one.")
     max_request_body_size: int = Field(
         default=20 * 1024 * 1024,
         ge=1,
@@ -172,3 +175,21 @@ class OtlpReceiverConfig(ComponentConfig):
     """`receivers.otlp`"""
 
     protocols: Protocols
+
+    def endpoints(self, id: str) -> list[Endpoint]:
+        """Where a receiver with this id and this configuration listens."""
+        found = []
+        for name, protocol in (("grpc", self.protocols.grpc), ("http", self.protocols.http)):
+            if protocol is not None:
+                host, port = split_endpoint(protocol.endpoint)
+                found.append(Endpoint(id, name, host, port, *settings_of(id, name)))
+        return found
+
+
+def settings_of(id: str, protocol: str) -> tuple[str, str]:
+    """What to change when a port, or a host, is wrong: in the packaged configuration both come from options."""
+    setting = f"receivers.{id}.protocols.{protocol}.endpoint"
+    if id != "otlp":  # not the packaged configuration's receiver
+        return setting, setting
+    packaged = f"{setting} (with the packaged configuration: "
+    return f"{packaged}--otlp-{protocol}-port)", f"{packaged}--host)"

@@ -17,6 +17,7 @@ from ares_otel.model.signal import Signal
 from ares_otel.pipeline.admission import Admission, Reservation
 from ares_otel.pipeline.grace import Grace
 from ares_otel.pipeline.listen import bind, shown
+from ares_otel.pipeline.shared_ports import ROTATION_SECONDS
 from ares_otel.receivers.otlp.config import GrpcConfig, split_endpoint
 from ares_otel.receivers.otlp.inflate import inflate
 from ares_otel.receivers.otlp.intake import Intake, SenderGone
@@ -38,13 +39,16 @@ _ZLIB = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
 Handler = Callable[[object, Any], Awaitable[bytes]]
 
 
-def server_options(config: GrpcConfig) -> list[tuple[str, int]]:
-    """Options of gRPC core for this configuration."""
+def server_options(config: GrpcConfig, *, shared: bool = False) -> list[tuple[str, int]]:
+    """Options of gRPC core for this configuration. `shared`: other processes of this Ares listen on the port too."""
     life = config.keepalive.server_parameters
+    age = life.max_connection_age
+    if shared and "max_connection_age" not in life.model_fields_set:
+        age = ROTATION_SECONDS  # gRPC itself adds or takes a tenth
     policy = config.keepalive.enforcement_policy
     return [
-        # One listener a port: a second server on it is an error, not a silent sharer.
-        ("grpc.so_reuseport", 0),
+        # One listener a port: a second server on it is an error, not a silent sharer. Workers share what was reserved.
+        ("grpc.so_reuseport", int(shared)),
         # The handler gets messages as they were sent, and inflates them within the memory budget. gRPC would inflate
         # before anybody is asked.
         ("grpc.per_message_decompression", 0),
@@ -58,7 +62,7 @@ def server_options(config: GrpcConfig) -> list[tuple[str, int]]:
         ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
         ("grpc.http2.settings_timeout", _HANDSHAKE_MS),
         ("grpc.max_connection_idle_ms", _milliseconds(life.max_connection_idle)),
-        ("grpc.max_connection_age_ms", _milliseconds(life.max_connection_age)),
+        ("grpc.max_connection_age_ms", _milliseconds(age)),
         ("grpc.max_connection_age_grace_ms", _milliseconds(life.max_connection_age_grace)),
         ("grpc.keepalive_time_ms", _milliseconds(life.time)),
         # Two clocks run for a ping, and the connection ends with the second: one minute unless it is set too.
@@ -86,9 +90,11 @@ class OtlpGrpcServer:
         *,
         grace: Grace,
         admission: Admission,
+        shared_port: int | None = None,
     ) -> None:
         """
         Args:
+            shared_port: what to listen on instead of the configured port, together with other processes of this Ares.
             setting: name of the option that holds the port, for error messages.
             host_setting: name of the option that holds the host, for error messages.
         """
@@ -96,6 +102,7 @@ class OtlpGrpcServer:
         self._intake = intake
         self._setting = setting
         self._host_setting = host_setting
+        self._shared_port = shared_port
         self._limit = config.max_recv_msg_size_mib * _MIB
         self._grace = grace
         self._reading = Reading(admission, self._limit)
@@ -112,10 +119,12 @@ class OtlpGrpcServer:
             StartError: the port is taken or must not be used, or the host is unknown.
         """
         host, port = split_endpoint(self._config.endpoint)
+        shared = self._shared_port is not None
+        port = self._shared_port or port
         # gRPC core only says that binding failed, with a page of log lines; a plain socket says why.
-        for probe in bind(host, port, self._setting, self._host_setting):
+        for probe in bind(host, port, self._setting, self._host_setting, shared=shared):
             probe.close()
-        server = grpc.aio.server(options=server_options(self._config))
+        server = grpc.aio.server(options=server_options(self._config, shared=shared))
         for signal in self._intake.signals:
             # On the wire the same as unary. But a unary handler is called with the message, read whole for everybody
             # who sends one; this one is called before, and reads when there is room.

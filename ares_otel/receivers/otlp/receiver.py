@@ -11,7 +11,8 @@ from ares_otel.pipeline.component import BuildContext
 from ares_otel.pipeline.grace import Grace
 from ares_otel.pipeline.http_door import HttpDoor, Limits
 from ares_otel.pipeline.listen import BindPolicy, check_bind
-from ares_otel.receivers.otlp.config import OtlpReceiverConfig, split_endpoint
+from ares_otel.pipeline.shared_ports import ROTATION_SECONDS, SharedPorts
+from ares_otel.receivers.otlp.config import OtlpReceiverConfig, settings_of, split_endpoint
 from ares_otel.receivers.otlp.grpc_server import OtlpGrpcServer
 from ares_otel.receivers.otlp.http_app import OtlpHttpApp
 from ares_otel.receivers.otlp.intake import Intake
@@ -28,29 +29,41 @@ class OtlpReceiver:
         self._config = config.protocols
         intake = Intake(context, consumers, self._workers)
         grace: Grace = context.services.get(Grace, Grace())
+        shared: SharedPorts = context.services.get(SharedPorts, SharedPorts())
         self._grpc: OtlpGrpcServer | None = None
         self._http: HttpDoor | None = None
         if (grpc := config.protocols.grpc) is not None:
-            settings = _settings(context.id, "grpc")
-            self._grpc = OtlpGrpcServer(grpc, intake, *settings, grace=grace, admission=context.admission)
+            settings = settings_of(context.id, "grpc")
+            self._grpc = OtlpGrpcServer(
+                grpc,
+                intake,
+                *settings,
+                grace=grace,
+                admission=context.admission,
+                shared_port=shared.port_of(context.id, "grpc"),
+            )
         if (http := config.protocols.http) is not None:
             app = OtlpHttpApp(http, intake)
             host, port = split_endpoint(http.endpoint)
-            setting, host_setting = _settings(context.id, "http")
+            setting, host_setting = settings_of(context.id, "http")
+            shared_port = shared.port_of(context.id, "http")
             self._http = HttpDoor(
                 "otlp-http",
                 app,
                 host=host,
-                port=port,
+                port=shared_port or port,
                 setting=setting,
                 host_setting=host_setting,
                 allowed_hosts=self._policy.allowed_hosts,
                 origin_allowed=app.cors.allows,
                 error_bodies=app.error_body,
                 limits=Limits(
-                    max_connections=http.max_connections, max_concurrent_requests=http.max_concurrent_requests
+                    max_connections=http.max_connections,
+                    max_concurrent_requests=http.max_concurrent_requests,
+                    connection_seconds=ROTATION_SECONDS if shared_port else 0.0,
                 ),
                 grace=grace,
+                shared=shared_port is not None,
             )
         self.doors: Mapping[str, str] = {}
         """Name and address of every listener, once started."""
@@ -83,12 +96,3 @@ class OtlpReceiver:
         await asyncio.gather(*(listener.stop() for listener in (self._http, self._grpc) if listener is not None))
         self._workers.close()
         self.doors = {}
-
-
-def _settings(id: str, protocol: str) -> tuple[str, str]:
-    """What to change when a port, or a host, is wrong: in the packaged configuration both come from options."""
-    setting = f"receivers.{id}.protocols.{protocol}.endpoint"
-    if id != "otlp":  # not the packaged configuration's receiver
-        return setting, setting
-    packaged = f"{setting} (with the packaged configuration: "
-    return f"{packaged}--otlp-{protocol}-port)", f"{packaged}--host)"

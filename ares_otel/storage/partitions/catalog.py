@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -10,7 +9,20 @@ import asyncpg
 
 from ares_otel.storage.rows.encoded import LOGS, PARTITIONED, SPANS
 
-_BOUNDS = re.compile(r"FROM \('([^']+)'\) TO \('([^']+)'\)")
+_LIST = r"""
+SELECT *, ends[1]::timestamptz AS low, ends[2]::timestamptz AS high
+FROM (
+    SELECT p.relname AS "table", c.relname AS name, b.bounds,
+           regexp_match(b.bounds, $r$FROM \('([^']+)'\) TO \('([^']+)'\)$r$) AS ends
+    FROM pg_inherits i
+    JOIN pg_class p ON p.oid = i.inhparent
+    JOIN pg_class c ON c.oid = i.inhrelid
+    CROSS JOIN LATERAL (SELECT pg_get_expr(c.relpartbound, 0) AS bounds) b
+    WHERE i.inhparent = ANY (SELECT to_regclass(name) FROM unnest($1::text[]) AS name)
+      AND NOT i.inhdetachpending
+) found
+ORDER BY "table" COLLATE "C", low, high, name COLLATE "C"
+"""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -51,32 +63,21 @@ def has_service_name(table: str) -> bool:
 
 
 async def list_partitions(connection: asyncpg.Connection) -> list[Partition]:
-    """The attached partitions of all telemetry tables, by table and time."""
-    async with connection.transaction():
-        # Bounds are printed in the session's time zone; this one says UTC. They hold no columns, so the relation is not
-        # named: naming it would wait for whoever has locked it.
-        await connection.execute("SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO'")
-        rows = await connection.fetch(
-            """
-            SELECT p.relname AS table, c.relname AS name, pg_get_expr(c.relpartbound, 0) AS bounds
-            FROM pg_inherits i
-            JOIN pg_class p ON p.oid = i.inhparent
-            JOIN pg_class c ON c.oid = i.inhrelid
-            WHERE i.inhparent = ANY (SELECT to_regclass(name) FROM unnest($1::text[]) AS name)
-              AND NOT i.inhdetachpending
-            """,
-            list(PARTITIONED),
-        )
+    """The attached partitions of all telemetry tables, by table and time.
+
+    Raises asyncpg.PostgresError, and ValueError for a partition that has no range with two ends.
+    """
+    # Bounds are printed, and read again, in the session's own time zone and style. They hold no columns, so the
+    # relation is not named: naming it would wait for whoever has locked it.
+    rows = await connection.fetch(_LIST, list(PARTITIONED))
     found = []
     for row in rows:
-        match = _BOUNDS.search(row["bounds"] or "")
-        if match is None:
+        if row["low"] is None or row["high"] is None:
             if row["bounds"] in (None, "DEFAULT"):
                 continue  # dropped between two looks; or somebody made a place for what has none
             raise ValueError(f"Partition {row['name']} of {row['table']} is not a range: {row['bounds']}.")
-        start, end = (datetime.fromisoformat(text).astimezone(UTC) for text in match.groups())
-        found.append(Partition(row["table"], start, end, row["name"]))
-    return sorted(found)
+        found.append(Partition(row["table"], row["low"], row["high"], row["name"]))
+    return found
 
 
 async def read_sizes(connection: asyncpg.Connection, names: list[str]) -> dict[str, int]:

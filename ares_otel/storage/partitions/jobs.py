@@ -54,6 +54,8 @@ class Job:
     archived_to: str | None
     archived_rows: int | None
     sealed_at: datetime | None
+    sealed_with: int | None
+    """Number of the set of search indexes."""
     failures: int
     failed_at: datetime | None
 
@@ -73,6 +75,7 @@ async def read_jobs(connection: asyncpg.Connection, settle: timedelta = timedelt
             row["archived_to"],
             row["archived_rows"],
             row["sealed_at"],
+            row["sealed_with"],
             row["failures"],
             row["failed_at"],
         )

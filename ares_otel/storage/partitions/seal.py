@@ -46,11 +46,16 @@ class SearchIndex:
         return f"{hashlib.blake2b(partition.encode(), digest_size=12).hexdigest()}_{self.suffix}"
 
 
+DURATION_BUCKET = "floor(4 * ln(greatest(duration_ns, 1)::double precision))::smallint"
+"""What stands in the index for a duration. `query/sql/spans.sql` asks with the same words."""
+
 SEARCH_INDEXES: dict[str, tuple[SearchIndex, ...]] = {
     SPANS: (
         # jsonb_path_ops keeps a hash of each path and value: small, and a value of a megabyte is no trouble.
         SearchIndex("attributes_gin", "USING gin (attributes jsonb_path_ops)"),
         SearchIndex("errors_idx", "(service_name, start_time) WHERE status = 'error'"),
+        # Four buckets for each factor of e: rows of a bucket share an entry, so that it is a fifth of the exact one.
+        SearchIndex("duration_idx", f"(service_name, ({DURATION_BUCKET}))"),
     ),
     LOGS: (
         SearchIndex("metadata_gin", "USING gin (metadata jsonb_path_ops)"),
@@ -58,12 +63,20 @@ SEARCH_INDEXES: dict[str, tuple[SearchIndex, ...]] = {
     ),
 }
 """Samples are found by their series; they need no more than they have."""
+INDEX_SET = 2
+"""Number of this set: partitions that were sealed with an earlier one are sealed again."""
 
 
 def sealable(partitions: list[Partition], sealed: set[str], settings: SealSettings, now: datetime) -> list[Partition]:
     """The partitions to seal, the newest first: that is where people search."""
-    grace = timedelta(hours=settings.grace_hours)
-    return sorted((p for p in partitions if p.end + grace <= now and p.name not in sealed), reverse=True, key=_age)
+    due = (p for p in partitions if p.name not in sealed and p.end + grace_of(p, settings) <= now)
+    return sorted(due, reverse=True, key=_age)
+
+
+def grace_of(partition: Partition, settings: SealSettings) -> timedelta:
+    """How long late rows are waited for; for one that is shorter than a day no longer than it is, since it is full."""
+    grace, length = timedelta(hours=settings.grace_hours), partition.end - partition.start
+    return grace if length >= timedelta(days=1) else min(grace, length)
 
 
 def _age(partition: Partition) -> tuple[datetime, str]:
@@ -103,7 +116,7 @@ class Sealer:
         Raises OSError or asyncpg.InterfaceError when the database is not there.
         """
         jobs = {job.partition.name: job for job in await read_jobs(self._connection)}
-        done = {name for name, job in jobs.items() if job.sealed_at is not None or job.leaving_reason is not None}
+        done = {name for name, job in jobs.items() if job.sealed_with == INDEX_SET or job.leaving_reason is not None}
         there: datetime = await self._connection.fetchval("SELECT now()")
         for partition in sealable(await list_partitions(self._connection), done, self._settings(), self._now):
             job = jobs.get(partition.name)
@@ -141,9 +154,10 @@ class Sealer:
         await self._slowly(f"VACUUM (FREEZE, ANALYZE, TRUNCATE false, PARALLEL 0) {quoted(partition.name)}")
         await remember(self._connection, partition)
         await self._connection.execute(
-            "UPDATE partition_jobs SET sealed_at = now(), failures = 0, failed_at = NULL, last_error = NULL "
-            "WHERE partition_name = $1",
+            "UPDATE partition_jobs SET sealed_at = now(), sealed_with = $2, failures = 0, failed_at = NULL, "
+            "last_error = NULL WHERE partition_name = $1",
             partition.name,
+            INDEX_SET,
         )
 
     async def _build(self, partition: Partition, index: SearchIndex) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class Chance:
@@ -16,6 +19,6 @@ class Chance:
         """Waits for a random time, up to `longest` seconds, for a fault to strike then. It synchronises nothing."""
         await asyncio.sleep(self._random.uniform(0.0, longest))
 
-    def pick(self, *choices: str) -> str:
+    def pick(self, *choices: T) -> T:
         """One of the choices."""
         return self._random.choice(choices)
