@@ -69,7 +69,7 @@ def test_a_running_ares_is_well_and_every_item_is_accounted_for(data_dir: Path) 
         found = page(result)
         assert set(found) == {
             *("database", "durability", "migrations", "partitions", "retention", "rejected", "spools", "spool"),
-            *("disk", "process", "metrics"),
+            *("disk", "encoder", "process", "metrics"),
         }
         assert [name for name, said in found.items() if said[0][0] != "ok" and name != "disk"] == []
 

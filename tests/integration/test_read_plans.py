@@ -115,13 +115,13 @@ async def run(sql: asyncpg.Connection, file: str, name: str, **given: Any) -> Pl
 
 async def test_a_trace_and_its_logs_are_found_by_their_id_in_every_partition(loaded: asyncpg.Connection) -> None:
     for name, table in (("trace_spans", "service_spans"), ("trace_logs", "service_logs")):
-        plan = await run(loaded, "traces.sql", name, trace_id=TRACE)
+        plan = await run(loaded, "trace_search.sql", name, trace_id=TRACE)
         for days_ago in (0, 1):
             assert f"{name_of(table, days_ago)}_trace_id_idx" in plan.indexes
         assert plan.read_whole == set()
         assert plan.rows == 6
         assert plan.blocks < 60
-    places = await run(loaded, "traces.sql", "trace_places", trace_id=UUID(int=1))
+    places = await run(loaded, "trace_search.sql", "trace_places", trace_id=UUID(int=1))
     assert places.rows == 0
     assert places.blocks < 60
 

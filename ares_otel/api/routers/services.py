@@ -25,7 +25,7 @@ def services_router(pool: asyncpg.Pool) -> APIRouter:
         summary="Services that sent spans",
         responses=_ok(service_models.ServiceList, service_models.SERVICES),
     )
-    async def services(_: Annotated[NoParameters, Query()]) -> Response:
+    async def services_with_spans(_: Annotated[NoParameters, Query()]) -> Response:
         """Every service of which spans are kept, by name, from roll-ups."""
         rows, truncated = await find_services(pool)
         return json_response({"services": [render_service(row) for row in rows], "truncated": truncated})
