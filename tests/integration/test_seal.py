@@ -107,7 +107,8 @@ async def test_an_index_that_was_broken_off_is_built_again(database_url: str, sq
 
 _FILL = """
 INSERT INTO service_spans (trace_id, span_id, service_name, operation_name, kind, start_time, duration_ms, duration_ns)
-SELECT gen_random_uuid(), '\\x0102030405060708', 'service ' || g % 10, 'GET', 'server', $1 + g * interval '1 ms', 1, 1000000
+SELECT gen_random_uuid(), '\\x0102030405060708', 'service ' || g % 10, 'GET', 'server',
+       $1::timestamptz + g * interval '1 ms', 1, 1000000
 FROM generate_series(1, 40000) g
 """
 

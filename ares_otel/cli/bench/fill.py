@@ -72,7 +72,7 @@ async def reopen_empty(url: str, at: datetime) -> None:
     """Takes the search indexes away from partitions around a time that Ares sealed when nothing was in them yet."""
     async with _turn(url) as connection:
         for partition in await list_partitions(connection):
-            filled = f'SELECT EXISTS (SELECT FROM "{partition.name}")'
+            filled = f'SELECT EXISTS (SELECT FROM "{partition.name}")'  # noqa: S608
             if not partition.start <= at < partition.end or await connection.fetchval(filled):
                 continue
             for index in SEARCH_INDEXES.get(partition.table, ()):

@@ -51,7 +51,7 @@ def _column(name: str, alias: str, column: str, sql_type: str) -> Column:
 
 
 async def archive_columns(connection: asyncpg.Connection, table: str, partition: str) -> tuple[list[Column], str]:
-    """The columns, in the order of the table, and the FROM clause that they come from: partitions have orders of their own.
+    """The columns, in the order of the table (partitions have their own), and the FROM clause that they come from.
 
     Raises asyncpg.PostgresError.
     """

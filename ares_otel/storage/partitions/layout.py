@@ -1,8 +1,8 @@
 """The order of columns in a new partition: the one that wastes no bytes.
 
-PostgreSQL stores a row's columns in the order of the table, each at a multiple of its alignment, so that a bigint behind a text costs
-up to seven bytes of nothing. A partition may have another order than its parent: reads go by name, and COPY puts a row's
-values into place while it forms the row, which it does anyway.
+PostgreSQL stores a row's columns in the order of the table, each at a multiple of its alignment, so that a bigint
+behind a text costs up to seven bytes of nothing. A partition may have another order than its parent: reads go by name,
+and COPY puts a row's values into place while it forms the row, which it does anyway.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _ALIGNMENTS = "disc"
 async def definition(connection: asyncpg.Connection, table: str) -> str:
     """What stands in the parentheses of CREATE TABLE for a new partition of the table. Raises asyncpg.PostgresError.
 
-    A table to which somebody added what is not repeated here (a generated column, a collation, a CHECK) keeps its order.
+    A table to which somebody added what is not repeated here (a generated column, a CHECK) keeps its order.
     """
     columns = await connection.fetch(_COLUMNS, table)
     if not all(column["plain"] for column in columns) or await connection.fetchval(_CHECKS, table):

@@ -186,8 +186,8 @@ class Sealer:
         await self._slowly(f"CREATE INDEX CONCURRENTLY {quoted(name)} ON {quoted(partition.name)} {index.definition}")
 
     async def _rebuild(self, partition: Partition) -> None:
-        """Builds the B-trees anew that grew row by row: pages that were split are a third empty. They keep the room that
-        PostgreSQL leaves in a page, for late rows."""
+        """Builds the B-trees anew that grew row by row: pages that were split are a third empty. The room that
+        PostgreSQL leaves in a new page is for late rows."""
         for row in await self._connection.fetch(_BROKEN_OFF, quoted(partition.name)):
             await self._slowly(f"DROP INDEX CONCURRENTLY IF EXISTS {quoted(row['relname'])}")
         if self._settings().rebuild:
