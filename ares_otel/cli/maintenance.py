@@ -52,6 +52,7 @@ def seal_settings(manager: ConfigManager) -> SealSettings:
         enabled=manager.get_bool("seal.enabled", default.enabled),
         grace_hours=manager.get_float("seal.grace_hours", default.grace_hours),
         memory_mb=manager.get_int("seal.memory_mb", default.memory_mb),
+        rebuild=manager.get_bool("seal.rebuild", default.rebuild),
         workers=manager.get_int("seal.workers", default.workers),
         pause_seconds=manager.get_float("seal.pause_seconds", default.pause_seconds),
         timeout_minutes=manager.get_float("seal.timeout_minutes", default.timeout_minutes),

@@ -105,6 +105,48 @@ async def test_an_index_that_was_broken_off_is_built_again(database_url: str, sq
     assert (await indexes(sql, partition))[index.name(partition)] is True
 
 
+_FILL = """
+INSERT INTO service_spans (trace_id, span_id, service_name, operation_name, kind, start_time, duration_ms, duration_ns)
+SELECT gen_random_uuid(), '\\x0102030405060708', 'service ' || g % 10, 'GET', 'server',
+       $1::timestamptz + g * interval '1 ms', 1, 1000000
+FROM generate_series(1, 40000) g
+"""
+
+
+async def _loaded_indexes(sql: asyncpg.Connection, partition: str) -> int:
+    """Bytes of the B-trees that the partition was filled with."""
+    size: int = await sql.fetchval(
+        "SELECT sum(pg_relation_size(x.oid))::bigint FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid "
+        "WHERE i.indrelid = to_regclass($1) AND x.relispartition",
+        partition,
+    )
+    return size
+
+
+async def test_the_indexes_that_grew_row_by_row_are_built_anew_and_stay_those_of_the_table(
+    database_url: str, sql: asyncpg.Connection
+) -> None:
+    partition = name_of("service_spans", 1)
+    await sql.execute(_FILL, now() - timedelta(days=1))
+    grown = await _loaded_indexes(sql, partition)
+    before = await indexes(sql, partition)
+    # What a rebuild leaves that was broken off.
+    left = f"{partition}_trace_id_idx_ccnew"
+    await sql.execute(f"CREATE INDEX {left} ON {partition} (trace_id)")
+    await sql.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = to_regclass($1)", left)
+    keeper = Keeper(database_url)
+    await keeper.seal(grace_hours=0, rebuild=False)
+    assert await _loaded_indexes(sql, partition) == grown
+    assert left not in await indexes(sql, partition)
+    await sql.execute("UPDATE partition_jobs SET sealed_with = NULL")
+    await keeper.seal(grace_hours=0)
+    assert keeper.counted.failures == []
+    assert await _loaded_indexes(sql, partition) < grown * 0.9
+    after = await indexes(sql, partition)
+    assert set(after) == set(before) | expected("service_spans", 1)
+    assert all(after.values())
+
+
 async def test_a_seal_that_fails_is_counted_logged_once_and_tried_again_later_and_the_others_go_on(
     database_url: str, sql: asyncpg.Connection, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -23,7 +23,7 @@ from ares_otel.storage.partitions import list_partitions
 from ares_otel.storage.partitions.ensure import attach
 from ares_otel.storage.partitions.lock import SEAL, exclusive
 from ares_otel.storage.partitions.observer import SilentMaintenanceObserver
-from ares_otel.storage.partitions.seal import Sealer
+from ares_otel.storage.partitions.seal import SEARCH_INDEXES, Sealer
 from ares_otel.storage.partitions.settings import SealSettings
 from ares_otel.storage.rows.encoded import PARTITIONED
 
@@ -66,6 +66,21 @@ async def pause_sealing(url: str) -> None:
     connection = await asyncpg.connect(url)
     await connection.execute(_PAUSE)
     await connection.close()
+
+
+async def reopen_empty(url: str, at: datetime) -> None:
+    """Takes the search indexes away from partitions around a time that Ares sealed when nothing was in them yet."""
+    async with _turn(url) as connection:
+        for partition in await list_partitions(connection):
+            filled = f'SELECT EXISTS (SELECT FROM "{partition.name}")'  # noqa: S608
+            if not partition.start <= at < partition.end or await connection.fetchval(filled):
+                continue
+            for index in SEARCH_INDEXES.get(partition.table, ()):
+                await connection.execute(f'DROP INDEX IF EXISTS "{index.name(partition.name)}"')
+            await connection.execute(
+                "UPDATE partition_jobs SET sealed_at = NULL, sealed_with = NULL WHERE partition_name = $1",
+                partition.name,
+            )
 
 
 async def prepare_partitions(url: str, hours: int) -> bool:
@@ -136,7 +151,9 @@ async def seal_all(url: str) -> tuple[int, int, int]:
     autovacuum would. Returns sealed partitions of spans, spans in the others, and services."""
     async with _turn(url) as connection:
         # One that was sealed while it was empty is vacuumed now that it has rows.
-        await connection.execute("UPDATE partition_jobs SET sealed_at = NULL WHERE leaving_since IS NULL")
+        await connection.execute(
+            "UPDATE partition_jobs SET sealed_at = NULL, sealed_with = NULL WHERE leaving_since IS NULL"
+        )
         settings = SealSettings(grace_hours=0, pause_seconds=0, memory_mb=256)
         now: datetime = await connection.fetchval("SELECT now()")
         await Sealer(connection, lambda: settings, now, observer=SilentMaintenanceObserver()).run()

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 
 from ares_otel.cli.bench.data import ITEMS_A_REQUEST
-from ares_otel.cli.bench.fill import EXPORTS, SET_SIZE, pause_sealing, seal_all
+from ares_otel.cli.bench.fill import EXPORTS, SET_SIZE, pause_sealing, reopen_empty, seal_all
 from ares_otel.cli.bench.process import Running
 from ares_otel.cli.bench.report import Report, Row
 from ares_otel.cli.bench.worker import worker
@@ -61,6 +61,7 @@ class Sizes:
 async def measure_storage(report: Report, running: Running, spans: int, *, exports: int = EXPORTS) -> None:
     """Sends spans of yesterday noon, a thousand a second by their own times, their logs and metrics; seals them."""
     await pause_sealing(running.database)
+    await reopen_empty(running.database, _noon())
     connection = await asyncpg.connect(running.database)
     before = await _sizes(connection)
     database: int = await connection.fetchval("SELECT pg_database_size(current_database())")
@@ -113,11 +114,15 @@ async def measure_storage(report: Report, running: Running, spans: int, *, expor
         )
 
 
+def _noon() -> datetime:
+    """Of yesterday."""
+    return datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=1)
+
+
 async def _send(running: Running, signal: Signal, spans: int, exports: int) -> tuple[int, int]:
     """Items and bytes that were sent."""
     requests = -(-spans // ITEMS_A_REQUEST)
     sets = -(-requests // SET_SIZE)
-    noon = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=1)
     async with worker() as sender:
         await sender.prepare(
             kind="fill",
@@ -125,7 +130,7 @@ async def _send(running: Running, signal: Signal, spans: int, exports: int) -> t
             set_size=-(-requests // sets),
             sets=sets,
             window_ns=spans * 1_000_000_000 // A_SECOND // sets + 2_000_000_000,
-            end_ns=int(noon.timestamp()) * 1_000_000_000,
+            end_ns=int(_noon().timestamp()) * 1_000_000_000,
             exports=exports,
             signals=[signal.name],
             target=running.otlp_grpc,

@@ -51,13 +51,18 @@ def _column(name: str, alias: str, column: str, sql_type: str) -> Column:
 
 
 async def archive_columns(connection: asyncpg.Connection, table: str, partition: str) -> tuple[list[Column], str]:
-    """The columns, and the FROM clause that they come from. Raises asyncpg.PostgresError."""
+    """The columns, in the order of the table (partitions have their own), and the FROM clause that they come from.
+
+    Raises asyncpg.PostgresError.
+    """
     rows = await connection.fetch(
         """
-        SELECT attname, format_type(atttypid, atttypmod) AS type FROM pg_attribute
-        WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped ORDER BY attnum
+        SELECT a.attname, format_type(a.atttypid, a.atttypmod) AS type FROM pg_attribute a
+        LEFT JOIN pg_attribute p ON p.attrelid = to_regclass($2) AND p.attname = a.attname AND NOT p.attisdropped
+        WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY p.attnum, a.attnum
         """,
         quoted(partition),
+        quoted(table),
     )
     columns = [_column(row["attname"], "t", row["attname"], row["type"]) for row in rows]
     source = f"FROM {quoted(partition)} t"

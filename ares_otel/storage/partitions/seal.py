@@ -1,5 +1,6 @@
 """Sealing: a partition whose time is over gets the indexes that searching needs and ingest could not afford, and is
-vacuumed. Late rows may still come; they cost a little more from then on.
+vacuumed. The indexes that it has are built anew, which makes them smaller. Late rows may still come; they cost a little
+more from then on.
 
 Everything here is CONCURRENTLY: inserts and reads go on. What is broken off leaves an index that is not valid; it is
 dropped and built again.
@@ -26,6 +27,18 @@ RETRY_FIRST, RETRY_MOST = timedelta(minutes=1), timedelta(hours=6)
 """Time until a partition is tried again after a failure; doubled each time."""
 _NAME_BYTES = 63
 """What PostgreSQL keeps of a name."""
+_REBUILT_BYTES = 1024 * 1024
+"""An index that is smaller is not worth a rebuild."""
+_GROWN = """
+SELECT x.relname FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_am a ON a.oid = x.relam
+WHERE i.indrelid = to_regclass($1) AND i.indisvalid AND x.relispartition AND a.amname = 'btree'
+  AND pg_relation_size(x.oid) >= $2
+ORDER BY x.relname
+"""
+_BROKEN_OFF = """
+SELECT x.relname FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
+WHERE i.indrelid = to_regclass($1) AND NOT i.indisvalid AND x.relname ~ '_cc(new|old)[0-9]*$'
+"""
 
 log = logging.getLogger("ares_otel.storage.maintenance")
 
@@ -151,6 +164,7 @@ class Sealer:
         await self._set_budget()
         for index in SEARCH_INDEXES.get(partition.table, ()):
             await self._build(partition, index)
+        await self._rebuild(partition)
         await self._slowly(f"VACUUM (FREEZE, ANALYZE, TRUNCATE false, PARALLEL 0) {quoted(partition.name)}")
         await remember(self._connection, partition)
         await self._connection.execute(
@@ -170,6 +184,15 @@ class Sealer:
         if valid is False:
             await self._slowly(f"DROP INDEX CONCURRENTLY IF EXISTS {quoted(name)}")
         await self._slowly(f"CREATE INDEX CONCURRENTLY {quoted(name)} ON {quoted(partition.name)} {index.definition}")
+
+    async def _rebuild(self, partition: Partition) -> None:
+        """Builds the B-trees anew that grew row by row: pages that were split are a third empty. The room that
+        PostgreSQL leaves in a new page is for late rows."""
+        for row in await self._connection.fetch(_BROKEN_OFF, quoted(partition.name)):
+            await self._slowly(f"DROP INDEX CONCURRENTLY IF EXISTS {quoted(row['relname'])}")
+        if self._settings().rebuild:
+            for row in await self._connection.fetch(_GROWN, quoted(partition.name), _REBUILT_BYTES):
+                await self._slowly(f"REINDEX INDEX CONCURRENTLY {quoted(row['relname'])}")
 
     async def _set_budget(self) -> None:
         if not self._pooled:

@@ -53,6 +53,8 @@ class SealSettings:
     """Hours after its end from which on a partition is sealed: late rows are cheaper before."""
     memory_mb: int = 64
     """maintenance_work_mem of the building session, MB."""
+    rebuild: bool = True
+    """Whether the B-trees that a partition was filled with are built anew."""
     workers: int = 0
     """Parallel workers of an index build besides the session itself."""
     pause_seconds: float = 5.0
