@@ -67,10 +67,11 @@ async def check_alive(ares: Running) -> None:
         nested(60, "array"),
         trace_request(spans=[span(name="x")]).SerializeToString().replace(b"shop", b"\xff\xfe\xfdz"),
         _field(1, _field(2, _field(2, _field(5, b"\xed\xa0\x80")))),
+        _field(1, _field(1, b"\x0a\xff")),
     ],
     ids=[
         "ones", "zero", "length of 4 GiB", "length past the end", "json", "every byte", "open groups",
-        "10,000 arrays", "10,000 maps", "60 arrays", "invalid UTF-8", "a surrogate in UTF-8",
+        "10,000 arrays", "10,000 maps", "60 arrays", "invalid UTF-8", "a surrogate in UTF-8", "a resource without items",
     ],
 )  # fmt: skip
 async def test_garbage_is_bad_data_and_nothing_else_is_lost(garbage: bytes) -> None:
