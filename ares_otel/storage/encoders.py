@@ -16,9 +16,11 @@ INLINE_BYTES = 16 * 1024
 """A request up to this size is encoded on the event loop: handing it to a thread would take longer."""
 INLINE_ITEMS = 500
 """But not with more items than this: an empty one takes two bytes, and becomes a row with all that is around it."""
-NATIVE_INLINE_BYTES = 1024 * 1024
-NATIVE_INLINE_ITEMS = 10_000
+NATIVE_INLINE_BYTES = 512 * 1024
+NATIVE_INLINE_ITEMS = 5_000
 """The same for the native encoder, which takes a few milliseconds for so much."""
+NATIVE_INLINE_ENVELOPES = 1_000
+"""Nor with more resources, scopes and metrics than this: each of them is hashed, and becomes objects."""
 
 
 class Encoders:
@@ -34,7 +36,12 @@ class Encoders:
             return encode_batch(batch, windows, known)
         work = partial(encode_batch, batch, windows, known)
         native = active().native
-        if native is not None and size <= NATIVE_INLINE_BYTES and items <= NATIVE_INLINE_ITEMS:
+        if (
+            native is not None
+            and size <= NATIVE_INLINE_BYTES
+            and items <= NATIVE_INLINE_ITEMS
+            and native.envelopes(batch, NATIVE_INLINE_ENVELOPES) <= NATIVE_INLINE_ENVELOPES
+        ):
             made: EncodedBatch | str = native.attempt(batch, windows, known)
             if isinstance(made, EncodedBatch):
                 return made

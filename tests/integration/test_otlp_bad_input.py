@@ -13,6 +13,7 @@ import pytest
 import zstandard
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
+from ares_otel.cli.storing import body_scanner
 from tests.support.otlp_receiver import JSON, PROTOBUF, Running, export, export_error, http_status, running, to_json
 from tests.support.otlp_samples import span, trace_request
 
@@ -81,6 +82,12 @@ async def test_garbage_is_bad_data_and_nothing_else_is_lost(garbage: bytes) -> N
         http_status(response)
         error = await export_error(ares.grpc_target, garbage)
         assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
+        await check_alive(ares)
+
+
+async def test_a_malformed_body_without_items_is_bad_data_where_bodies_are_only_counted() -> None:
+    async with running(scanner=body_scanner()) as ares:
+        assert (await ares.post(_field(1, _field(1, b"\x0a\xff")))).status_code == 400
         await check_alive(ares)
 
 

@@ -330,3 +330,21 @@ async def test_a_small_body_with_thousands_of_items_does_not_hold_up_the_event_l
     assert len(payload) <= INLINE_BYTES
     assert (await store.consume(batch(LOGS, payload))).stored == records
     assert threads == [inline]
+
+
+@pytest.mark.skipif(active().name != NATIVE, reason="needs the native encoder")
+async def test_a_body_of_many_empty_scopes_does_not_hold_up_the_event_loop(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[bool] = []
+
+    def encode(*arguments: Any) -> EncodedBatch:
+        threads.append(threading.current_thread() is threading.main_thread())
+        return encode_batch(*arguments)
+
+    monkeypatch.setattr(encoders, "encode_batch", encode)
+    request = trace_request(spans=1)
+    for _ in range(20_000):
+        request.resource_spans[0].scope_spans.add()
+    assert (await store.consume(batch(TRACES, request.SerializeToString()))).stored == 1
+    assert threads == [False]

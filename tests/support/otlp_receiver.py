@@ -19,6 +19,7 @@ from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, RetryInfo
 from google.rpc.status_pb2 import Status
 
+from ares_otel.model.scan import BodyScanner
 from ares_otel.model.signal import SIGNALS, TRACES, Signal
 from ares_otel.pipeline.admission import Admission
 from ares_otel.pipeline.component import BuildContext
@@ -75,18 +76,22 @@ async def running(
     *,
     signals: Mapping[str, Signal] = SIGNALS,
     policy: BindPolicy | None = None,
+    scanner: BodyScanner | None = None,
     admission_bytes: int = 256 * 1024 * 1024,
 ) -> AsyncIterator[Running]:
     """A receiver on free ports of 127.0.0.1, both protocols unless told otherwise."""
     given: dict[str, Any] = {"grpc": {}, "http": {}} if protocols is None else dict(protocols)
     options = {name: {"endpoint": "127.0.0.1:0", **(value or {})} for name, value in given.items()}
     recording, telemetry, admission = Recording(), Telemetry(), Admission(admission_bytes)
+    services: dict[type[Any], object] = {} if policy is None else {BindPolicy: policy}
+    if scanner is not None:
+        services[BodyScanner] = scanner
     context = BuildContext(
         id="otlp",
         telemetry=telemetry,
         admission=admission,
         log=LOG,
-        services={} if policy is None else {BindPolicy: policy},
+        services=services,
     )
     config = FACTORY.config.model_validate({"protocols": options})
     receiver = FACTORY.build(context, config, dict.fromkeys(signals.values(), recording))

@@ -75,3 +75,15 @@ def test_many_traces_are_estimated_within_three_standard_errors() -> None:
         minute.add({trace_hash(source.randbytes(16)) for _ in range(3000)}, None)
         union.add(*minute.kept(512))
     assert abs(union.traces - 180_000) < 3 * 0.044 * 180_000
+
+
+def test_a_sketch_in_memory_stays_small_and_says_the_same() -> None:
+    source = random.Random(2)
+    hashes = [source.getrandbits(63) for _ in range(60_000)]
+    union = Sketch()
+    for begin in range(0, len(hashes), 500):
+        union.add(hashes[begin : begin + 500], None)
+        assert len(union.hashes) < 20_000
+    whole = sorted(hashes)
+    assert union.kept(512) == (whole[:512], whole[512])
+    assert union.kept(2048)[0] == whole[:2048]

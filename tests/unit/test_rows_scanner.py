@@ -72,3 +72,12 @@ def test_empty_messages_around_the_items_count_too(body: bytes) -> None:
 )
 def test_what_is_malformed_or_unusual_is_left_to_who_decodes_it(body: bytes) -> None:
     assert SCANNER.scan(TRACES, body, MAX) is None
+
+
+def test_messages_around_the_items_are_counted_down_to_metrics() -> None:
+    envelopes = import_module("ares_otel.storage.rows._native").envelopes
+    assert envelopes(0, trace_request(spans=5).SerializeToString(), 100) == 2
+    assert envelopes(0, b"\x0a\x04\x12\x00\x12\x00" * 3, 100) == 9
+    assert envelopes(2, b"\x0a\x06\x12\x04\x12\x00\x12\x00", 100) == 4
+    assert envelopes(0, b"\x0a\x16" + b"\x12\x00" * 11, 4) > 4
+    assert envelopes(0, b"\x0a\x7f", 4) == 0

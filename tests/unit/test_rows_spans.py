@@ -14,7 +14,7 @@ from ares_otel.model.errors import Rejected
 from ares_otel.model.signal import TRACES
 from ares_otel.storage.rows.encoded import SPANS
 from tests.support.copy_rows import rows_of
-from tests.support.encoders import encode_batch
+from tests.support.encoders import encode_batch, needs_native
 from tests.support.otlp_samples import pairs, span, trace_request
 from tests.support.rows_encoding import HOUR, NOW, WINDOWS, encoded, only_row
 
@@ -163,3 +163,17 @@ def test_the_same_batch_gives_the_same_bytes_again() -> None:
     first, second = encoded(request), encoded(request)
     assert first.tables[SPANS].data == second.tables[SPANS].data
     assert first.definitions == second.definitions
+
+
+@needs_native
+def test_keys_that_make_a_factor_of_an_unsalted_hash_zero_are_not_taken_for_one() -> None:
+    factor = next(
+        (size, text)
+        for size in range(17, 256)
+        for text in [(size * 0x9E3779B97F4A7C15 & 2**64 - 1).to_bytes(8, "little").decode(errors="replace")]
+        if "\0" not in text and "\ufffd" not in text
+    )
+    size, text = factor
+    keys = [f"{number:08}{text}".encode().ljust(size, b"x").decode() for number in range(3)]
+    request = trace_request(spans=[span(attributes=pairs(dict.fromkeys(keys, "v")))])
+    assert not encoded(request).fallback

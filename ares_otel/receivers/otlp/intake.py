@@ -105,7 +105,7 @@ class Intake:
         if (scanner := self._scanner) is not None:
             scan = partial(scanner.scan, arrived.signal, body, MAX_ITEMS)
             size = await run(len(body), scan, inline_bytes=SCAN_INLINE_BYTES)
-            if size is not None:
+            if size is not None and size.items:  # nobody else looks into one without items: it may be malformed
                 reservation.grow(size.memory_bytes)
                 return await run(len(body), partial(arrived.counted, size.items), inline_bytes=SCAN_INLINE_BYTES)
         reservation.grow(await run(len(body), lambda: wire.memory_estimate(body)))

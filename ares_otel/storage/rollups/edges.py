@@ -91,6 +91,7 @@ done AS (
 )
 SELECT 1
 """
+_PUT_OFF = "UPDATE service_edge_minutes SET computed_at = now() WHERE minute = $1"
 _WRITE = """
 INSERT INTO service_edges (minute, tenant_id, parent_service, child_service, calls, errors, duration_ns_sum)
 VALUES ($1, $2, $3, $4, $5, $6, $7)
@@ -102,6 +103,11 @@ async def due_minutes(
 ) -> list[tuple[datetime, datetime]]:
     """The minutes whose edges have to be found now, the latest first, each with when it last changed."""
     return [(row["minute"], row["changed_at"]) for row in await connection.fetch(_DUE, lag, AGAIN, most)]
+
+
+async def put_off(connection: asyncpg.Connection, minute: datetime) -> None:
+    """Looks at a minute again later: finding its edges took too long, and others wait."""
+    await connection.execute(_PUT_OFF, minute)
 
 
 async def waiting_minutes(connection: asyncpg.Connection, lag: timedelta = LAG) -> int:

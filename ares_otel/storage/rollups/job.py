@@ -192,7 +192,11 @@ class Rollups:
                     await edges.find_edges(connection, minute, changed_at, most=self._edge_most)
             except DATABASE_ERRORS as error:
                 if is_timeout(error):
+                    now = self._clock.monotonic()
+                    self._edges_from = now + (now - began) / SHARE
                     self._edge_most = max(self._edge_most // 2, 1000)
+                    if not connection.is_closed():
+                        await edges.put_off(connection, minute)
                 raise
             taken = self._clock.monotonic() - began
             self._observer.edges_found(taken)
@@ -205,10 +209,10 @@ class Rollups:
         if self._clock.monotonic() < self._age_from:
             return
         self._age_from = self._clock.monotonic() + AGE_INTERVAL
-        await aging.merge_hours(connection)
-        now = to_datetime(self._clock.time_ns())
+        now = to_datetime(self._clock.time_ns())  # first what is old: it leaves even where an hour cannot be merged
         for table, rows in (await aging.drop_old(connection, self._retention(), now)).items():
             self._observer.pruned(table, rows)
+        await aging.merge_hours(connection)
 
     async def _try(
         self, step: str, connection: asyncpg.Connection, work: Callable[[asyncpg.Connection], Awaitable[None]]

@@ -13,6 +13,8 @@ HASHES = 512
 """Hashes that a minute keeps."""
 HOUR_HASHES = 2048
 """Hashes that an hour keeps: the number of more traces has a standard error of 2.2 %."""
+_MOST = 8 * HOUR_HASHES
+"""Hashes in memory: of more, those that nobody keeps are let go of while others are added."""
 _ALL = 2**63
 
 
@@ -29,6 +31,9 @@ class Sketch:
         self.hashes.update(hashes)
         if threshold is not None and (self.threshold is None or threshold < self.threshold):
             self.threshold = threshold
+        if len(self.hashes) > _MOST:
+            smallest, self.threshold = self.kept(HOUR_HASHES)
+            self.hashes = set(smallest)
 
     def kept(self, most: int) -> tuple[list[int], int | None]:
         """At most so many hashes, ascending, and the threshold."""

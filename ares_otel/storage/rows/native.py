@@ -54,6 +54,12 @@ def attempt(batch: Batch, windows: Windows, known: KnownSeries | None = None) ->
     return odd or encoding.out
 
 
+def envelopes(batch: Batch, limit: int) -> int:
+    """How many messages a request has around its items: resources, scopes and metrics. More than `limit` where there
+    are more; 0 where the request is malformed, which ends its encoding, too."""
+    return _native.envelopes(2 if batch.signal is METRICS else 0, batch.payload, limit)
+
+
 def _encode(encoding: Encoding, batch: Batch) -> str:
     """Spans and log records into `encoding.out`. Returns why the request is for the reference; empty when it is not.
 

@@ -1,13 +1,15 @@
 # A seeded hash of bytes for tables in memory: who does not know the seed cannot choose collisions.
 
 cdef u64 SEED = 0
+cdef u64 SALT = 0  # both factors of a product are secret: who could make one of them 0 would choose the product
 
 
 def _fill_seed():
-    global SEED
+    global SEED, SALT
     from os import urandom
 
     SEED = int.from_bytes(urandom(8), "little")
+    SALT = int.from_bytes(urandom(8), "little")
 
 
 _fill_seed()
@@ -20,7 +22,7 @@ cdef inline u64 mixed(u64 a, u64 b) noexcept nogil:
 
 
 cdef inline u64 hash_of(const u8 *p, size_t n, u64 seed) noexcept nogil:
-    cdef u64 h = seed ^ n * <u64>0x9E3779B97F4A7C15
+    cdef u64 h = SALT ^ seed ^ n * <u64>0x9E3779B97F4A7C15
     cdef u64 a, b
     while n > 16:
         h = mixed(word(p) ^ <u64>0xA0761D6478BD642F ^ SEED, word(p + 8) ^ h)

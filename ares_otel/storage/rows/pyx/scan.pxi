@@ -1,5 +1,8 @@
 # How much a request holds, by walking its outer messages.
 
+cdef enum:
+    OUTERMOST = 16
+
 cdef struct Counts:
     u64 resources
     u64 scopes
@@ -85,6 +88,35 @@ def scan(int signal, bytes payload not None, u64 limit):
     with nogil:
         rc = scan_request(p, p + n, signal == 2, limit, &count)
     return -1 if rc else count
+
+
+cdef u64 count_envelopes(const u8 *p, const u8 *e, int levels, u64 limit) noexcept nogil:
+    """Messages down to so many levels of fields with one tag; more than `limit` when there are more. Ends where the bytes
+    are malformed: so does encoding."""
+    cdef Slice inner
+    cdef bint found = False
+    cdef bint minimal = True
+    cdef u64 count = 0
+    cdef u8 tag = 0x0A if levels & OUTERMOST else 0x12
+    levels &= ~OUTERMOST
+    while count <= limit:
+        if next_of(&p, e, tag, &inner, &found, &minimal) or not found:
+            break
+        count += 1
+        if levels > 1:
+            count += count_envelopes(inner.p, inner.p + inner.n, levels - 1, limit - count if count < limit else 0)
+    return count
+
+
+def envelopes(int signal, bytes payload not None, u64 limit):
+    """The number of resources, scopes and (signal 2) metrics in a request; some number over the limit when there are
+    more."""
+    cdef const u8 *p = <const u8 *>PyBytes_AS_STRING(payload)
+    cdef size_t n = <size_t>PyBytes_GET_SIZE(payload)
+    cdef u64 count
+    with nogil:
+        count = count_envelopes(p, p + n, (3 if signal == 2 else 2) | OUTERMOST, limit)
+    return count
 
 
 cdef u64 count_empty(const u8 *p, size_t n) noexcept nogil:
