@@ -24,8 +24,8 @@ Operation = tuple[int, str, str]
 Minute = tuple[datetime, int, str, str, str]
 """minute, tenant_id, service_name, operation_name, kind."""
 
-# The server puts the increments of a minute and operation together, their histograms one after the other as if they were
-# one array (a head of 20 bytes, then elements): that spares a row here for each increment, and costs it next to nothing.
+# The server puts the increments of a minute and operation together, their histograms one after the other as if they
+# were one array (a head of 20 bytes, then elements): that spares a row here for each increment, and costs it little.
 TAKE = """
 WITH taken AS (
     DELETE FROM span_rollup_increments
