@@ -21,10 +21,7 @@ Histogram = dict[int, int]
 
 
 def add(histogram: Histogram, buckets: Iterable[int], counts: Iterable[int]) -> None:
-    """Adds a histogram that is given as two arrays."""
-    if not histogram:
-        histogram.update(zip(buckets, counts, strict=True))
-        return
+    """Adds a histogram that is given as two arrays, or several one after the other: a bucket may occur again."""
     for bucket, count in zip(buckets, counts, strict=True):
         histogram[bucket] = histogram.get(bucket, 0) + count
 

@@ -24,11 +24,19 @@ Operation = tuple[int, str, str]
 Minute = tuple[datetime, int, str, str, str]
 """minute, tenant_id, service_name, operation_name, kind."""
 
+# The server puts the increments of a minute and operation together, their histograms one after the other as if they
+# were one array (a head of 20 bytes, then elements): that spares a row here for each increment, and costs it little.
 TAKE = """
-DELETE FROM span_rollup_increments
-WHERE ctid = ANY (ARRAY(SELECT ctid FROM span_rollup_increments LIMIT $1))
-RETURNING minute, tenant_id, service_name, operation_name, kind, calls, errors, duration_ns_sum, duration_ns_max,
-    array_send(buckets) AS buckets, array_send(counts) AS counts
+WITH taken AS (
+    DELETE FROM span_rollup_increments
+    WHERE ctid = ANY (ARRAY(SELECT ctid FROM span_rollup_increments LIMIT $1))
+    RETURNING *
+)
+SELECT minute, tenant_id, service_name, operation_name, kind, count(*) AS increments, sum(calls)::bigint AS calls,
+    sum(errors)::bigint AS errors, sum(duration_ns_sum) AS duration_ns_sum, max(duration_ns_max) AS duration_ns_max,
+    decode(repeat('00', 20), 'hex') || string_agg(substr(array_send(buckets), 21), '') AS buckets,
+    decode(repeat('00', 20), 'hex') || string_agg(substr(array_send(counts), 21), '') AS counts
+FROM taken GROUP BY minute, tenant_id, service_name, operation_name, kind
 """
 MINUTE_ROWS = """
 SELECT r.minute, r.tenant_id, r.service_name, r.operation_name, r.kind, r.calls, r.errors, r.duration_ns_sum,
@@ -154,16 +162,14 @@ async def merge_spans(connection: asyncpg.Connection, most: int, edge_age: timed
         await connection.execute(WRITE_HOUR, *hour_rows)
     await connection.execute(_OPERATIONS, *keys)
     await connection.execute(_CHANGED, sorted({minute for minute, *_ in minutes}), edge_age)
-    return len(taken)
+    return sum(row["increments"] for row in taken)
 
 
 def _by_minute(rows: Iterable[Mapping[str, Any]]) -> dict[Minute, Calls]:
     minutes: dict[Minute, Calls] = {}
     for row in rows:
         key = (row["minute"], row["tenant_id"], row["service_name"], row["operation_name"], row["kind"])
-        calls = minutes.get(key)
-        if calls is None:
-            calls = minutes[key] = Calls()
+        calls = minutes[key] = Calls()
         calls.add(row)
     return minutes
 
