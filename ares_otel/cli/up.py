@@ -10,7 +10,7 @@ import sys
 from ares_otel.cli import console
 from ares_otel.cli.ares import Ares
 from ares_otel.cli.options import UpOptions
-from ares_otel.cli.process_limits import give_memory_back, raise_open_files
+from ares_otel.cli.process_limits import give_memory_back, raise_open_files, spare_the_collector
 from ares_otel.cli.terminal import Terminal
 from ares_otel.demo.queries import queries
 from ares_otel.model.errors import StartError
@@ -36,6 +36,7 @@ async def run_up(options: UpOptions) -> int:
         await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             starting.result()
+            spare_the_collector()
             for name in sorted(ares.doors, key=_door_order):
                 console.door(name, ares.doors[name])
             console.ready()

@@ -13,6 +13,7 @@ from ares_otel.cli.ingest import make_host
 from ares_otel.cli.own_config import follow_settings
 from ares_otel.cli.own_settings import FileSettings, OwnSettings
 from ares_otel.cli.own_telemetry import OwnTelemetry
+from ares_otel.cli.process_limits import spare_the_collector
 from ares_otel.cli.storing import Storing
 from ares_otel.cli.workers.channel import Channel
 from ares_otel.cli.workers.relay import RelayedAudience, SeenRelay
@@ -99,6 +100,7 @@ class Worker:
         self._host = make_host(told.options, telemetry, store, self._grace, self._ports)
         stack.push_bounded("The pipeline", self._host.stop)
         await self._host.replace(config)
+        spare_the_collector()
         self._started = True
 
     async def _open_store(self, told: Setup, stack: Stages) -> Store:
