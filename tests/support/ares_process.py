@@ -17,6 +17,8 @@ from typing import IO
 
 import psutil
 
+from tests.support.forked_ares import COMMANDS, Forkserver
+
 START_SECONDS = 90.0
 STOP_SECONDS = 45.0
 
@@ -186,6 +188,8 @@ def run_ares(
     arguments: Sequence[str], *, env: Mapping[str, str] | None = None, timeout: float = START_SECONDS
 ) -> subprocess.CompletedProcess[str]:
     """Run a command of `ares-otel` to its end."""
+    if arguments and arguments[0] in COMMANDS:
+        return _FORKSERVER.run(arguments, environment(env), timeout)
     return subprocess.run(
         command(*arguments),
         env=environment(env),
@@ -196,6 +200,7 @@ def run_ares(
     )
 
 
+_FORKSERVER = Forkserver()
 _WORKER = "ares_otel.cli.workers.main"
 _FREE_PORTS = ("--http-port", "0", "--otlp-grpc-port", "0", "--otlp-http-port", "0")
 

@@ -76,6 +76,7 @@ def test_hostile_text_stays_text() -> None:
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda x: st.lists(x) | st.dictionaries(st.sampled_from([*LOG, *SPAN, "data", "logs", "spans", "dropped"]), x),
+    max_leaves=20,
 )
 
 

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ares_otel.model.signal import LOGS, METRICS, SIGNALS, TRACES, Signal
@@ -24,6 +24,7 @@ REQUESTS: dict[Signal, st.SearchStrategy[Any]] = {
 
 
 @pytest.mark.parametrize("signal", SIGNALS.values(), ids=str)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_two_parts_hold_what_the_request_holds(signal: Signal, data: st.DataObject) -> None:
     request = data.draw(REQUESTS[signal])
@@ -35,6 +36,7 @@ def test_two_parts_hold_what_the_request_holds(signal: Signal, data: st.DataObje
 
 
 @pytest.mark.parametrize("signal", SIGNALS.values(), ids=str)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_single_items_are_the_items_of_the_request_in_its_order(signal: Signal, data: st.DataObject) -> None:
     request = data.draw(REQUESTS[signal])
