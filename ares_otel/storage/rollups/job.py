@@ -23,7 +23,7 @@ from ares_otel.storage.rollups.logs import merge_logs
 from ares_otel.storage.rollups.observer import RollupObserver, SilentRollupObserver
 from ares_otel.storage.rollups.spans import merge_spans
 from ares_otel.storage.rollups.transaction import transaction
-from ares_otel.storage.rows.encoded import INCREMENTS, SPAN_ROLLUPS
+from ares_otel.storage.rows.encoded import INCREMENTS, LOG_ROLLUPS, SPAN_ROLLUPS
 from ares_otel.storage.sqlstate import DATABASE_ERRORS, is_timeout
 
 INTERVAL = 5.0
@@ -46,8 +46,11 @@ EDGE_SECONDS = 30
 """The longest time that finding the edges of a minute may take."""
 AGE_INTERVAL = 600.0
 """Seconds between two looks at what is old."""
-VACUUM_ROWS = 20_000
-"""Merged increments after which their table is vacuumed: what was deleted is read over in each round."""
+VACUUM_ROWS = 2_000
+"""Merged increments after which their table is vacuumed, and the ready hour that they were added to: readers pass over
+what was deleted there, or written anew."""
+READY = {SPAN_ROLLUPS: "operations_last_hour", LOG_ROLLUPS: "logs_last_hour"}
+"""Table of increments → the ready hour."""
 
 log = logging.getLogger("ares_otel.storage.rollups")
 
@@ -179,7 +182,7 @@ class Rollups:
             self._unvacuumed[table] += count
             if self._unvacuumed[table] >= VACUUM_ROWS:
                 self._unvacuumed[table] = 0
-                await connection.execute(f"VACUUM (SKIP_LOCKED) {table}")
+                await connection.execute(f"VACUUM (SKIP_LOCKED) {table}, {READY[table]}")
             if count < self._batch:
                 return
 
