@@ -14,7 +14,18 @@ class BodySize(NamedTuple):
     items: int
     """Spans, log records or data points; more than the limit that was asked for where there are more."""
     memory_bytes: int
-    """What the decoded message may take, at most about: a body of two bytes can be an empty message."""
+    """What the decoded message may take: see `decoded_bytes`."""
+
+
+def decoded_bytes(size: int, empty_messages: int) -> int:
+    """What the decoded message of a body may take in memory, at most about: three times the body, and a hundred bytes
+    for what may be an empty message.
+
+    Args:
+        size: bytes of the body.
+        empty_messages: places where an empty message may stand in it.
+    """
+    return 3 * size + 100 * empty_messages
 
 
 class BodyScanner(ABC):

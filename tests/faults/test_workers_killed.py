@@ -9,6 +9,7 @@ import pytest
 from tests.faults.support.account import read_metrics
 from tests.faults.support.case import Case
 from tests.faults.support.chance import Chance
+from tests.faults.support.kills import ares_is_killed
 from tests.faults.support.load import under_load
 from tests.faults.support.marks import long_faults
 from tests.faults.support.server import server
@@ -52,15 +53,7 @@ async def test_a_worker_killed_again_and_again_loses_and_doubles_nothing_while_t
 async def test_a_supervisor_killed_with_its_workers_at_random_moments_loses_and_doubles_nothing(
     case: Case, folder: Path, chance: Chance, rounds: int
 ) -> None:
-    with server() as database:
-        async with running_site(folder / "data", database.url(), *WORKERS) as site:
-            async with under_load(case.oracle, site.doors) as load:
-                for _ in range(rounds):
-                    await load.acknowledged(100)
-                    await chance.moment(0.3)
-                    await site.restart()
-                await load.acknowledged(100)
-            await case.ends(database.url(), site)
+    await ares_is_killed(case, folder, chance, rounds, *WORKERS)
 
 
 @pytest.mark.timeout(600)

@@ -312,10 +312,8 @@ async def test_characters_that_cannot_be_stored_are_counted(database_url: str) -
     assert left == (1 if active().name == NATIVE else None)
 
 
-@pytest.mark.parametrize(("records", "inline"), [(3, True), (8_000, False)])
-async def test_a_small_body_with_thousands_of_items_does_not_hold_up_the_event_loop(
-    store: Store, monkeypatch: pytest.MonkeyPatch, records: int, inline: bool
-) -> None:
+def watched_threads(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Gets an entry for each request that is encoded: whether the event loop did it."""
     threads: list[bool] = []
 
     def encode(*arguments: Any) -> EncodedBatch:
@@ -323,6 +321,14 @@ async def test_a_small_body_with_thousands_of_items_does_not_hold_up_the_event_l
         return encode_batch(*arguments)
 
     monkeypatch.setattr(encoders, "encode_batch", encode)
+    return threads
+
+
+@pytest.mark.parametrize(("records", "inline"), [(3, True), (8_000, False)])
+async def test_a_small_body_with_thousands_of_items_does_not_hold_up_the_event_loop(
+    store: Store, monkeypatch: pytest.MonkeyPatch, records: int, inline: bool
+) -> None:
+    threads = watched_threads(monkeypatch)
     monkeypatch.setattr(encoders, "active", lambda: choose(PYTHON))
     request: Any = LOGS.request()
     request.resource_logs.add().scope_logs.add().log_records.extend(LogRecord() for _ in range(records))
@@ -336,13 +342,7 @@ async def test_a_small_body_with_thousands_of_items_does_not_hold_up_the_event_l
 async def test_a_body_of_many_empty_scopes_does_not_hold_up_the_event_loop(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    threads: list[bool] = []
-
-    def encode(*arguments: Any) -> EncodedBatch:
-        threads.append(threading.current_thread() is threading.main_thread())
-        return encode_batch(*arguments)
-
-    monkeypatch.setattr(encoders, "encode_batch", encode)
+    threads = watched_threads(monkeypatch)
     request = trace_request(spans=1)
     for _ in range(20_000):
         request.resource_spans[0].scope_spans.add()

@@ -11,7 +11,7 @@ import asyncpg
 
 from ares_otel.storage.maintenance import Maintenance
 from ares_otel.storage.partitions import Partition, list_partitions
-from ares_otel.storage.partitions.ensure import attach
+from ares_otel.storage.partitions.attach import attach
 from ares_otel.storage.partitions.lock import Connect
 from ares_otel.storage.partitions.settings import RetentionSettings, SealSettings
 from tests.support.stored_rows import insert_log, insert_span

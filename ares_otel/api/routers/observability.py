@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import asyncpg
 from fastapi import APIRouter, Depends, Query, Response
 
 from ares_otel.api import examples, models
+from ares_otel.api.answers import ok
 from ares_otel.api.parameters import (
     HealthParameters,
     LogParameters,
@@ -51,7 +52,7 @@ def observability_router(pool: asyncpg.Pool, clock: Clock) -> APIRouter:
     """The endpoints under `/api/v1/observability`."""
     router = APIRouter(prefix="/api/v1/observability", tags=["observability"], dependencies=[Depends(each_once)])
 
-    @router.get("/logs", summary="Log records, newest first", responses=_ok(models.LogPage, examples.LOGS))
+    @router.get("/logs", summary="Log records, newest first", responses=ok(models.LogPage, examples.LOGS))
     async def logs(query: Annotated[LogParameters, Query()]) -> Response:
         """Rows of `service_logs` for which all filters hold, page by page."""
         check_order(query.start, query.end)
@@ -60,7 +61,7 @@ def observability_router(pool: asyncpg.Pool, clock: Clock) -> APIRouter:
         page = await find_logs(pool, wanted, limit=query.limit, after=after, now=_now(clock))
         return json_response({"logs": [render_log(row) for row in page.rows], "next": page.next and page.next.encode()})
 
-    @router.get("/spans", summary="Spans, newest first", responses=_ok(models.SpanPage, examples.SPANS))
+    @router.get("/spans", summary="Spans, newest first", responses=ok(models.SpanPage, examples.SPANS))
     async def spans(query: Annotated[SpanParameters, Query()]) -> Response:
         """Rows of `service_spans` for which all filters hold, page by page. A search that could not look at everything
         in its time says so by `truncated`, and `next` goes on where it stopped."""
@@ -76,7 +77,7 @@ def observability_router(pool: asyncpg.Pool, clock: Clock) -> APIRouter:
         )
 
     @router.get(
-        "/metrics", summary="Metric data points, newest first", responses=_ok(models.MetricPage, examples.METRICS)
+        "/metrics", summary="Metric data points, newest first", responses=ok(models.MetricPage, examples.METRICS)
     )
     async def metrics(query: Annotated[MetricParameters, Query()]) -> Response:
         """Rows of `service_metrics` for which all filters hold, page by page. Of distributions (histograms, summaries)
@@ -89,7 +90,7 @@ def observability_router(pool: asyncpg.Pool, clock: Clock) -> APIRouter:
             {"metrics": [render_metric(row) for row in page.rows], "next": page.next and page.next.encode()}
         )
 
-    @router.get("/health", summary="Which services are well", responses=_ok(models.Health, examples.HEALTH))
+    @router.get("/health", summary="Which services are well", responses=ok(models.Health, examples.HEALTH))
     async def health(query: Annotated[HealthParameters, Query()]) -> Response:
         """Rows like those of `v_system_health`, by name, from roll-ups: logs from the minute `since` on.
         `active_traces` is exact up to some hundred traces, beyond that an estimate (standard error at most 4.4 %)."""
@@ -106,7 +107,7 @@ def observability_router(pool: asyncpg.Pool, clock: Clock) -> APIRouter:
     @router.get(
         "/performance",
         summary="How fast each operation is",
-        responses=_ok(models.Performance, examples.PERFORMANCE),
+        responses=ok(models.Performance, examples.PERFORMANCE),
     )
     async def performance(query: Annotated[PerformanceParameters, Query()]) -> Response:
         """Rows like those of `v_service_performance`, by service, most calls first, from roll-ups: spans from the
@@ -122,7 +123,7 @@ def observability_router(pool: asyncpg.Pool, clock: Clock) -> APIRouter:
             }
         )
 
-    @router.get("/trace/{trace_id}", summary="One trace with its logs", responses=_ok(models.Trace, examples.TRACE))
+    @router.get("/trace/{trace_id}", summary="One trace with its logs", responses=ok(models.Trace, examples.TRACE))
     async def trace(trace_id: TraceId, query: Annotated[TraceParameters, Query()]) -> Response:
         """The spans of a trace in tree order, its logs, and what they say together. A trace that has only logs, or only
         spans, is a trace as well; an id that neither has is 404."""
@@ -138,10 +139,6 @@ def observability_router(pool: asyncpg.Pool, clock: Clock) -> APIRouter:
 
 def _trace_response(trace: Trace) -> Response:
     return json_response(render_trace(trace))
-
-
-def _ok(model: type[object], example: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
-    return {200: {"model": model, "content": {"application/json": {"example": example}}}}
 
 
 def _now(clock: Clock) -> datetime:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated
 
 import asyncpg
 from fastapi import APIRouter, Depends, Query, Response
 
 from ares_otel.api import examples, models
+from ares_otel.api.answers import ok
 from ares_otel.api.openapi import PROBLEMS
 from ares_otel.api.parameters import NoParameters, RejectedId, RejectedParameters, each_once
 from ares_otel.api.problems import REJECTED_NOT_FOUND, FieldError, InvalidParameters, problem
@@ -27,7 +28,7 @@ def rejected_router(pool: asyncpg.Pool) -> APIRouter:
         "",
         name="rejected",
         summary="What the database refused to store, newest first",
-        responses=_ok(models.RejectedPage, examples.REJECTED),
+        responses=ok(models.RejectedPage, examples.REJECTED),
     )
     async def rejected(query: Annotated[RejectedParameters, Query()]) -> Response:
         """Rows of `ingest_rejected` for which all filters hold, page by page, without their payloads. The
@@ -42,7 +43,7 @@ def rejected_router(pool: asyncpg.Pool) -> APIRouter:
         "/{id}",
         name="rejected_item",
         summary="One of them, with its payload",
-        responses=_ok(models.RejectedItem, examples.REJECTED_ITEM),
+        responses=ok(models.RejectedItem, examples.REJECTED_ITEM),
         openapi_extra={PROBLEMS: [REJECTED_NOT_FOUND.slug]},
     )
     async def rejected_item(id: RejectedId, _: Annotated[NoParameters, Query()]) -> Response:
@@ -61,10 +62,6 @@ def rejected_router(pool: asyncpg.Pool) -> APIRouter:
 
 def _item_response(item: RejectedItem) -> Response:
     return json_response(render_rejected_item(item))
-
-
-def _ok(model: type[object], example: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
-    return {200: {"model": model, "content": {"application/json": {"example": example}}}}
 
 
 def _cursor(text: str | None) -> Cursor | None:

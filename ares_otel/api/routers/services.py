@@ -8,6 +8,7 @@ import asyncpg
 from fastapi import APIRouter, Depends, Path, Query, Response
 
 from ares_otel.api import service_models
+from ares_otel.api.answers import ok
 from ares_otel.api.parameters import NoParameters, ServiceMapParameters, ServiceName, each_once
 from ares_otel.api.rendering import json_response, render_time
 from ares_otel.query.rows import EdgeRow, OperationSeen, ServiceSummary
@@ -23,7 +24,7 @@ def services_router(pool: asyncpg.Pool) -> APIRouter:
     @router.get(
         "/services",
         summary="Services that sent spans",
-        responses=_ok(service_models.ServiceList, service_models.SERVICES),
+        responses=ok(service_models.ServiceList, service_models.SERVICES),
     )
     async def services_with_spans(_: Annotated[NoParameters, Query()]) -> Response:
         """Every service of which spans are kept, by name, from roll-ups."""
@@ -33,7 +34,7 @@ def services_router(pool: asyncpg.Pool) -> APIRouter:
     @router.get(
         "/services/{service_name:path}/operations",
         summary="Operations of a service",
-        responses=_ok(service_models.OperationList, service_models.OPERATIONS),
+        responses=ok(service_models.OperationList, service_models.OPERATIONS),
     )
     async def operations(
         service_name: Annotated[ServiceName, Path(description="Exact name of the service.")],
@@ -49,7 +50,7 @@ def services_router(pool: asyncpg.Pool) -> APIRouter:
             }
         )
 
-    @router.get("/service-map", summary="Who calls whom", responses=_ok(service_models.ServiceMap, service_models.MAP))
+    @router.get("/service-map", summary="Who calls whom", responses=ok(service_models.ServiceMap, service_models.MAP))
     async def edges(query: Annotated[ServiceMapParameters, Query()]) -> Response:
         """Calls from one service to another, most calls first: server and consumer spans whose parent is a span of
         another service. A minute counts as soon as it was looked at, some seconds after its end; `until` says how far
@@ -65,10 +66,6 @@ def services_router(pool: asyncpg.Pool) -> APIRouter:
         )
 
     return router
-
-
-def _ok(model: type[object], example: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
-    return {200: {"model": model, "content": {"application/json": {"example": example}}}}
 
 
 def render_service(row: ServiceSummary) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from ares_otel.cli.bench.errors import BenchError
 from ares_otel.cli.bench.process import Running
 from ares_otel.cli.bench.worker import worker
 from ares_otel.storage.partitions import list_partitions
-from ares_otel.storage.partitions.ensure import attach
+from ares_otel.storage.partitions.attach import attach
 from ares_otel.storage.partitions.lock import SEAL, exclusive
 from ares_otel.storage.partitions.observer import SilentMaintenanceObserver
 from ares_otel.storage.partitions.seal import SEARCH_INDEXES, Sealer

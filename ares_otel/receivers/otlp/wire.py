@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ares_otel.model.errors import TooLarge
+from ares_otel.model.scan import decoded_bytes
 from ares_otel.model.signal import LOGS, METRICS, TRACES, Signal
 
 SCAN_BYTES = 64 * 1024
@@ -28,9 +29,8 @@ _TAG_OR_ZERO = bytes(0 if byte == 0 else 1 if byte & 7 == 2 and 8 <= byte < 128 
 
 
 def memory_estimate(body: bytes) -> int:
-    """How many bytes of memory the decoded message may take, at most about: three times the body, and a hundred for
-    what may be an empty message."""
-    return 3 * len(body) + 100 * body.translate(_TAG_OR_ZERO).count(_EMPTY)
+    """How many bytes of memory the decoded message may take."""
+    return decoded_bytes(len(body), body.translate(_TAG_OR_ZERO).count(_EMPTY))
 
 
 def check_items(body: bytes, signal: Signal, limit: int) -> None:

@@ -1,6 +1,6 @@
 """New partitions ahead of time, of a length that follows the volume.
 
-A new partition is made by `CREATE TABLE (LIKE …)` and `ATTACH`, which do not wait for open inserts. There is no DEFAULT
+A new partition is made by `CREATE TABLE` and `ATTACH`, which do not wait for open inserts. There is no DEFAULT
 partition: rows outside the window of the existing ones are filed under their receive time by the encoder.
 """
 
@@ -17,8 +17,6 @@ from ares_otel.storage.partitions.lengths import missing, name_for
 from ares_otel.storage.partitions.shorten import shorten
 from ares_otel.storage.partitions.volume import lengths_now
 from ares_otel.storage.rows.encoded import PARTITIONED
-
-__all__ = ["attach", "ensure_partitions"]
 
 _BEGIN = "SET LOCAL lock_timeout = '10s'"
 

@@ -15,7 +15,7 @@ from ares_otel.storage.rows.context import EXPANDS, Encoding
 from ares_otel.storage.rows.encoded import LOG_ROLLUPS, LOGS, MAX_BYTES, SPAN_ROLLUPS, SPANS, EncodedBatch, Windows
 from ares_otel.storage.rows.known import KnownSeries
 from ares_otel.storage.rows.native_metrics import encode_metrics
-from ares_otel.storage.rows.native_result import ODD, ODD_CLOCK, add_rows, fill, is_usual_clock
+from ares_otel.storage.rows.native_result import NUMBERS, ODD, ODD_CLOCK, add_rows, fill, is_usual_clock
 
 REASONS = (
     "",
@@ -29,7 +29,7 @@ REASONS = (
 
 NativeKnownSeries = _native.KnownSeries
 
-_SIGNALS: dict[Signal, tuple[int, str, str]] = {TRACES: (0, SPANS, SPAN_ROLLUPS), LOGS_SIGNAL: (1, LOGS, LOG_ROLLUPS)}
+_TABLES: dict[Signal, tuple[str, str]] = {TRACES: (SPANS, SPAN_ROLLUPS), LOGS_SIGNAL: (LOGS, LOG_ROLLUPS)}
 
 
 def encode_batch(batch: Batch, windows: Windows, known: KnownSeries | None = None) -> EncodedBatch:
@@ -57,7 +57,7 @@ def attempt(batch: Batch, windows: Windows, known: KnownSeries | None = None) ->
 def envelopes(batch: Batch, limit: int) -> int:
     """How many messages a request has around its items: resources, scopes and metrics. More than `limit` where there
     are more; 0 where the request is malformed, which ends its encoding, too."""
-    return _native.envelopes(2 if batch.signal is METRICS else 0, batch.payload, limit)
+    return _native.envelopes(NUMBERS[batch.signal], batch.payload, limit)
 
 
 def _encode(encoding: Encoding, batch: Batch) -> str:
@@ -66,13 +66,20 @@ def _encode(encoding: Encoding, batch: Batch) -> str:
     Raises:
         TooLarge: it takes too much as rows and definitions.
     """
-    number, table, rollups = _SIGNALS[batch.signal]
+    table, rollups = _TABLES[batch.signal]
     window = encoding.windows[table]
     filing_ns = encoding.filing_ns(window)
     if not is_usual_clock(window, filing_ns):
         return ODD_CLOCK
     made = _native.encode(
-        number, batch.payload, batch.tenant_id, encoding.shared, window.start_ns, window.end_ns, filing_ns, MAX_BYTES
+        NUMBERS[batch.signal],
+        batch.payload,
+        batch.tenant_id,
+        encoding.shared,
+        window.start_ns,
+        window.end_ns,
+        filing_ns,
+        MAX_BYTES,
     )
     if isinstance(made, int):
         return ODD[made]

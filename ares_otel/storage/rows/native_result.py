@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from ares_otel.model.signal import LOGS, METRICS, TRACES, Signal
 from ares_otel.storage.rows.encoded import RESOURCES, SCOPES, EncodedBatch, ServiceSeen, TableRows, Window
+
+NUMBERS: dict[Signal, int] = {TRACES: 0, LOGS: 1, METRICS: 2}
+"""What the extension calls the signals."""
 
 Values = tuple[object, ...]
 """The column values of a definition."""

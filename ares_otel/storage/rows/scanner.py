@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from ares_otel.model.scan import BodyScanner, BodySize
-from ares_otel.model.signal import LOGS, METRICS, TRACES, Signal
+from ares_otel.model.scan import BodyScanner, BodySize, decoded_bytes
+from ares_otel.model.signal import Signal
 from ares_otel.storage.rows import _native
-
-_NUMBERS = {TRACES: 0, LOGS: 1, METRICS: 2}
+from ares_otel.storage.rows.native_result import NUMBERS
 
 
 class NativeScanner(BodyScanner):
     """Walks the outer messages in C."""
 
     def scan(self, signal: Signal, body: bytes, limit: int) -> BodySize | None:
-        items = _native.scan(_NUMBERS[signal], body, limit)
+        items = _native.scan(NUMBERS[signal], body, limit)
         if items < 0:
             return None
-        return BodySize(items, 3 * len(body) + 100 * _native.empty_messages(body))
+        return BodySize(items, decoded_bytes(len(body), _native.empty_messages(body)))
