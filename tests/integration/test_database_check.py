@@ -16,12 +16,12 @@ from tests.support.debian_postgres import (
     PASSWORD,
     DebianServer,
     debian_server,
-    free_port,
     needs_debian_postgres,
     needs_pgbouncer,
     pgbouncer,
     psql,
 )
+from tests.support.ports import free_port
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.ports import free_port
+
 RECIPES = Path(__file__).parents[2] / "collector" / "recipes"
 _SOURCE = Path(__file__).parent / "otelcol"
 BUILD_SECONDS = 900
@@ -90,7 +92,7 @@ def check(binary: Path, recipe: str, env: Mapping[str, str]) -> str:
 def running_collector(binary: Path, recipe: str, env: Mapping[str, str]) -> Iterator[Collector]:
     """A Collector with a recipe of `collector/recipes` on free ports, for the length of a block; it is stopped with
     SIGTERM, so that it writes down or sends what it holds."""
-    grpc, http = _free_port(), _free_port()
+    grpc, http = free_port(), free_port()
     prefix = recipe.upper()
     ports = {f"{prefix}_GRPC": f"127.0.0.1:{grpc}", f"{prefix}_HTTP": f"127.0.0.1:{http}"}
     with tempfile.TemporaryFile() as said:
@@ -126,12 +128,6 @@ def _wait_for(process: subprocess.Popen[bytes], port: int) -> None:
         except OSError:
             assert time.monotonic() < deadline, f"the Collector did not listen within {_START_SECONDS} s"
             time.sleep(0.05)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _environment(extra: Mapping[str, str]) -> dict[str, str]:

@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.ports import free_port
+
 BINARIES = Path("/usr/lib/postgresql/15/bin")
 PASSWORD = "s3cret-Pa55"
 
@@ -138,13 +140,6 @@ ignore_startup_parameters = extra_float_digits
         process.kill()
         process.wait()
         shutil.rmtree(directory, ignore_errors=True)
-
-
-def free_port() -> int:
-    """A TCP port of loopback that nothing listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _identity(directory: Path) -> dict[str, Any]:

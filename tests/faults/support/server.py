@@ -22,8 +22,8 @@ from typing import Any, Literal, TypeVar
 import asyncpg
 import psutil
 
-from tests.support.debian_postgres import free_port
 from tests.support.eventually import eventually
+from tests.support.ports import free_port
 from tests.support.postgres import BINARIES
 
 T = TypeVar("T")

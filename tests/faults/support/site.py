@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.faults.support.raw_sender import Doors
 from tests.support.ares_process import AresProcess
-from tests.support.debian_postgres import free_port
+from tests.support.ports import free_port
 
 
 class Site:
