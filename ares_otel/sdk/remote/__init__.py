@@ -1,0 +1,1 @@
+"""What the configuration service and the registry do to a running application."""
