@@ -12,6 +12,7 @@ from opentelemetry import trace
 from opentelemetry.sdk._configuration import _OTelSDKConfigurator
 from opentelemetry.sdk.environment_variables import OTEL_CONFIG_FILE, OTEL_SERVICE_NAME
 
+from ares_otel.sdk import handler as handlers
 from ares_otel.sdk import instrument as instrumentation
 from ares_otel.sdk import providers as building
 from ares_otel.sdk import resource as resources
@@ -96,6 +97,10 @@ def configure(
         log_level=log_level,
     )
     libraries = instrumentation.check(instrument)
+    if app is not None:
+        instrumentation.framework(app)
+    if log_level is not None:
+        handlers.level_of(log_level)
     with _lock:
         telemetry = _present(options) or _set_up(options)
         for name in libraries:
