@@ -33,6 +33,8 @@ async def set_aside_parcel(store: Store, parcel: Parcel, error: BaseException) -
     state = error.sqlstate if isinstance(error, NotTaken) else None
     connection = await store.connect()
     try:
-        await set_aside(connection, record, store.process, reason=f"Not stored in {parcel.tries} attempts: {reason}", state=state)
+        await set_aside(
+            connection, record, store.process, reason=f"Not stored in {parcel.tries} attempts: {reason}", state=state
+        )
     finally:
         connection.terminate()

@@ -44,8 +44,7 @@ class PostgresMetricExporter(DirectExporter, MetricExporter):
         DirectExporter.__init__(self, METRICS, database_url, meter_provider, limits)
 
     def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **options: Any) -> MetricExportResult:
-        """SUCCESS: they wait to be stored. FAILURE: they were dropped, and are counted in `stats()`. Takes no time worth
-        a time-out."""
+        """SUCCESS: they wait to be stored. FAILURE: they were dropped, and are counted in `stats()`."""
         taken = self._hand_over(encode_metrics, metrics_data, _points(metrics_data))
         return MetricExportResult.SUCCESS if taken else MetricExportResult.FAILURE
 

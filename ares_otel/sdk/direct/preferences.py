@@ -1,5 +1,7 @@
-"""What the metric exporter prefers, by the variables that the OTLP exporters read (OpenTelemetry specification, "Metrics
-Exporter - OTLP", "Additional Configuration")."""
+"""What the metric exporter prefers, by the variables that the OTLP exporters read.
+
+Source: OpenTelemetry specification, "Metrics Exporter - OTLP", "Additional Environment Variable Configuration".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The exporter's own metrics, as the semantic conventions name them (OpenTelemetry SDK metrics: `otel.sdk.exporter.*`)."""
+"""The exporter's own metrics, `otel.sdk.exporter.*`.
+
+Source: OpenTelemetry semantic conventions, "Semantic conventions for OpenTelemetry SDK metrics".
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,15 @@ from typing import Any
 from opentelemetry.metrics import MeterProvider, get_meter_provider
 from opentelemetry.sdk.environment_variables import OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED
 
-from ares_otel.model.signal import LOGS, TRACES, Signal
+from ares_otel.model.signal import LOGS, METRICS, TRACES, Signal
 
-_numbers = {name: itertools.count() for name in ("traces", "logs", "metrics")}
+_NAMES = {
+    TRACES: ("span", "{span}", "ares_postgres_span_exporter"),
+    LOGS: ("log", "{log_record}", "ares_postgres_log_exporter"),
+    METRICS: ("metric_data_point", "{data_point}", "ares_postgres_metric_exporter"),
+}
+"""What is counted, its unit, and `otel.component.type`."""
+_numbers = {signal: itertools.count() for signal in _NAMES}
 
 
 class SelfMetrics:
@@ -21,12 +30,10 @@ class SelfMetrics:
         self._on = os.environ.get(OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED, "").strip().lower() == "true"
         if not self._on:
             return
-        what = {TRACES: "span", LOGS: "log"}.get(signal, "metric_data_point")
-        unit = {TRACES: "{span}", LOGS: "{log_record}"}.get(signal, "{data_point}")
-        kind = f"ares_postgres_{ {TRACES: 'span', LOGS: 'log'}.get(signal, 'metric') }_exporter"
+        what, unit, kind = _NAMES[signal]
         self._labels: dict[str, Any] = {
             "otel.component.type": kind,
-            "otel.component.name": f"{kind}/{next(_numbers[signal.name])}",
+            "otel.component.name": f"{kind}/{next(_numbers[signal])}",
         }
         meter = (meter_provider or get_meter_provider()).get_meter("opentelemetry-sdk")
         self._inflight = meter.create_up_down_counter(

@@ -6,7 +6,7 @@ import logging
 import time
 
 from ares_otel.model.signal import Signal
-from ares_otel.sdk.direct.stats import EXPIRED, QUEUE_FULL, SHUTDOWN, Tally
+from ares_otel.sdk.direct.stats import EXPIRED, QUEUE_FULL, SHUTDOWN, UNENCODABLE, Tally
 
 INTERVAL = 60.0
 """Seconds between two sentences of one kind."""
@@ -17,6 +17,7 @@ _WHY = {
     QUEUE_FULL: "no room, the limit is queue_mib or queue_items (ARES_OTEL_SDK_QUEUE_MIB, ARES_OTEL_SDK_QUEUE_ITEMS)",
     EXPIRED: "not stored in time, the limit is retry_seconds (ARES_OTEL_SDK_RETRY_SECONDS)",
     SHUTDOWN: "the process ended before the database took them",
+    UNENCODABLE: "OTLP has no form for what they hold",
 }
 
 log = logging.getLogger("ares_otel.sdk.direct")
@@ -61,7 +62,9 @@ class Voice:
         unsaid = tally.take_unsaid()
         if unsaid:
             self._drops_said_at[tally] = time.monotonic()
-            reasons = "; ".join(f"{count} because of {reason}: {_WHY.get(reason, '')}" for reason, count in unsaid.items())
+            reasons = "; ".join(
+                f"{count} because of {reason}: {_WHY.get(reason, '')}" for reason, count in unsaid.items()
+            )
             log.warning("%d %s were dropped (%s).", sum(unsaid.values()), signal.items.replace("_", " "), reasons)
         return None
 

@@ -138,10 +138,10 @@ class Worker:
                     continue
                 failures += 1
                 box.drop_expired()
+                await self._complain(problem, box)
                 if box.closing:
                     box.drop_all()
                     break
-                await self._complain(problem)
                 self._say_drops(box)
                 delay = min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(10, failures - 1)) * random.uniform(0.8, 1.2)
                 with contextlib.suppress(TimeoutError):
@@ -188,8 +188,10 @@ class Worker:
         parcel.due = time.monotonic() + min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(10, parcel.tries - 1))
         if not isinstance(error, AresError):
             log.error("A batch of telemetry could not be stored, for an unexpected reason.", exc_info=error)
-        if isinstance(error, Rejected) or parcel.tries >= TRIES and (
-            isinstance(error, NotTaken) or not isinstance(error, AresError)
+        if (
+            isinstance(error, Rejected)
+            or parcel.tries >= TRIES
+            and (isinstance(error, NotTaken) or not isinstance(error, AresError))
         ):
             with contextlib.suppress(*DATABASE_ERRORS):
                 await set_aside_parcel(store, parcel, error)
@@ -208,8 +210,8 @@ class Worker:
                     self._opening = None
         return self._store
 
-    async def _complain(self, problem: str) -> None:
-        if self._store is not None and self._voice.wants_a_sentence:
+    async def _complain(self, problem: str, box: Outbox) -> None:
+        if self._store is not None and self._voice.wants_a_sentence and not box.closing:
             problem = await explain(self._url) or problem
         self._voice.away(problem)
 
