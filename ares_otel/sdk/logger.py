@@ -259,6 +259,13 @@ def _exception(exception: BaseException | bool, converter: Converter) -> dict[st
         message = converter.text(str(one))
     except Exception:
         message = "<exception whose message cannot be shown>"
-    # The end of a stack trace says more than its beginning.
-    stacktrace = converter.text("".join(traceback.format_exception(one)), keep_end=True)
-    return {"exception.type": type_name(one), "exception.message": message, "exception.stacktrace": stacktrace}
+    try:
+        lines = traceback.format_exception(one)
+    except Exception:
+        lines = [*traceback.format_tb(one.__traceback__), type_name(one)]
+    return {
+        "exception.type": type_name(one),
+        "exception.message": message,
+        # The end of a stack trace says more than its beginning.
+        "exception.stacktrace": converter.text("".join(lines), keep_end=True),
+    }

@@ -130,10 +130,10 @@ class Converter:
                 break
             self._values_left -= 1
             name = key if type(key) is str and len(key) <= MAX_KEY and key.isascii() else self._name(key)
+            name = name or "(empty)"  # the SDK leaves out what has no name
             if name in fields:  # two keys that look the same
                 self.cut += 1
-            # The SDK leaves out what has no name.
-            fields[name or "(empty)"] = self.value(value, depth)
+            fields[name] = self.value(value, depth)
         return fields
 
     def _name(self, key: object) -> str:
