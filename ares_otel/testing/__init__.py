@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ares_otel.testing.ares import Ares
     from ares_otel.testing.captured_log import CapturedLog
     from ares_otel.testing.captured_metric import CapturedMetric, CapturedPoint
     from ares_otel.testing.captured_span import CapturedEvent, CapturedLink, CapturedSpan
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from ares_otel.testing.otel import Otel, capture
 
 __all__ = [
+    "Ares",
     "CapturedEvent",
     "CapturedLink",
     "CapturedLog",
@@ -29,6 +31,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Ares": "ares",
     "CapturedEvent": "captured_span",
     "CapturedLink": "captured_span",
     "CapturedLog": "captured_log",

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from ares_otel.testing.ares import Ares
+    from ares_otel.testing.ares_session import AresSession
     from ares_otel.testing.otel import Otel
 
 
@@ -18,6 +20,25 @@ def otel() -> Iterator[Otel]:
 
     with capture() as recorded:
         yield recorded
+
+
+@pytest.fixture(scope="session")
+def _ares_session(request: pytest.FixtureRequest) -> Iterator[AresSession]:
+    """What all tests of this process share."""
+    from ares_otel.testing.ares_session import AresSession
+
+    session = AresSession(getattr(request.config, "workerinput", {}).get("testrunuid"))
+    try:
+        yield session
+    finally:
+        session.close()
+
+
+@pytest.fixture
+def ares(_ares_session: AresSession) -> Iterator[Ares]:
+    """A database of this test's own in a real PostgreSQL, and an Ares on it, started when a door is asked for."""
+    with _ares_session.test() as running:
+        yield running
 
 
 @pytest.hookimpl(wrapper=True)
