@@ -29,6 +29,11 @@ _ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 
 
+def arguments(name: str) -> dict[str, Any]:
+    """What an instrumentation is given beside the providers."""
+    return dict(_ARGUMENTS.get(name, {}))
+
+
 def check(asked: Iterable[str]) -> tuple[str, ...]:
     """The names, each once.
 
@@ -61,7 +66,7 @@ def library(name: str, tracers: TracerProvider, meters: MeterProvider) -> None:
             tracer_provider=tracers,
             meter_provider=meters,
             raise_exception_on_conflict=True,
-            **_ARGUMENTS.get(name, {}),
+            **arguments(name),
         )
     except (DependencyConflictError, ImportError) as error:
         missing = error.conflict if isinstance(error, DependencyConflictError) else error
@@ -69,8 +74,9 @@ def library(name: str, tracers: TracerProvider, meters: MeterProvider) -> None:
 
 
 def application(app: Any, tracers: TracerProvider, meters: MeterProvider) -> None:
-    """Instruments a FastAPI, Starlette or Flask application: a span and metrics for each request. Once: a second call leaves
-    it as it is, and says so. `OTEL_PYTHON_EXCLUDED_URLS` and `OTEL_PYTHON_FASTAPI_EXCLUDED_URLS` leave requests out.
+    """Instruments a FastAPI, Starlette or Flask application: a span and metrics for each request. Once: a second call
+    leaves it as it is, and says so. `OTEL_PYTHON_EXCLUDED_URLS` and `OTEL_PYTHON_FASTAPI_EXCLUDED_URLS` leave requests
+    out.
 
     Raises:
         TypeError: an application of another kind.
@@ -93,7 +99,7 @@ def application(app: Any, tracers: TracerProvider, meters: MeterProvider) -> Non
         LOG.warning("the application is not instrumented: pip install %s%s", _PACKAGE, framework)
         return
     instrumentor = getattr(module, _FRAMEWORKS[framework])
-    instrumentor.instrument_app(app, tracer_provider=tracers, meter_provider=meters, **_ARGUMENTS.get(framework, {}))
+    instrumentor.instrument_app(app, tracer_provider=tracers, meter_provider=meters, **arguments(framework))
 
 
 def _installed(name: str) -> bool:

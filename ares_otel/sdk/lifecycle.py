@@ -22,8 +22,9 @@ LOG = logging.getLogger(__name__)
 class Closer:
     """A daemon thread that waits to end something, and the one attempt to do so.
 
-    It is started beforehand: a signal handler may have interrupted whoever holds the locks that starting a thread takes, and
-    at exit no thread can be started any more. Whoever asks waits for a limited time. After a fork, the child has one too.
+    It is started beforehand: a signal handler may have interrupted whoever holds the locks that starting a thread
+    takes, and at exit no thread can be started any more. Whoever asks waits for a limited time. After a fork, the child
+    has one too.
     """
 
     def __init__(self, close: Callable[[float], bool]) -> None:
@@ -89,12 +90,12 @@ class Closer:
 
 
 class Lifecycle:
-    """Calls `end` when the process ends: at exit, in children of `multiprocessing`, and on SIGTERM while that would just kill
-    the process. Calls `forked` in the child of a fork.
+    """Calls `end` when the process ends: at exit, in children of `multiprocessing`, and on SIGTERM while that would
+    just kill the process. Calls `forked` in the child of a fork.
 
-    A handler of the application for SIGTERM is kept and called; telemetry then ends when the process exits. Servers such as
-    uvicorn put their handler in place, end in order, put the former one back and raise the signal again: while `end` is
-    wanted, putting back the default puts back ours.
+    A handler of the application for SIGTERM is kept and called; telemetry then ends when the process exits. Servers
+    such as uvicorn put their handler in place, end in order, put the former one back and raise the signal again: while
+    `end` is wanted, putting back the default puts back ours.
     """
 
     def __init__(self, end: Callable[[], None], forked: Callable[[], None], at_exit: bool = True) -> None:

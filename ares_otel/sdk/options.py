@@ -92,8 +92,8 @@ class Options:
         ]
 
     def _beside_the_receiver(self) -> str | None:
-        """The API on the host of the OTLP receiver. Not where that is reached over TLS: it is somebody's service then, and
-        nobody asked to talk to another port of it."""
+        """The API on the host of the OTLP receiver. Not where that is reached over TLS: it is somebody's service then,
+        and nobody asked to talk to another port of it."""
         endpoint = (
             self.otlp_endpoint
             or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")

@@ -1,7 +1,8 @@
 """The three providers, built as the SDK's own configurator builds them from `OTEL_*`, with Ares's parts put in.
 
-Exporters, sampler, id generator and configurators are looked up by the SDK's code (`opentelemetry.sdk._configuration`), so that a
-variable means here what it means there; limits, intervals and queues are read by the SDK's classes themselves.
+Exporters, sampler, id generator and configurators are looked up by the SDK's code (`opentelemetry.sdk._configuration`),
+so that a variable means here what it means there; limits, intervals and queues are read by the SDK's classes
+themselves.
 """
 
 from __future__ import annotations
@@ -82,8 +83,8 @@ def adopted() -> Providers | None:
 
 
 def names(signal: str, options: Options) -> list[str]:
-    """Exporters of a signal, by their entry points: as the code says, else `OTEL_{SIGNAL}_EXPORTER`, else OTLP. `none` in the
-    variable switches the signal off whatever the code says."""
+    """Exporters of a signal, by their entry points: as the code says, else `OTEL_{SIGNAL}_EXPORTER`, else OTLP. `none`
+    in the variable switches the signal off whatever the code says."""
     variable = f"OTEL_{signal.upper()}_EXPORTER"
     said = os.environ.get(variable, "").strip()
     if said.lower() == "none":
@@ -155,8 +156,8 @@ def build(options: Options, resource: Resource, steering: Steering | None) -> Pr
 
 
 def forked(providers: Providers, resource: Resource) -> None:
-    """Repairs the providers in the child of a fork, after the SDK has: what the parent counted is the parent's, locks that
-    a thread of the parent may have held are new, and so are the connections of OTLP exporters.
+    """Repairs the providers in the child of a fork, after the SDK has: what the parent counted is the parent's, locks
+    that a thread of the parent may have held are new, and so are the connections of OTLP exporters.
 
     Args:
         providers: as `build` gave them.
@@ -198,7 +199,8 @@ class _Made:
 
 
 _parents: list[Mapping[str, Any]] = []
-"""What the exporters of the process that forked this one held. Collecting it would close connections that both share."""
+"""What the exporters of the process that forked this one held. Collecting it would close connections that both
+share."""
 
 
 def _again(exporter: Any, arguments: Mapping[str, Any]) -> None:
@@ -232,8 +234,8 @@ def _unknown(chosen: Mapping[str, list[str]], error: RuntimeError) -> str:
 def end(providers: Providers, deadline: float) -> bool:
     """Sends what is under way and shuts the providers down; True when that was done by the deadline.
 
-    All queues are asked to empty themselves at once, each on its own thread; the exporters of those that are still at it when
-    the time is over are shut down, which ends their attempts.
+    All queues are asked to empty themselves at once, each on its own thread; the exporters of those that are still at
+    it when the time is over are shut down, which ends their attempts.
 
     Args:
         providers: those of the process.

@@ -19,11 +19,12 @@ DISTRO = {"telemetry.distro.name": "ares-otel", "telemetry.distro.version": __ve
 
 
 def build(options: Options, auto_version: str | None = None) -> Resource:
-    """The resource: what the host and the process are like; over that `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_SERVICE_NAME` and the
-    detectors of `OTEL_EXPERIMENTAL_RESOURCE_DETECTORS`; over that what the code says, as `Resource.create` has it.
+    """The resource: what the host and the process are like; over that `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_SERVICE_NAME`
+    and the detectors of `OTEL_EXPERIMENTAL_RESOURCE_DETECTORS`; over that what the code says, as `Resource.create` has
+    it.
 
-    `service.instance.id` is a random UUID unless one is given; a fork gets its own. The arguments of the command line are
-    left out: they may hold secrets.
+    `service.instance.id` is a random UUID unless one is given; a fork gets its own. The arguments of the command line
+    are left out: they may hold secrets.
 
     Args:
         options: what the code says.

@@ -49,6 +49,11 @@ class Telemetry:
         """Who this process is. A fork has another instance id."""
         return self.tracer_provider.resource
 
+    @property
+    def ended(self) -> bool:
+        """Whether it was shut down."""
+        return self._closer.asked
+
     def force_flush(self, timeout_seconds: float = 10.0) -> bool:
         """Sends what was recorded so far; True when all of it was sent in time."""
         deadline = time.monotonic() + timeout_seconds
@@ -58,7 +63,7 @@ class Telemetry:
             _Flush(self.logger_provider.force_flush, millis),
             _Flush(self.meter_provider.force_flush, millis),
         ]
-        return all([flush.wait(deadline) for flush in flushes])
+        return sum(flush.wait(deadline) for flush in flushes) == len(flushes)  # each of them is waited for
 
     def shutdown(self, timeout_seconds: float = 10.0) -> bool:
         """Sends what was recorded and ends telemetry; True when that was done in time. Safe twice."""
