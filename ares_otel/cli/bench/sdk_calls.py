@@ -150,7 +150,9 @@ def main(grpc: str, http: str, database: str, calls: int, rounds: int) -> None:
     sys.stdout.write(json.dumps(found))
 
 
-def _measure(kinds: dict[str, Call], kits: dict[str, Kit], calls: int, rounds: int) -> dict[str, dict[str, list[float]]]:
+def _measure(
+    kinds: dict[str, Call], kits: dict[str, Kit], calls: int, rounds: int
+) -> dict[str, dict[str, list[float]]]:
     """Microseconds of the caller and of the processor for each call, by kind: a list of rounds, in turns."""
     wall: dict[str, list[float]] = {name: [] for name in kinds}
     cpu: dict[str, list[float]] = {name: [] for name in kinds}
