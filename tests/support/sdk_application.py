@@ -34,8 +34,8 @@ class Application:
         self.loggers = LoggerProvider(resource=resource, shutdown_on_exit=False)
         processor: LogRecordProcessor = BatchLogRecordProcessor(self.logs, schedule_delay_millis=NEVER)
         self.loggers.add_log_record_processor(processor)
-        reader = PeriodicExportingMetricReader(self.metrics, export_interval_millis=NEVER)
-        self.meters = MeterProvider(resource=resource, metric_readers=[reader], shutdown_on_exit=False)
+        self.reader = PeriodicExportingMetricReader(self.metrics, export_interval_millis=NEVER)
+        self.meters = MeterProvider(resource=resource, metric_readers=[self.reader], shutdown_on_exit=False)
         self.tracer = self.tracers.get_tracer("shop.orders", "4")
         self.meter = self.meters.get_meter("shop.orders", "4")
         self.counter = self.meter.create_counter("orders")
@@ -56,8 +56,7 @@ class Application:
         """Everything so far is in the exporters' hands, metrics as one batch of all series."""
         self.tracers.force_flush()
         self.loggers.force_flush()
-        for reader in self.meters._all_metric_readers:
-            reader.collect()
+        self.reader.collect()
 
     def flush(self, timeout_millis: float = 20_000) -> bool:
         """Hands over, then waits for the database."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.attributes import BoundedAttributes
@@ -34,9 +34,9 @@ values = st.recursive(
     lambda inner: st.one_of(
         st.lists(inner, max_size=4), st.lists(inner, max_size=4).map(tuple), st.dictionaries(texts, inner, max_size=3)
     ),
-    max_leaves=8,
+    max_leaves=4,
 )
-attributes = st.dictionaries(st.text(min_size=1, max_size=12), values, max_size=6)
+attributes = st.dictionaries(st.text(min_size=1, max_size=12), values, max_size=4)
 bounded = st.builds(lambda given, most: BoundedAttributes(most, given), attributes, st.integers(1, 6))
 times = st.one_of(st.none(), st.integers(0, 2**64 - 1))
 states = st.builds(
@@ -70,10 +70,9 @@ spans = st.builds(
 
 
 def _record(**fields: Any) -> LogRecord:
-    record = LogRecord(
-        **{name: value for name, value in fields.items() if name not in ("trace_id", "span_id", "flags")}
-    )
-    record.trace_id, record.span_id, record.trace_flags = fields["trace_id"], fields["span_id"], fields["flags"]
+    ids = {name: fields.pop(name) for name in ("trace_id", "span_id", "trace_flags")}
+    record = LogRecord(**fields)
+    vars(record).update(ids)
     return record
 
 
@@ -90,7 +89,7 @@ records = st.builds(
         event_name=st.one_of(st.none(), texts),
         trace_id=st.integers(0, 2**128 - 1),
         span_id=st.integers(0, 2**64 - 1),
-        flags=st.sampled_from([TraceFlags(0), TraceFlags(1), TraceFlags(255)]),
+        trace_flags=st.sampled_from([TraceFlags(0), TraceFlags(1), TraceFlags(255)]),
     ),
     resources,
     scopes,
@@ -115,13 +114,15 @@ def native_logs(given: list[ReadableLogRecord]) -> bytes:
 
 
 @native
-@given(st.lists(spans, max_size=4))
+@settings(max_examples=25)
+@given(st.lists(spans, max_size=3))
 def test_spans_become_the_bytes_of_the_official_encoder(given: list[ReadableSpan]) -> None:
     assert native_spans(given) == trace_encoder.encode_spans(given).SerializeToString()
 
 
 @native
-@given(st.lists(records, max_size=4))
+@settings(max_examples=25)
+@given(st.lists(records, max_size=3))
 def test_log_records_become_the_bytes_of_the_official_encoder(given: list[ReadableLogRecord]) -> None:
     assert native_logs(given) == _log_encoder.encode_logs(given).SerializeToString()
 

@@ -6,6 +6,8 @@ The SDK's own hands its batch to the exporter's `export`, which does not wait he
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from typing import Any
 
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -18,8 +20,7 @@ class StoringSpanProcessor(BatchSpanProcessor):
 
     def force_flush(self, timeout_millis: float | None = None) -> bool:
         """Waits at most so long, 30 seconds if it is not said; True when every span that has ended is stored."""
-        deadline = _deadline(timeout_millis)
-        return super().force_flush() and self._batch_processor._exporter.force_flush(_left(deadline))
+        return _flush(super().force_flush, self._batch_processor._exporter, timeout_millis)
 
 
 class StoringLogRecordProcessor(BatchLogRecordProcessor):
@@ -27,13 +28,11 @@ class StoringLogRecordProcessor(BatchLogRecordProcessor):
 
     def force_flush(self, timeout_millis: float | None = None) -> bool:
         """Waits at most so long, 30 seconds if it is not said; True when every record is stored."""
-        deadline = _deadline(timeout_millis)
-        return super().force_flush() and self._batch_processor._exporter.force_flush(_left(deadline))
+        return _flush(super().force_flush, self._batch_processor._exporter, timeout_millis)
 
 
-def _deadline(timeout_millis: float | None) -> float:
-    return time.monotonic() + (FLUSH_MILLIS if timeout_millis is None else timeout_millis) / 1000
-
-
-def _left(deadline: float) -> int:
-    return max(0, int((deadline - time.monotonic()) * 1000))
+def _flush(hand_over: Callable[[], bool], exporter: Any, timeout_millis: float | None) -> bool:
+    deadline = time.monotonic() + (FLUSH_MILLIS if timeout_millis is None else timeout_millis) / 1000
+    done = hand_over()
+    stored: bool = exporter.force_flush(max(0.0, deadline - time.monotonic()) * 1000)
+    return done and stored
