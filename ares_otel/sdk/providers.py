@@ -7,6 +7,7 @@ themselves.
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import threading
@@ -154,8 +155,8 @@ def build(options: Options, resource: Resource, steering: Steering | None) -> Pr
         tracers.add_span_processor(steering.span_processor())
         loggers.add_log_record_processor(steering.log_record_processor())
         steering.observe(meters)
-    span_batches = [BatchSpanProcessor(made.exporter(name, kind, "traces")) for name, kind in spans.items()]
-    log_batches = [BatchLogRecordProcessor(made.exporter(name, kind, "logs")) for name, kind in records.items()]
+    span_batches = [_span_batch(name)(made.exporter(name, kind, "traces")) for name, kind in spans.items()]
+    log_batches = [_log_batch(name)(made.exporter(name, kind, "logs")) for name, kind in records.items()]
     for spans_out in span_batches:
         tracers.add_span_processor(spans_out)
     for logs_out in log_batches:
@@ -222,6 +223,22 @@ def _again(exporter: Any, arguments: Mapping[str, Any]) -> None:
     type(exporter).__init__(exporter, **arguments)
 
 
+def _span_batch(exporter: str) -> type[BatchSpanProcessor]:
+    if exporter != STRAIGHT:
+        return BatchSpanProcessor
+    from ares_otel.sdk.direct.processors import StoringSpanProcessor
+
+    return StoringSpanProcessor
+
+
+def _log_batch(exporter: str) -> type[BatchLogRecordProcessor]:
+    if exporter != STRAIGHT:
+        return BatchLogRecordProcessor
+    from ares_otel.sdk.direct.processors import StoringLogRecordProcessor
+
+    return StoringLogRecordProcessor
+
+
 def _reader(made: _Made, name: str, kind: type[Any], steering: Steering | None) -> MetricReader:
     if issubclass(kind, MetricReader):  # one that is asked, as Prometheus's
         return kind()
@@ -276,7 +293,7 @@ def end(providers: Providers, deadline: float, meanwhile: Callable[[float], bool
         waiting._worker_thread.join(_left(deadline))
         done = done and not waiting._worker_thread.is_alive()
         waiting._shutdown_timeout_exceeded = True
-        waiting._exporter.shutdown()  # type: ignore[no-untyped-call]
+        done = _shut_down(waiting._exporter, deadline) and done
     providers.traces.shutdown()
     providers.logs.shutdown()
     return done
@@ -289,6 +306,15 @@ def _no_more_attempts(exporter: Any) -> None:
     )
     if isinstance(ended, threading.Event):
         ended.set()
+
+
+def _shut_down(exporter: Any, deadline: float) -> bool:
+    """False where the exporter says that it dropped something because of that."""
+    if "timeout_millis" in inspect.signature(exporter.shutdown).parameters:
+        exporter.shutdown(timeout_millis=_left(deadline) * 1000)
+    else:
+        exporter.shutdown()
+    return not (hasattr(exporter, "stats") and exporter.stats().dropped.get("shutdown"))
 
 
 def _left(deadline: float) -> float:
