@@ -93,9 +93,17 @@ def disabled() -> bool:
     return os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
 
 
-def names(signal: str, options: Options) -> list[str]:
-    """Exporters of a signal, by their entry points: as the code says, else `OTEL_{SIGNAL}_EXPORTER`, else OTLP. `none`
-    in the variable switches the signal off whatever the code says."""
+def choose(options: Options) -> dict[str, list[str]]:
+    """Exporters of each signal, by their entry points: as the code says, else `OTEL_{SIGNAL}_EXPORTER`, else OTLP.
+    `none` in the variable switches the signal off whatever the code says.
+
+    Raises:
+        ValueError: a variable names a protocol that OTLP does not have.
+    """
+    return {signal: _names(signal, options) for signal in SIGNALS}
+
+
+def _names(signal: str, options: Options) -> list[str]:
     variable = f"OTEL_{signal.upper()}_EXPORTER"
     said = os.environ.get(variable, "").strip()
     if said.lower() == "none":
@@ -112,17 +120,19 @@ def names(signal: str, options: Options) -> list[str]:
         raise ValueError(f"{error}: OTEL_EXPORTER_OTLP_PROTOCOL takes grpc or http/protobuf.") from error
 
 
-def build(options: Options, resource: Resource, steering: Steering | None) -> Providers:
+def build(
+    options: Options, chosen: Mapping[str, list[str]], resource: Resource, steering: Steering | None
+) -> Providers:
     """Builds the providers and makes them those of the process.
 
     Args:
         options: what the code says.
+        chosen: exporters of each signal.
         resource: of all three.
         steering: remote control, if there is one.
     Raises:
         ValueError: a variable or an argument names an exporter that is not there.
     """
-    chosen = {signal: names(signal, options) for signal in SIGNALS}
     try:
         spans, points, records = official._import_exporters(chosen["traces"], chosen["metrics"], chosen["logs"])
     except RuntimeError as error:
@@ -176,8 +186,9 @@ def forked(providers: Providers, resource: Resource) -> None:
         providers: as `build` gave them.
         resource: what is different about the child.
     """
-    for provider in (providers.traces, providers.metrics, providers.logs):
-        provider._update_resource(resource)
+    if "process.pid" in providers.traces.resource.attributes:
+        for provider in (providers.traces, providers.metrics, providers.logs):
+            provider._update_resource(resource)
     consumer = providers.metrics._measurement_consumer
     consumer._lock = threading.Lock()
     for reader in providers.readers:
