@@ -1,6 +1,6 @@
 """What remote control costs a span: `python benchmarks/remote_sampler.py`, from the project's root.
 
-`should_sample` of the sampler that settings steer ÷ the SDK's `ParentBased(TraceIdRatioBased)`, and a whole span with the
+`should_sample` of the sampler that settings steer ÷ the SDK's `ParentBased(TraceIdRatioBased)`, and a span with the
 stamp of the revision ÷ one without; medians of rounds that take turns.
 """
 
