@@ -6,7 +6,7 @@ import enum
 import json
 import math
 from collections import OrderedDict, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -23,6 +23,7 @@ from ares_otel.sdk.caller import CODE_FILE_PATH, CODE_FUNCTION_NAME, CODE_LINE_N
 from ares_otel.sdk.logger import METADATA_CUT, Logger
 from ares_otel.sdk.values import MAX_ATTRIBUTES, MAX_LABELS, MAX_TEXT, MAX_VALUES, Converter, labels_of, type_name
 from ares_otel.storage.rows.encoded import LOGS
+from tests.support.hostile_values import HOSTILE
 from tests.support.otel_memory import Memory, otel_memory
 from tests.support.rows_encoding import only_row
 
@@ -74,87 +75,6 @@ def as_stored(value: Any) -> Any:
 @given(JSON_LIKE)
 def test_json_like_metadata_is_found_again_in_the_row(memory: Memory, metadata: dict[str, Any]) -> None:
     assert row_of(memory, metadata) == as_stored(metadata)
-
-
-class Angry:
-    """Every question is answered with an exception."""
-
-    def __repr__(self) -> str:
-        raise RuntimeError("no")
-
-    def __hash__(self) -> int:
-        return 7
-
-    def __getattr__(self, name: str) -> Any:
-        raise RuntimeError("no")
-
-
-class AngryMapping(Mapping[str, int]):
-    def __getitem__(self, key: str) -> int:
-        raise RuntimeError("no")
-
-    def __iter__(self) -> Iterator[str]:
-        raise RuntimeError("no")
-
-    def __len__(self) -> int:
-        raise RuntimeError("no")
-
-
-class AngryText(str):
-    def __str__(self) -> str:
-        raise RuntimeError("no")
-
-    def __len__(self) -> int:
-        raise RuntimeError("no")
-
-
-class Endless(list[int]):
-    """A list that never ends."""
-
-    def __iter__(self) -> Iterator[int]:
-        while True:
-            yield 1
-
-
-def deep(levels: int) -> Any:
-    value: Any = "bottom"
-    for level in range(levels):
-        value = [value] if level % 2 else {"in": value}
-    return value
-
-
-def round_and_round() -> dict[str, Any]:
-    value: dict[str, Any] = {"name": "snake"}
-    value["tail"] = [value, value]
-    return value
-
-
-HOSTILE = [
-    Angry(),
-    Angry,
-    AngryMapping(),
-    AngryText("x"),
-    Endless([1]),
-    deep(500),
-    round_and_round(),
-    "x" * 1_000_000,
-    b"x" * 1_000_000,
-    memoryview(b"x" * 1_000_000)[::2],
-    "\ud800 half a pair, \ud83d\ude00 a whole one",
-    {"\ud800": 1, "": 2, None: 3, (1, 2): 4, Angry(): 5, "k" * 10_000: 6},
-    [0] * 1_000_000,
-    {str(number): number for number in range(10_000)},
-    10**5_000,
-    -(10**20),
-    float("nan"),
-    Decimal("NaN"),
-    Fraction(10**400),
-    RuntimeError(Angry()),
-    (lambda: None),
-    range(10**18),
-    iter([1, 2]),
-    object(),
-]
 
 
 def hostile_number(index: int) -> Any:
