@@ -1,5 +1,5 @@
-"""Logger and metrics beside a running Ares: what the usage example of the architecture gave to its calls is what the API
-shows afterwards, and what nobody should give to them is stored as well."""
+"""Logger and metrics beside a running Ares: what the usage example of the architecture gave to its calls is what the
+API shows afterwards, and what nobody should give to them is stored as well."""
 
 from __future__ import annotations
 

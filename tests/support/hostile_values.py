@@ -1,5 +1,4 @@
-"""Values that somebody hands to a logger by mistake or on purpose: they raise, never end, are far too large, or cannot be
-written."""
+"""Values that somebody hands to a logger by mistake or on purpose: they raise, never end, or are far too large."""
 
 from __future__ import annotations
 

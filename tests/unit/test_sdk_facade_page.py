@@ -37,7 +37,7 @@ def test_the_code_of_the_page_runs(caplog: pytest.LogCaptureFixture) -> None:
 def test_the_bounds_of_the_page_are_those_of_the_code() -> None:
     for number, what in (
         (values.MAX_ATTRIBUTES, "attributes"),
-        (values.MAX_VALUES, "values in all"),
+        (values.MAX_VALUES, "values in their lists"),
         (values.MAX_DEPTH, "levels of nesting"),
         (values.MAX_TEXT, "characters a text"),
         (values.MAX_ALL_TEXT, "in all"),

@@ -122,7 +122,7 @@ def test_no_mixture_fails_or_passes_the_bounds(hostile: Any) -> None:
             assert type(value) is not int or -(2**63) <= value < 2**63
 
     count(converter.attributes({"value": hostile}))
-    assert sum(counted) <= MAX_VALUES + len(counted)
+    assert sum(counted) <= MAX_VALUES + MAX_ATTRIBUTES + len(counted)
 
 
 class Side(enum.Enum):
@@ -178,6 +178,15 @@ def test_what_was_cut_is_counted_in_the_record(memory: Memory) -> None:
     assert row["list"][-1] == "…"
     row = row_of(memory, dict.fromkeys(map(str, range(MAX_ATTRIBUTES + 1)), 0))
     assert (row[METADATA_CUT], len(row)) == (1, MAX_ATTRIBUTES + 1)
+
+
+def test_a_large_value_takes_no_other_away(memory: Memory) -> None:
+    row = row_of(
+        memory, {"list": [0] * 10_000, **{f"text {number}": "x" * 20_000 for number in range(20)}, "order_id": "1"}
+    )
+    assert row["order_id"] == "1"
+    assert row["text 19"] == "x" * 64 + "… (20000 characters)"
+    assert row[METADATA_CUT] == 21
 
 
 def test_the_pair_of_a_surrogate_is_the_letter_it_means() -> None:
