@@ -305,18 +305,6 @@ def test_threads_that_make_the_same_metric_add_to_one(memory: Memory, metrics: M
     }
 
 
-def test_without_opentelemetry_set_up_a_call_does_nothing_and_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
-    class ProxyMeterProvider(MeterProvider):  # what the API's global provider is until one was set
-        pass
-
-    provider = ProxyMeterProvider(shutdown_on_exit=False)
-    for _ in range(2):
-        MetricsCollector("trading", meter_provider=provider).record_counter("c")
-    (said,) = caplog.records
-    assert "ares_otel.configure()" in said.getMessage()
-    provider.shutdown()
-
-
 def test_the_collector_is_what_an_application_imports() -> None:
     assert ares_otel.MetricsCollector is MetricsCollector
     assert MetricsCollector("trading").service == "trading"
