@@ -20,6 +20,11 @@ AWAY = "postgresql://nobody@127.0.0.1:1/nothing"
 """A port on which nobody listens."""
 
 
+@pytest.fixture
+def database_url(emptied_database_url: str) -> str:
+    return emptied_database_url
+
+
 @pytest.fixture(autouse=True)
 def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "FIRST_DELAY", 0.02)

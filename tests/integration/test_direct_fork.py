@@ -8,6 +8,13 @@ import subprocess
 import sys
 
 import asyncpg
+import pytest
+
+
+@pytest.fixture
+def database_url(emptied_database_url: str) -> str:
+    return emptied_database_url
+
 
 SCRIPT = """
 import os, sys
