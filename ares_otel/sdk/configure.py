@@ -1,0 +1,161 @@
+"""`configure()`: OpenTelemetry set up for an application, by one call."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from opentelemetry import trace
+from opentelemetry.sdk._configuration import _OTelSDKConfigurator
+from opentelemetry.sdk.environment_variables import OTEL_CONFIG_FILE, OTEL_SERVICE_NAME
+
+from ares_otel.sdk import instrument as instrumentation
+from ares_otel.sdk import providers as building
+from ares_otel.sdk import resource as resources
+from ares_otel.sdk.options import Options
+from ares_otel.sdk.telemetry import Telemetry
+
+__all__ = ["Telemetry", "configure"]
+
+LOG = logging.getLogger(__name__)
+
+_lock = threading.RLock()
+_current: Telemetry | None = None
+
+
+def configure(
+    service_name: str | None = None,
+    *,
+    service_version: str | None = None,
+    service_namespace: str | None = None,
+    environment: str | None = None,
+    resource_attributes: Mapping[str, Any] | None = None,
+    app: Any = None,
+    instrument: Iterable[str] = (),
+    exporter: Literal["otlp", "ares_postgres"] | None = None,
+    endpoint: str | None = None,
+    database_url: str | None = None,
+    api_url: str | None = None,
+    remote_config: bool = True,
+    registry: bool = True,
+    port: int | None = None,
+    health_url: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    log_level: str | int | None = None,
+) -> Telemetry:
+    """Sets OpenTelemetry up for this process: traces, metrics and logs, sent until the process ends; once, however
+    often it is called. Whatever is not said here is what the `OTEL_*` variables say.
+
+    Args:
+        service_name: `service.name`; None: `OTEL_SERVICE_NAME`.
+        service_version: `service.version`.
+        service_namespace: `service.namespace`.
+        environment: `deployment.environment.name`, such as `production`.
+        resource_attributes: more attributes of the resource; they win over `OTEL_RESOURCE_ATTRIBUTES`.
+        app: a FastAPI, Starlette or Flask application whose requests become spans and metrics.
+        instrument: names of instrumentations to switch on, such as `asyncpg`, `httpx`, `redis`, `logging`.
+        exporter: `otlp`, or `ares_postgres` straight into PostgreSQL; None: `OTEL_TRACES_EXPORTER`,
+        `OTEL_LOGS_EXPORTER` and
+            `OTEL_METRICS_EXPORTER`, else OTLP. A variable that is `none` switches its signal off all the same.
+        endpoint: base URL of the OTLP receiver, such as `http://localhost:4317`; with port 4318 over HTTP, where no
+        variable
+            names a protocol.
+        database_url: of the PostgreSQL to write into; nothing is sent to an OTLP receiver then.
+        api_url: of Ares's API, for settings and the registry; None: `ARES_OTEL_API_URL`, else port 8080 of the OTLP
+            receiver's host, else the database that is written into.
+        remote_config: whether settings of the configuration service apply while the process runs.
+        registry: whether the process registers itself, and says every now and then that it is there.
+        port: that the service listens on, for the registry.
+        health_url: that the registry may ask how the service is.
+        metadata: for the registry.
+        log_level: of the root logger; None: as it is, or INFO where nobody has configured `logging`.
+    Raises:
+        ValueError: arguments contradict each other, or name an exporter or instrumentation that does not exist.
+        TypeError: `app` is no application that can be instrumented.
+    """
+    options = Options(
+        service_name=service_name,
+        service_version=service_version,
+        service_namespace=service_namespace,
+        environment=environment,
+        resource_attributes=dict(resource_attributes or {}),
+        exporter=exporter,
+        endpoint=endpoint,
+        database_url=database_url,
+        api_url=api_url,
+        remote_config=remote_config,
+        registry=registry,
+        port=port,
+        health_url=health_url,
+        metadata=metadata,
+        log_level=log_level,
+    )
+    libraries = instrumentation.check(instrument)
+    with _lock:
+        telemetry = _present(options) or _set_up(options)
+        for name in libraries:
+            instrumentation.library(name, telemetry.tracer_provider, telemetry.meter_provider)
+        if app is not None:
+            instrumentation.application(app, telemetry.tracer_provider, telemetry.meter_provider)
+    return telemetry
+
+
+def _present(options: Options) -> Telemetry | None:
+    """What an earlier call set up, while its providers are those of the process."""
+    if _current is None or trace.get_tracer_provider() is not _current.tracer_provider:
+        return None
+    if _current.ended:
+        LOG.warning(
+            "telemetry was shut down, and OpenTelemetry's providers are set once in a process: nothing is sent any more"
+        )
+    different = _current.options.differences(options)
+    if different:
+        LOG.warning(
+            "configure() was called before; what this call says differently is without effect: %s", ", ".join(different)
+        )
+    return _current
+
+
+def set_up_for_the_process(auto_version: str | None) -> None:
+    """`configure()` for `opentelemetry-instrument`: the variables say everything.
+
+    Args:
+        auto_version: of `opentelemetry-instrument`.
+    """
+    with _lock:
+        options = Options()
+        if _present(options) is None:
+            _set_up(options, auto_version)
+
+
+def _set_up(options: Options, auto_version: str | None = None) -> Telemetry:
+    global _current
+    if os.environ.get(OTEL_CONFIG_FILE) and building.adopted() is None:
+        _Declared().configure()  # type: ignore[no-untyped-call]
+    found = building.adopted()
+    if found is not None:
+        LOG.info("OpenTelemetry is set up already: its providers are used, and nothing is exported twice")
+        _current = Telemetry(options, found, adopted=True)
+        return _current
+    resource = resources.build(options, auto_version)
+    service = str(resource.attributes["service.name"])
+    if service.startswith("unknown_service"):
+        LOG.warning("the service has no name: call configure('orders'), or set %s", OTEL_SERVICE_NAME)
+    _current = Telemetry(options, building.build(options, resource, None), adopted=False)
+    return _current
+
+
+class _Declared(_OTelSDKConfigurator):
+    """The SDK's configurator, for `OTEL_CONFIG_FILE`."""
+
+
+def _forked() -> None:
+    global _lock
+    _lock = threading.RLock()  # the old one may have been held by a thread that is not here
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
