@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ares_otel.testing.attributes import difference, has_all, holds, wanted
-from ares_otel.testing.capture import Capture, key_of
 from ares_otel.testing.failing import did_you_mean, failure
+from ares_otel.testing.one_capture import Capture, key_of
 from ares_otel.testing.shown import listed, shown_name, shown_value
 from ares_otel.testing.waterfall import draw, milliseconds
 

@@ -18,8 +18,8 @@ from opentelemetry import trace
 from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
-from ares_otel.testing.capture import Capture, LogEntry, key_of
 from ares_otel.testing.log_translation import entry_of_logging, entry_of_otel, is_plumbing
+from ares_otel.testing.one_capture import Capture, LogEntry, key_of
 
 MOST_PAST = 20_000
 """Spans of earlier tests that are remembered, so that what comes late is not taken for this test's."""
