@@ -99,7 +99,9 @@ class CapturedLog:
         expected = wanted(attributes, more)
         if not has_all(expected, self.attributes):
             wrong = [key for key in expected if not has_all({key: expected[key]}, self.attributes)]
-            raise failure(f"{self._named()} differs in {listed(wrong)}", difference(expected, self.attributes))
+            raise failure(
+                f"{self._named()} is not as expected in {listed(wrong)}", difference(expected, self.attributes)
+            )
         return self
 
     def has_level(self, level: str) -> Self:

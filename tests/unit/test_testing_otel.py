@@ -15,6 +15,7 @@ from datetime import timedelta
 import pytest
 from opentelemetry import _logs, context, metrics, trace
 from opentelemetry._logs import SeverityNumber
+from opentelemetry.instrumentation.logging.handler import LoggingHandler
 from opentelemetry.metrics import Observation
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.metrics import MeterProvider
