@@ -35,6 +35,9 @@ LOG = logging.getLogger(__name__)
 SIGNALS = ("traces", "metrics", "logs")
 STRAIGHT = "ares_postgres"
 
+RETRY_SECONDS = 1.5
+"""How long exports are retried when the process ends: one more time."""
+
 _OTLP = ("otlp_proto_grpc", "otlp_proto_http")
 
 
@@ -63,8 +66,10 @@ class Providers:
     logs: LoggerProvider
     batches: tuple[BatchSpanProcessor | BatchLogRecordProcessor, ...] = ()
     readers: tuple[MetricReader, ...] = ()
+    exporters: tuple[Any, ...] = ()
+    """Those of OTLP."""
     connections: tuple[Callable[[], None], ...] = ()
-    """Each makes an OTLP exporter anew, in place, on a connection of its own."""
+    """Each makes one of them anew, in place, on a connection of its own."""
 
 
 def adopted() -> Providers | None:
@@ -152,7 +157,7 @@ def build(options: Options, resource: Resource, steering: Steering | None) -> Pr
         loggers.add_log_record_processor(logs_out)
     trace.set_tracer_provider(tracers)
     set_logger_provider(loggers)
-    return Providers(tracers, meters, loggers, (*span_batches, *log_batches), readers, tuple(made.connections))
+    return Providers(tracers, meters, loggers, (*span_batches, *log_batches), readers, tuple(made.otlp), tuple(made.connections))
 
 
 def forked(providers: Providers, resource: Resource) -> None:
@@ -180,12 +185,14 @@ class _Made:
 
     def __init__(self, options: Options) -> None:
         self._options = options
+        self.otlp: list[Any] = []
         self.connections: list[Callable[[], None]] = []
 
     def exporter(self, name: str, kind: Callable[..., Any], signal: str) -> Any:
         arguments = self._arguments(name, signal)
         exporter = kind(**arguments)
         if name in _OTLP:
+            self.otlp.append(exporter)
             self.connections.append(lambda: _again(exporter, arguments))
         return exporter
 
@@ -231,21 +238,28 @@ def _unknown(chosen: Mapping[str, list[str]], error: RuntimeError) -> str:
     return f"{error}. {variables} name exporters that are installed; those of traces are {', '.join(there)}."
 
 
-def end(providers: Providers, deadline: float) -> bool:
+def end(providers: Providers, deadline: float, meanwhile: Callable[[float], bool]) -> bool:
     """Sends what is under way and shuts the providers down; True when that was done by the deadline.
 
-    All queues are asked to empty themselves at once, each on its own thread; the exporters of those that are still at
-    it when the time is over are shut down, which ends their attempts.
+    All queues are asked to empty themselves at once, each on its own thread. Whoever has not succeeded after a moment may
+    finish the attempt that is under way, and makes no other, and metrics are tried once: where nobody answers, a process does not wait for all of its
+    time. Exporters that are still at it at the deadline are shut down.
 
     Args:
         providers: those of the process.
         deadline: `time.monotonic()`.
+        meanwhile: does something else, within so many seconds; False where that failed.
     """
     queues = [batch._batch_processor for batch in providers.batches]
     for waiting in queues:
         waiting._shutdown = True
         waiting._worker_awaken.set()
-    done = True
+    done = meanwhile(max(0.0, deadline - time.monotonic()))
+    patience = min(deadline, time.monotonic() + RETRY_SECONDS)
+    for waiting in queues:
+        waiting._worker_thread.join(_left(patience))
+    for exporter in providers.exporters:
+        _no_more_attempts(exporter)
     try:
         providers.metrics.shutdown(timeout_millis=_left(deadline) * 1000)
     except Exception as error:
@@ -259,6 +273,15 @@ def end(providers: Providers, deadline: float) -> bool:
     providers.traces.shutdown()
     providers.logs.shutdown()
     return done
+
+
+def _no_more_attempts(exporter: Any) -> None:
+    """An OTLP exporter that waits to try again gives up; an attempt that is under way goes on."""
+    ended = getattr(exporter, "_shutdown_in_progress", None) or getattr(
+        getattr(exporter, "_client", None), "_shutdown_event", None
+    )
+    if isinstance(ended, threading.Event):
+        ended.set()
 
 
 def _left(deadline: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 
-EXIT_SECONDS = 10.0
-"""How long the end of a process waits for telemetry."""
+EXIT_TIMEOUT = "ARES_OTEL_EXIT_TIMEOUT"
+EXIT_SECONDS = 5.0
+"""How long the end of a process waits for telemetry; half of what `docker stop` grants."""
 
 
 class Telemetry:
@@ -39,6 +41,7 @@ class Telemetry:
         self.logger_provider: LoggerProvider = providers.logs
         self.settings: Settings | None = None
         self._providers = providers
+        self._exit_seconds = _exit_seconds()
         handlers.set_level(options.log_level)
         self._attached = None if handlers.has_handler() else handlers.Attached(providers.logs)
         self._closer = Closer(self._close)
@@ -55,7 +58,8 @@ class Telemetry:
         return self._closer.asked
 
     def force_flush(self, timeout_seconds: float = 10.0) -> bool:
-        """Sends what was recorded so far; True when all of it was sent in time."""
+        """Sends what was recorded so far; True when the exporters were through with it in time. What a receiver refused the
+        exporters have logged: the SDK's processors do not hand on what became of an export."""
         deadline = time.monotonic() + timeout_seconds
         millis = max(1, int(timeout_seconds * 1000))
         flushes = [
@@ -66,16 +70,22 @@ class Telemetry:
         return sum(flush.wait(deadline) for flush in flushes) == len(flushes)  # each of them is waited for
 
     def shutdown(self, timeout_seconds: float = 10.0) -> bool:
-        """Sends what was recorded and ends telemetry; True when that was done in time. Safe twice."""
+        """Sends what was recorded and ends telemetry; True when that was done in time. Leaves `logging` and the handling
+        of signals as they were. Safe twice."""
         done = self._closer.run(timeout_seconds)
         self._lifecycle.stop()
+        if self._attached is not None:
+            self._attached.detach()
         return done
 
     def _end(self) -> None:
-        self._closer.run(EXIT_SECONDS)
+        self._closer.run(self._exit_seconds)
 
     def _close(self, deadline: float) -> bool:
-        return building.end(self._providers, deadline)
+        return building.end(self._providers, deadline, self._stop_control)
+
+    def _stop_control(self, seconds: float) -> bool:
+        return True
 
     def _forked(self) -> None:
         building.forked(self._providers, resources.of_the_fork())
@@ -102,3 +112,15 @@ class _Flush:
             self._result = self._flush(self._millis) is not False
         except Exception as error:
             LOG.warning("telemetry could not be flushed: %s", error)
+
+
+def _exit_seconds() -> float:
+    said = os.environ.get(EXIT_TIMEOUT, "").strip()
+    try:
+        seconds = float(said or EXIT_SECONDS)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= threading.TIMEOUT_MAX:
+        LOG.warning("%s=%s is no number of seconds; %g is used", EXIT_TIMEOUT, said, EXIT_SECONDS)
+        return EXIT_SECONDS
+    return seconds

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from ares_otel.storage import breaker, replay
 from ares_otel.storage.store import Store
 from tests.support.bus import Buses, buses
+from tests.support.otlp_sink import Sink, otlp_sink
 from tests.support.redis import RedisServer, redis_server
 from tests.support.spooling import Place
 
@@ -31,6 +32,13 @@ async def store(database_url: str) -> AsyncIterator[Store]:
     await store.start()
     yield store
     await store.stop()
+
+
+@pytest.fixture(scope="session")
+def sink() -> Iterator[Sink]:
+    """A real OTLP receiver for applications that run as processes of their own."""
+    with otlp_sink() as receiver:
+        yield receiver
 
 
 @pytest.fixture

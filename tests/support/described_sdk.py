@@ -27,7 +27,9 @@ def described() -> dict[str, Any]:
             for name, value in tracers.resource.attributes.items()
             if not name.startswith(_ADDED) and (name != _OWN or with_instance)
         },
-        "same resource": tracers.resource.attributes == loggers.resource.attributes == meters._sdk_config.resource.attributes,
+        "same resource": tracers.resource.attributes
+        == loggers.resource.attributes
+        == meters._sdk_config.resource.attributes,
         "sampler": tracers.sampler.get_description(),
         "ids": type(tracers.id_generator).__name__,
         "limits": repr(tracers._span_limits),
@@ -63,7 +65,9 @@ def _reader(reader: Any) -> dict[str, Any]:
         found["interval"] = reader._export_interval_millis
         found["timeout"] = reader._export_timeout_millis
         found["exporter"] = _exporter(reader._exporter)
-        found["temporality"] = {kind.__name__: str(value) for kind, value in reader._instrument_class_temporality.items()}
+        found["temporality"] = {
+            kind.__name__: str(value) for kind, value in reader._instrument_class_temporality.items()
+        }
         found["aggregation"] = {
             kind.__name__: type(value).__name__ for kind, value in reader._instrument_class_aggregation.items()
         }
@@ -72,7 +76,9 @@ def _reader(reader: Any) -> dict[str, Any]:
 
 def _exporter(exporter: Any) -> dict[str, Any]:
     """Its class and every setting that is a plain value."""
-    plain = {name: value for name, value in vars(exporter).items() if isinstance(value, str | int | float | bool | None)}
+    plain = {
+        name: value for name, value in vars(exporter).items() if isinstance(value, str | int | float | bool | None)
+    }
     headers = getattr(exporter, "_headers", None)
     client = getattr(exporter, "_client", None)
     return {

@@ -1,5 +1,5 @@
 """Small applications as processes of their own, forked from one that has imported the SDK: a start of the interpreter
-and the imports are most of what such a test costs. What runs is a real process: it has its own signals, exit and forks."""
+and the imports are most of what such a test costs. What runs is a real process, with its own signals, exit and forks."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import sys
 from collections.abc import Mapping
 from textwrap import dedent
 from typing import Any
+
+from opentelemetry.util._importlib_metadata import entry_points
 
 from tests.support.forked_ares import Forkserver, serve
 
@@ -65,4 +67,5 @@ def _become(arguments: list[str]) -> None:
 if __name__ == "__main__":
     for name in MODULES:
         importlib.import_module(name)
+    entry_points(group="opentelemetry_traces_exporter")  # reads what is installed, and keeps it
     serve(socket.socket(fileno=int(sys.argv[1])), _become)
