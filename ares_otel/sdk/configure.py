@@ -15,7 +15,9 @@ from opentelemetry.sdk.environment_variables import OTEL_CONFIG_FILE, OTEL_SERVI
 from ares_otel.sdk import instrument as instrumentation
 from ares_otel.sdk import providers as building
 from ares_otel.sdk import resource as resources
+from ares_otel.sdk.control import Control
 from ares_otel.sdk.options import Options
+from ares_otel.sdk.providers import Providers
 from ares_otel.sdk.telemetry import Telemetry
 
 __all__ = ["Telemetry", "configure"]
@@ -136,16 +138,34 @@ def _set_up(options: Options, auto_version: str | None = None) -> Telemetry:
     if os.environ.get(OTEL_CONFIG_FILE) and building.adopted() is None:
         _Declared().configure()  # type: ignore[no-untyped-call]
     found = building.adopted()
-    if found is not None:
-        LOG.info("OpenTelemetry is set up already: its providers are used, and nothing is exported twice")
-        _current = Telemetry(options, found, adopted=True)
-        return _current
-    resource = resources.build(options, auto_version)
-    service = str(resource.attributes["service.name"])
-    if service.startswith("unknown_service"):
-        LOG.warning("the service has no name: call configure('orders'), or set %s", OTEL_SERVICE_NAME)
-    _current = Telemetry(options, building.build(options, resource, None), adopted=False)
+    _current = _take_over(options, found) if found is not None else _build(options, auto_version)
     return _current
+
+
+def _build(options: Options, auto_version: str | None) -> Telemetry:
+    resource = resources.build(options, auto_version)
+    named = not str(resource.attributes["service.name"]).startswith("unknown_service")
+    if not named:
+        LOG.warning("the service has no name: call configure('orders'), or set %s", OTEL_SERVICE_NAME)
+    control = None
+    built: list[Providers] = []
+    if named and not building.disabled():
+        straight = any(building.STRAIGHT in building.names(signal, options) for signal in building.SIGNALS)
+        control = Control(options, lambda: built[0].traces.resource if built else resource, straight)
+    built.append(building.build(options, resource, control.remote if control is not None else None))
+    return Telemetry(options, built[0], control, adopted=False)
+
+
+def _take_over(options: Options, found: Providers) -> Telemetry:
+    """Providers that somebody else has set. Settings and the registry are used where they are asked for by name."""
+    LOG.info("OpenTelemetry is set up already: its providers are used, and nothing is exported twice")
+    control = None
+    if not building.disabled() and (options.api_url or os.environ.get("ARES_OTEL_API_URL") or options.database_url):
+        control = Control(options, lambda: found.traces.resource, options.straight)
+        if control.remote is not None:
+            found.traces.add_span_processor(control.remote.span_processor())
+            control.remote.observe(found.metrics)
+    return Telemetry(options, found, control, adopted=True)
 
 
 class _Declared(_OTelSDKConfigurator):

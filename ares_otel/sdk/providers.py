@@ -87,6 +87,11 @@ def adopted() -> Providers | None:
     )
 
 
+def disabled() -> bool:
+    """Whether the SDK is switched off (`OTEL_SDK_DISABLED`)."""
+    return os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+
+
 def names(signal: str, options: Options) -> list[str]:
     """Exporters of a signal, by their entry points: as the code says, else `OTEL_{SIGNAL}_EXPORTER`, else OTLP. `none`
     in the variable switches the signal off whatever the code says."""
@@ -157,7 +162,9 @@ def build(options: Options, resource: Resource, steering: Steering | None) -> Pr
         loggers.add_log_record_processor(logs_out)
     trace.set_tracer_provider(tracers)
     set_logger_provider(loggers)
-    return Providers(tracers, meters, loggers, (*span_batches, *log_batches), readers, tuple(made.otlp), tuple(made.connections))
+    return Providers(
+        tracers, meters, loggers, (*span_batches, *log_batches), readers, tuple(made.otlp), tuple(made.connections)
+    )
 
 
 def forked(providers: Providers, resource: Resource) -> None:
@@ -241,9 +248,9 @@ def _unknown(chosen: Mapping[str, list[str]], error: RuntimeError) -> str:
 def end(providers: Providers, deadline: float, meanwhile: Callable[[float], bool]) -> bool:
     """Sends what is under way and shuts the providers down; True when that was done by the deadline.
 
-    All queues are asked to empty themselves at once, each on its own thread. Whoever has not succeeded after a moment may
-    finish the attempt that is under way, and makes no other, and metrics are tried once: where nobody answers, a process does not wait for all of its
-    time. Exporters that are still at it at the deadline are shut down.
+    All queues are asked to empty themselves at once, each on its own thread. Whoever has not succeeded after a moment
+    may finish the attempt that is under way, and makes no other, and metrics are tried once: where nobody answers, a
+    process does not wait for all of its time. Exporters that are still at it at the deadline are shut down.
 
     Args:
         providers: those of the process.
