@@ -62,13 +62,21 @@ class Example:
                 assert time.monotonic() < deadline, f"does not answer within {START_SECONDS:.0f} s:\n{self.said}"
                 time.sleep(0.05)
 
-    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Ends it by a signal, and gives its exit code."""
+    def signal(self, number: signal.Signals) -> None:
+        """Sends a signal to it."""
         self._process.send_signal(number)
+
+    def wait(self) -> int:
+        """Waits for its end, and gives its exit code."""
         try:
             return self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"did not end within {STOP_SECONDS:.0f} s:\n{self.said}") from None
+
+    def stop(self) -> int:
+        """SIGTERM, as systemd or a container engine sends it; gives the exit code."""
+        self.signal(signal.SIGTERM)
+        return self.wait()
 
     def kill(self) -> None:
         """Ends it at once. Safe twice, and after `stop`."""
