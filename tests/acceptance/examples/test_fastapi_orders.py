@@ -9,57 +9,19 @@ import asyncpg
 import httpx
 import pytest
 
-from tests.support import javascript
-from tests.support.ares_process import AresProcess
-from tests.support.example import EXAMPLES, Example, running
-from tests.support.example_orders import FAILED, MISSING, PLACED, Sent, orders, send
-from tests.support.ports import free_port
+from tests.acceptance.examples.conftest import Both, Straight
+from tests.support.example import EXAMPLES
+from tests.support.example_orders import FAILED, MISSING, PLACED, Sent
 
 APP = EXAMPLES / "fastapi_orders" / "app.py"
 CODE = APP.read_text(encoding="utf-8").splitlines()
-JAVASCRIPT = EXAMPLES / "javascript"
 
 
-@pytest.fixture(scope="module")
-def by_otlp(ares: AresProcess) -> tuple[Sent, str | None]:
-    """What was sent by OTLP, and the trace of a checkout with the JavaScript service, where that can run."""
-    env = {"OTEL_EXPORTER_OTLP_ENDPOINT": ares.otlp_grpc, "ARES_OTEL_API_URL": ares.http}
-    with running(orders({"DATABASE_URL": ares.database, **env})) as service:
-        sent = send(service.url)
-        trace_id = _check_out(ares, service)
-        service.stop()
-    return sent, trace_id
-
-
-def _check_out(ares: AresProcess, service: Example) -> str | None:
-    try:
-        folder = javascript.install(JAVASCRIPT, ("telemetry.js", "checkout.js"))
-    except javascript.UnavailableError:
-        return None
-    port = free_port()
-    env = {"OTEL_EXPORTER_OTLP_ENDPOINT": ares.otlp_http, "PORT": str(port), "ORDERS_URL": service.url}
-    with running(Example(["node", "--require", "./telemetry.js", "checkout.js"], port, env, folder)) as checkout:
-        answer = httpx.post(f"{checkout.url}/checkout?symbol=BTC-USD&amount=1.5", timeout=60, trust_env=False)
-        assert answer.status_code == 201, answer.text
-        checkout.stop()
-    return str(answer.json()["trace_id"])
-
-
-@pytest.fixture(scope="module")
-def straight(ares: AresProcess) -> Sent:
-    """What was written into the database without a server in between."""
-    env = {f"OTEL_{signal}_EXPORTER": "ares_postgres" for signal in ("TRACES", "LOGS", "METRICS")}
-    with running(orders({"DATABASE_URL": ares.database, "ARES_OTEL_DATABASE_URL": ares.database, **env})) as service:
-        sent = send(service.url)
-        service.stop()
-    return sent
-
-
-@pytest.fixture(params=["by_otlp", "straight"])
+@pytest.fixture(params=["both", "straight"], ids=["by OTLP", "straight"])
 def sent(request: pytest.FixtureRequest) -> Sent:
     """What the service was asked for. It has ended since: all that it recorded has been sent."""
-    found = request.getfixturevalue(request.param)
-    return found if isinstance(found, Sent) else found[0]
+    found: Both | Straight = request.getfixturevalue(request.param)
+    return found.sent
 
 
 def test_the_set_up_of_the_example_is_five_lines() -> None:
@@ -130,13 +92,10 @@ async def test_what_the_server_says_about_an_exception_is_a_log_record_with_its_
         assert line["source_file"].endswith("httptools_impl.py")
 
 
-async def test_a_javascript_service_and_a_python_one_are_one_trace(
-    by_otlp: tuple[Sent, str | None], api: httpx.AsyncClient
-) -> None:
-    _, trace_id = by_otlp
-    if trace_id is None:
+async def test_a_javascript_service_and_a_python_one_are_one_trace(straight: Straight, api: httpx.AsyncClient) -> None:
+    if straight.checkout is None:
         pytest.skip("the JavaScript example needs node and npm on the PATH, and its packages")
-    trace = (await api.get(f"/trace/{trace_id}")).raise_for_status().json()
+    trace = (await api.get(f"/trace/{straight.checkout}")).raise_for_status().json()
     assert [(span["service_name"], span["kind"], span["depth"]) for span in trace["spans"][:4]] == [
         ("checkout", "server", 0),
         ("checkout", "client", 1),
