@@ -42,13 +42,13 @@ class OtlpHandler(LoggingHandler):
         self._seen = threading.local()
         self.addFilter(_not_of_the_export)
 
-    def emit(self, record: logging.LogRecord) -> None:
+    def handle(self, record: logging.LogRecord) -> bool:
         last = getattr(self._seen, "last", None)
         if last is not None and last() is record:
-            return
+            return False
         self._seen.last = weakref.ref(record)
-        super().emit(record)
         self._print_without_console(record)
+        return bool(super().handle(record))
 
     def flush(self) -> None:
         """Nothing: the provider is flushed, in bounded time, by whoever ends it. `logging.shutdown` calls this at exit,
@@ -122,21 +122,25 @@ class Attached:
             logger.removeHandler(self.handler)
 
 
-def set_level(level: str | int | None) -> None:
-    """Sets the root logger's level; None: INFO where nobody has configured logging, else as it is.
+def level_of(level: str | int) -> int:
+    """The number of a level.
 
     Raises:
-        ValueError: no such level.
+        ValueError: there is no such level.
     """
+    number = logging.getLevelName(level.upper()) if isinstance(level, str) else level
+    if not isinstance(number, int):
+        raise ValueError(f"log_level={level!r} is no level: debug, info, warning, error or critical.")
+    return number
+
+
+def set_level(level: str | int | None) -> None:
+    """Sets the root logger's level; None: INFO where nobody has configured logging, else as it is."""
     root = logging.getLogger()
-    if level is None:
-        if root.level == logging.WARNING and not root.handlers:
-            root.setLevel(logging.INFO)
-        return
-    try:
-        root.setLevel(level.upper() if isinstance(level, str) else level)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"log_level={level!r} is no level: debug, info, warning, error or critical.") from error
+    if level is not None:
+        root.setLevel(level_of(level))
+    elif root.level == logging.WARNING and not root.handlers:
+        root.setLevel(logging.INFO)
 
 
 def has_handler() -> bool:

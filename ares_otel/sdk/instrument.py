@@ -73,33 +73,40 @@ def library(name: str, tracers: TracerProvider, meters: MeterProvider) -> None:
         LOG.warning("%s is not instrumented, its library is missing: pip install %s (%s)", name, _plain(name), missing)
 
 
+def framework(app: Any) -> str:
+    """Which framework an application is of: `fastapi`, `starlette` or `flask`.
+
+    Raises:
+        TypeError: none of them.
+    """
+    for kind in type(app).__mro__:
+        package = kind.__module__.partition(".")[0]
+        if package in _FRAMEWORKS:
+            return package
+    raise TypeError(
+        f"app={type(app).__name__} is not an application of FastAPI, Starlette or Flask. "
+        "Wrap others with the middleware of their OpenTelemetry instrumentation."
+    )
+
+
 def application(app: Any, tracers: TracerProvider, meters: MeterProvider) -> None:
-    """Instruments a FastAPI, Starlette or Flask application: a span and metrics for each request. Once: a second call
-    leaves it as it is, and says so. `OTEL_PYTHON_EXCLUDED_URLS` and `OTEL_PYTHON_FASTAPI_EXCLUDED_URLS` leave requests
-    out.
+    """Instruments an application: a span and metrics for each request. Once: a second call leaves it as it is, and says
+    so. `OTEL_PYTHON_EXCLUDED_URLS` and `OTEL_PYTHON_FASTAPI_EXCLUDED_URLS` leave requests out.
 
     Raises:
         TypeError: an application of another kind.
     """
-    for kind in type(app).__mro__:
-        framework = kind.__module__.partition(".")[0]
-        if framework in _FRAMEWORKS:
-            break
-    else:
-        raise TypeError(
-            f"app={type(app).__name__} is not an application of FastAPI, Starlette or Flask. "
-            "Wrap others with the middleware of their OpenTelemetry instrumentation."
-        )
+    name = framework(app)
     if getattr(app, "_is_instrumented_by_opentelemetry", False):
-        LOG.info("this %s application is instrumented already; it stays as it is", framework)
+        LOG.info("this %s application is instrumented already; it stays as it is", name)
         return
     try:
-        module = import_module(f"opentelemetry.instrumentation.{framework}")
+        module = import_module(f"opentelemetry.instrumentation.{name}")
     except ImportError:
-        LOG.warning("the application is not instrumented: pip install %s%s", _PACKAGE, framework)
+        LOG.warning("the application is not instrumented: pip install %s%s", _PACKAGE, name)
         return
-    instrumentor = getattr(module, _FRAMEWORKS[framework])
-    instrumentor.instrument_app(app, tracer_provider=tracers, meter_provider=meters, **arguments(framework))
+    instrumentor = getattr(module, _FRAMEWORKS[name])
+    instrumentor.instrument_app(app, tracer_provider=tracers, meter_provider=meters, **arguments(name))
 
 
 def _installed(name: str) -> bool:

@@ -1,5 +1,5 @@
 """Small applications as processes of their own, forked from one that has imported the SDK: a start of the interpreter
-and the imports are most of what such a test costs. What runs is a real process, with its own signals, exit and forks."""
+and the imports are most of what such a test costs. What runs is a real process with its own signals, exit and forks."""
 
 from __future__ import annotations
 

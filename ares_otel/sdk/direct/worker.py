@@ -188,10 +188,8 @@ class Worker:
         parcel.due = time.monotonic() + min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(10, parcel.tries - 1))
         if not isinstance(error, AresError):
             log.error("A batch of telemetry could not be stored, for an unexpected reason.", exc_info=error)
-        if (
-            isinstance(error, Rejected)
-            or parcel.tries >= TRIES
-            and (isinstance(error, NotTaken) or not isinstance(error, AresError))
+        if isinstance(error, Rejected) or (
+            parcel.tries >= TRIES and (isinstance(error, NotTaken) or not isinstance(error, AresError))
         ):
             with contextlib.suppress(*DATABASE_ERRORS):
                 await set_aside_parcel(store, parcel, error)
