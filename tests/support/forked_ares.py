@@ -1,10 +1,12 @@
 """Commands of `ares-otel` as processes of their own that are forked from one that has imported everything: a start of
-the interpreter for each command is most of what a test of commands costs."""
+the interpreter for each command is most of what a test of commands costs, and a second of CPU for each `up`."""
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import ctypes
+import gc
 import json
 import os
 import signal
@@ -14,24 +16,78 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
 from typing import IO, Any
 
-# What these commands import when they are called.
+# What these commands import when they are called, and what the libraries import when they are used first.
 MODULES = (
+    "ares_otel.cli.main",
     "ares_otel.cli.config",
     "ares_otel.cli.config_actions",
     "ares_otel.cli.doctor",
     "ares_otel.cli.doctor_account",
+    "ares_otel.cli.migrate",
     "ares_otel.cli.partitions",
     "ares_otel.cli.partition_actions",
     "ares_otel.cli.rejected",
     "ares_otel.cli.rejected_actions",
     "ares_otel.cli.spool",
     "ares_otel.cli.spool_actions",
+    "ares_otel.cli.up",
+    "ares_otel.cli.validate",
+    "anyio._backends._asyncio",
+    "encodings.idna",
+    "httpcore",
+    "opentelemetry.instrumentation.fastapi",
+    "pydantic.v1",
+    "uvicorn.lifespan.off",
 )
-COMMANDS = frozenset({"config", "doctor", "partitions", "rejected", "spool"})
+COMMANDS = frozenset({"config", "doctor", "migrate", "partitions", "rejected", "spool", "up", "validate"})
+_TITLE_BYTES = 2_000
+"""Room for the command line that `ps` shows of a command."""
+
+
+class ForkedProcess:
+    """A command that was started: what `subprocess.Popen` is to a child, as far as tests need it."""
+
+    def __init__(self, told: IO[bytes]) -> None:
+        """`told`: where its process id comes from, and later how it ended."""
+        self.pid: int = struct.unpack("!i", told.read(4))[0]
+        self.returncode: int | None = None
+        self._ended = threading.Event()
+        threading.Thread(target=self._listen, args=(told,), daemon=True).start()
+
+    def poll(self) -> int | None:
+        """The exit status, None while it runs."""
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit status, when it has ended.
+
+        Raises:
+            subprocess.TimeoutExpired: it did not within so many seconds.
+        """
+        if not self._ended.wait(timeout):
+            assert timeout is not None
+            raise subprocess.TimeoutExpired("ares-otel", timeout)
+        assert self.returncode is not None
+        return self.returncode
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Does nothing when it has ended."""
+        if self.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def _listen(self, told: IO[bytes]) -> None:
+        with told:
+            self.returncode = struct.unpack("!i", told.read(4))[0]
+        self._ended.set()
 
 
 class Forkserver:
@@ -41,21 +97,54 @@ class Forkserver:
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
 
-    def run(self, arguments: Sequence[str], env: Mapping[str, str], timeout: float) -> subprocess.CompletedProcess[str]:
-        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, open(os.devnull, "rb") as nothing:
-            reader, writer = os.pipe()
-            with open(reader, "rb", buffering=0) as told:
-                with open(writer, "wb", buffering=0) as tell:
-                    self._ask(arguments, env, [nothing.fileno(), out.fileno(), err.fileno(), tell.fileno()])
-                status = _status(told, arguments, timeout)
+    def start(
+        self,
+        arguments: Sequence[str],
+        env: Mapping[str, str],
+        stdout: IO[bytes],
+        stderr: IO[bytes],
+        *,
+        stdin: bytes = b"",
+        session: bool = False,
+    ) -> ForkedProcess:
+        """Starts `ares-otel ARGUMENTS`.
+
+        Args:
+            stdin: what it can read.
+            session: whether it leads a session and a process group of its own.
+        """
+        reader, writer = os.pipe()
+        told = open(reader, "rb", buffering=0)  # noqa: SIM115 - lives as long as the process
+        with open(writer, "wb", buffering=0) as tell, tempfile.TemporaryFile() as given:
+            given.write(stdin)
+            given.seek(0)
+            self._ask([list(arguments), dict(env), os.getcwd(), session], [given, stdout, stderr, tell])
+        return ForkedProcess(told)
+
+    def run(
+        self, arguments: Sequence[str], env: Mapping[str, str], timeout: float, *, stdin: bytes = b""
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs it to its end.
+
+        Raises:
+            subprocess.TimeoutExpired: it was killed, because it did not end within so many seconds.
+        """
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            process = self.start(arguments, env, out, err, stdin=stdin)
+            try:
+                status = process.wait(timeout)
+            except BaseException:
+                process.kill()
+                process.wait()
+                raise
             return subprocess.CompletedProcess(["ares-otel", *arguments], status, _text(out), _text(err))
 
-    def _ask(self, arguments: Sequence[str], env: Mapping[str, str], files: list[int]) -> None:
-        data = json.dumps([list(arguments), dict(env), os.getcwd()]).encode()
+    def _ask(self, request: list[Any], files: list[IO[bytes]]) -> None:
+        data = json.dumps(request).encode()
         with self._lock:
             if self._socket is None:
-                self._socket = _start(env)
-            socket.send_fds(self._socket, [struct.pack("!I", len(data))], files)
+                self._socket = _start(request[1])
+            socket.send_fds(self._socket, [struct.pack("!I", len(data))], [file.fileno() for file in files])
             self._socket.sendall(data)
 
 
@@ -63,7 +152,7 @@ def _start(env: Mapping[str, str]) -> socket.socket:
     ours, theirs = socket.socketpair()
     with theirs:
         server = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.forked_ares", str(theirs.fileno())],
+            [sys.executable, "-m", "tests.support.forked_ares", str(theirs.fileno()), "-" * _TITLE_BYTES],
             pass_fds=[theirs.fileno()],
             env={key: value for key, value in env.items() if not key.startswith("ARES_OTEL_")},
             stdin=subprocess.DEVNULL,
@@ -78,32 +167,12 @@ def _start(env: Mapping[str, str]) -> socket.socket:
     return ours
 
 
-def _status(told: IO[bytes], arguments: Sequence[str], timeout: float) -> int:
-    pid: int = struct.unpack("!i", told.read(4))[0]
-    ended = threading.Event()
-
-    def kill() -> None:
-        if not ended.wait(timeout):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-
-    guard = threading.Thread(target=kill, daemon=True)
-    guard.start()
-    began = time.monotonic()
-    status: int = struct.unpack("!i", told.read(4))[0]
-    ended.set()
-    guard.join()
-    if status == -signal.SIGKILL and time.monotonic() - began >= timeout:
-        raise subprocess.TimeoutExpired(["ares-otel", *arguments], timeout)
-    return status
-
-
 def _text(file: IO[bytes]) -> str:
     file.seek(0)
     return file.read().decode()
 
 
-def _serve(channel: socket.socket) -> None:
+def _serve(channel: socket.socket, own: dict[str, str]) -> None:
     """Forks for each request a process that forks the command and tells its end."""
     while True:
         head, files, _, _ = socket.recv_fds(channel, 4, 4)
@@ -119,7 +188,7 @@ def _serve(channel: socket.socket) -> None:
         if os.fork() == 0:
             channel.close()
             if (pid := os.fork()) == 0:
-                _become(files, *json.loads(data))
+                _become(files, own, *json.loads(data))
                 return
             for number in files[:3]:
                 os.close(number)
@@ -131,27 +200,43 @@ def _serve(channel: socket.socket) -> None:
             os.close(number)
 
 
-def _become(files: list[int], arguments: list[str], env: dict[str, str], folder: str) -> None:
-    """From here on this is `ares-otel ARGUMENTS`."""
+def _become(
+    files: list[int], own: dict[str, str], arguments: list[str], env: dict[str, str], folder: str, session: bool
+) -> None:
+    """From here on this is `ares-otel ARGUMENTS`. `own`: what Ares adds to the environment when it is imported."""
+    if session:
+        os.setsid()
     for number, file in enumerate(files[:3]):
         os.dup2(file, number)
     for file in files:
         os.close(file)
     os.chdir(folder)
     os.environ.clear()
-    os.environ.update(env)
+    os.environ.update({**own, **env})
     main: Any = sys.modules["__main__"]
     main.__package__ = None  # where Typer looks for the name of the program
     sys.argv = ["ares-otel", *arguments]
+    _show([sys.executable, "-m", "ares_otel.cli.main", *arguments])
 
     from ares_otel.cli.main import run
 
     run()
 
 
-if __name__ == "__main__":
-    from importlib import import_module
+def _show(words: list[str]) -> None:
+    """Writes a command line over that of the process, where `ps` finds it: tests look for what is left of an Ares."""
+    with contextlib.suppress(OSError):
+        numbers = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        start, end = int(numbers[45]), int(numbers[46])  # arg_start and arg_end of proc(5)
+        title = b"".join(os.fsencode(word) + b"\0" for word in words)[: end - start - 1]
+        ctypes.memset(start, 0, end - start)
+        ctypes.memmove(start, title, len(title))
 
+
+if __name__ == "__main__":
+    before = set(os.environ)
     for module in MODULES:
         import_module(module)
-    _serve(socket.socket(fileno=int(sys.argv[1])))
+    gc.collect()
+    gc.freeze()  # memory that the collector does not touch stays shared
+    _serve(socket.socket(fileno=int(sys.argv[1])), {key: os.environ[key] for key in os.environ if key not in before})
