@@ -49,7 +49,7 @@ class AresProcess:
         with open(writer, "wb") as stdout:
             self._process = _started(words, env, stdout, self._stderr, fresh=fresh)
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        threading.Thread(target=_pump, args=(open(reader, "rb"), self._lines), daemon=True).start()
+        threading.Thread(target=_pump, args=(reader, self._lines), daemon=True).start()
         try:
             self._read_doors(start_seconds)
         except BaseException:
@@ -240,8 +240,8 @@ def _words(process: psutil.Process) -> list[str]:
         return []
 
 
-def _pump(stdout: IO[bytes], lines: queue.SimpleQueue[str | None]) -> None:
-    with stdout:
+def _pump(reader: int, lines: queue.SimpleQueue[str | None]) -> None:
+    with open(reader, "rb") as stdout:
         for line in stdout:
             lines.put(line.decode().strip())
     lines.put(None)

@@ -1,8 +1,8 @@
 """One PostgreSQL server for a whole test run, and a fresh migrated database for each test that asks for one.
 
-The server is the embedded one's binaries with durability switched off, in memory where there is room: tests of durability
-start servers of their own. A copy of the template is hundreds of small files; making them on a disk took a second of
-nearly every test.
+The server is the embedded one's binaries with durability switched off, in memory where there is room: tests of
+durability start servers of their own. A copy of the template is hundreds of small files; making them on a disk took a
+second of nearly every test.
 """
 
 from __future__ import annotations
