@@ -22,12 +22,13 @@ from opentelemetry.sdk._logs import LoggerProvider, LogRecordProcessor, ReadWrit
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.util.types import AnyValue
 
 from ares_otel import Logger, MetricsCollector
 
 ROUNDS = 15
 LABELS = {"symbol": "BTC-USD", "side": "buy"}
-METADATA = {"symbol": "BTC-USD", "amount": 1.5, "order_id": "12345"}
+METADATA: dict[str, AnyValue] = {"symbol": "BTC-USD", "amount": 1.5, "order_id": "12345"}
 
 Call = Callable[[], object]
 

@@ -66,8 +66,8 @@ class Converter:
         try:
             if not isinstance(metadata, Mapping):
                 return {"metadata": self.value(metadata)}
-            for key, value in metadata.items():
-                if len(fields) >= MAX_ATTRIBUTES:
+            for number, (key, value) in enumerate(metadata.items()):
+                if number == MAX_ATTRIBUTES:
                     self.cut += 1
                     break
                 self._put(fields, key, value, 0)

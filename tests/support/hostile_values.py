@@ -48,6 +48,14 @@ class Endless(list[int]):
             yield 1
 
 
+class EndlessMapping(dict[str, int]):
+    """One key, without end."""
+
+    def items(self) -> Any:
+        while True:
+            yield "again", 1
+
+
 def deep(levels: int) -> Any:
     value: Any = "bottom"
     for level in range(levels):
@@ -67,6 +75,7 @@ HOSTILE = [
     AngryMapping(),
     AngryText("x"),
     Endless([1]),
+    EndlessMapping(again=1),
     deep(500),
     round_and_round(),
     "x" * 1_000_000,

@@ -264,7 +264,7 @@ def test_a_context_that_is_none_is_said_and_the_measurement_recorded(
 NUMBERS = st.integers() | st.floats() | st.decimals() | st.fractions() | st.booleans() | st.none() | st.text(max_size=3)
 
 
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.sampled_from(["counter", "gauge", "histogram"]), NUMBERS), max_size=12))
 def test_whatever_is_recorded_can_be_exported(calls: list[tuple[str, Any]]) -> None:
     reader = InMemoryMetricReader()

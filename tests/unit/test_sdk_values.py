@@ -71,7 +71,7 @@ def as_stored(value: Any) -> Any:
     return value
 
 
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(JSON_LIKE)
 def test_json_like_metadata_is_found_again_in_the_row(memory: Memory, metadata: dict[str, Any]) -> None:
     assert row_of(memory, metadata) == as_stored(metadata)
@@ -90,7 +90,7 @@ def test_hostile_metadata_becomes_something_that_can_be_stored(memory: Memory, h
     assert len(memory.request().SerializeToString()) < 1_500_000
 
 
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(
     st.recursive(
         st.integers(0, len(HOSTILE) - 1).map(hostile_number) | st.integers() | st.binary(max_size=50) | TEXT_AND_MORE,
