@@ -178,6 +178,20 @@ def build(
     )
 
 
+def quiet(providers: Providers, timeout_seconds: float) -> list[threading.Lock]:
+    """Waits until no export is under way, and lets none begin until the locks are released. A fork in the middle of a
+    call of gRPC leaves a child whose calls may hang.
+
+    Args:
+        providers: as `build` gave them.
+        timeout_seconds: for all of them; those that are still at it then go on.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    locks = [batch._batch_processor._export_lock for batch in providers.batches]
+    locks += [reader._export_lock for reader in providers.readers if isinstance(reader, PeriodicExportingMetricReader)]
+    return [lock for lock in locks if lock.acquire(timeout=max(0.0, deadline - time.monotonic()))]
+
+
 def forked(providers: Providers, resource: Resource) -> None:
     """Repairs the providers in the child of a fork, after the SDK has: what the parent counted is the parent's, locks
     that a thread of the parent may have held are new, and so are the connections of OTLP exporters.
@@ -283,13 +297,13 @@ def end(providers: Providers, deadline: float, meanwhile: Callable[[float], bool
     Args:
         providers: those of the process.
         deadline: `time.monotonic()`.
-        meanwhile: does something else, within so many seconds; False where that failed.
+        meanwhile: does something else, within so many seconds, half of the time; False where that failed.
     """
     queues = [batch._batch_processor for batch in providers.batches]
     for waiting in queues:
         waiting._shutdown = True
         waiting._worker_awaken.set()
-    done = meanwhile(max(0.0, deadline - time.monotonic()))
+    done = meanwhile(max(0.0, deadline - time.monotonic()) / 2)
     patience = min(deadline, time.monotonic() + RETRY_SECONDS)
     for waiting in queues:
         waiting._worker_thread.join(_left(patience))

@@ -32,6 +32,10 @@ EXIT_SECONDS = 5.0
 """How long the end of a process waits for telemetry; half of what `docker stop` grants."""
 
 
+FORK_SECONDS = 1.0
+"""How long a fork waits for exports that are under way."""
+
+
 class Telemetry:
     """The providers of this process. Everything is reached through OpenTelemetry's own API as well."""
 
@@ -55,7 +59,8 @@ class Telemetry:
         handlers.set_level(options.log_level)
         self._attached = handlers.Attached(providers.logs) if handlers.wanted() else None
         self._closer = Closer(self._close)
-        self._lifecycle = Lifecycle(self._end, self._forked, at_exit=not adopted)
+        self._held: list[threading.Lock] = []
+        self._lifecycle = Lifecycle(self._end, self, at_exit=not adopted)
         if control is not None:
             control.start()
 
@@ -99,7 +104,18 @@ class Telemetry:
     def _stop_control(self, seconds: float) -> bool:
         return self._control is None or self._control.stop(seconds)
 
-    def _forked(self) -> None:
+    def before_fork(self) -> None:
+        """Holds exports back for the moment."""
+        self._held = building.quiet(self._providers, FORK_SECONDS)
+
+    def after_fork_in_parent(self) -> None:
+        """Lets them go on."""
+        while self._held:
+            self._held.pop().release()
+
+    def after_fork_in_child(self) -> None:
+        """Makes everything the child's own; the locks have been replaced."""
+        self._held = []
         building.forked(self._providers, resources.of_the_fork())
         self._closer.forked()
 
