@@ -15,12 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader, MetricExporter, MetricExportResult, MetricsData
+from opentelemetry.sdk.resources import Resource
 
+from ares_otel.sdk.remote.control import RemoteControl
 from ares_otel.sdk.remote.events import Event, EventParser, TooLarge
 from ares_otel.sdk.remote.keys import problem_of
 from ares_otel.sdk.remote.levels import Levels
 from ares_otel.sdk.remote.patience import Away, NotAres, Patience
 from ares_otel.sdk.remote.reader import FlexibleMetricReader
+from ares_otel.sdk.remote.registration import Registration
 from ares_otel.sdk.remote.stamps import observe
 
 STREAM = (
@@ -268,3 +271,26 @@ def test_attempts_become_rare_and_rarer_where_something_else_answers() -> None:
     assert max(wrong) <= 780
     patience.restore()
     assert patience.seconds(Away()) < 0.2
+
+
+@pytest.mark.parametrize("both", [{}, {"api_url": "http://127.0.0.1:1", "database_url": "postgresql://x"}])
+def test_one_source_has_to_be_named(both: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="give api_url or database_url"):
+        RemoteControl("orders", **both)
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8080", "ftp://x", "", "http://[", "http://"])
+def test_a_wrong_url_is_said_at_once(url: str) -> None:
+    with pytest.raises(ValueError, match="ARES_OTEL_API_URL"):
+        RemoteControl("orders", api_url=url)
+
+
+@pytest.mark.parametrize("metadata", [{"a": object()}, {"a": float("nan")}, {1: {2}}])
+def test_metadata_that_is_no_json_is_refused_at_once(metadata: Any) -> None:
+    with pytest.raises(ValueError, match="metadata of a service must be JSON"):
+        Registration(Resource({}), api_url="http://127.0.0.1:1", metadata=metadata)
+
+
+def test_one_registry_has_to_be_named() -> None:
+    with pytest.raises(ValueError, match="give api_url or database_url"):
+        Registration(Resource({}))
