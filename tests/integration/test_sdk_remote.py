@@ -214,7 +214,9 @@ async def test_a_secret_is_said_not_to_be_there_once(
         id = await ares.put(service, "other", 1)
         await comes(lambda: control.settings.revision == id)
         assert control.settings.get_json("k", "nothing") == "nothing"
-    assert len([record for record in caplog.records if f"{service}/k is not used" in record.getMessage()]) == 1
+    said = [record.getMessage() for record in caplog.records if "is not used" in record.getMessage()]
+    secret = "it is encrypted, and applications are not given it; what was before stays in force."
+    assert said == [f"Version 1 of {service}/k is not used: {secret}"]
 
 
 async def test_ares_may_come_late_go_and_come_back(
@@ -297,13 +299,20 @@ async def test_it_can_be_started_again(ares: Ares, service: str, source: dict[st
 
 
 async def test_more_applications_than_streams_ask_for_their_settings(
-    ares: Ares, service: str, monkeypatch: pytest.MonkeyPatch
+    ares: Ares, service: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     monkeypatch.setattr(changes, "MAX_WATCHERS", 0)
     with controlled(service, {"api_url": ares.api_url}) as control:
-        id = await ares.put(service, "k", 1)
-        await comes(lambda: control.settings.revision == id)
-        assert control.settings.get_int("k", 0) == 1
+        for value in (1, 2):
+            id = await ares.put(service, "k", value)
+            await comes(lambda: control.settings.revision == id)  # noqa: B023
+        assert control.settings.get_int("k", 0) == 2
+        monkeypatch.undo()
+        await comes(lambda: ares.feed.watchers == 1)
+    said = [record.getMessage() for record in caplog.records if record.name == "ares_otel.sdk.remote"]
+    assert len(said) == 1
+    assert "are asked for every few seconds" in said[0]
 
 
 async def test_a_database_that_was_made_anew_is_believed(ares: Ares, service: str) -> None:

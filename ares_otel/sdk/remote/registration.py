@@ -253,8 +253,8 @@ def _without(entry: Entry, error: Refused) -> Entry:
 
 
 def bounded_beat(seconds: float) -> float:
-    """Seconds between two heartbeats, whatever somebody says."""
-    return min(max(seconds, 0.1), 3600.0)
+    """Seconds between two heartbeats, whatever somebody says. A minute at most, so that a shorter interval is heard of."""
+    return min(max(seconds, 0.1), 60.0)
 
 
 async def _passes(stopping: asyncio.Event, seconds: float) -> bool:
