@@ -25,6 +25,7 @@ from ares_otel.sdk.remote.patience import Away, NotAres, Patience
 from ares_otel.sdk.remote.reader import FlexibleMetricReader
 from ares_otel.sdk.remote.registration import Registration
 from ares_otel.sdk.remote.stamps import observe
+from ares_otel.sdk.remote.watch import WatchedSettings
 
 STREAM = (
     b"\xef\xbb\xbfretry: 1000\n\n"
@@ -70,6 +71,46 @@ def test_no_event_and_no_line_is_larger_than_the_bound(piece: bytes) -> None:
 
     with pytest.raises(TooLarge):
         feed()
+
+
+def told(key: str, version: int, value: Any, *, deleted: bool = False) -> dict[str, Any]:
+    """A change as the stream tells it; None is a secret."""
+    secret = value is None
+    found = {"key": key, "version": version, "deleted": deleted, "is_encrypted": secret}
+    return found if secret or deleted else {**found, "value": value}
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["set", "delete", "connect"]),
+            st.sampled_from("ab"),
+            st.sampled_from([1, 2, "x", [1], None]),
+        ),
+        max_size=30,
+    )
+)
+def test_changes_and_connections_in_any_order_end_in_what_ares_has(steps: list[tuple[str, str, Any]]) -> None:
+    view = WatchedSettings("orders", "http://127.0.0.1:1")
+    stored: dict[str, Any] = {}
+    expected: dict[str, Any] = {}
+    for number, (what, key, value) in enumerate(steps, 1):
+        if what == "set":
+            stored[key] = value
+            view._take_one(told(key, number, value), str(number))
+        elif what == "delete":
+            stored.pop(key, None)
+            view._take_one(told(key, number, 1, deleted=True), str(number))
+        else:
+            rows = [{**told(name, 1, now), "config_key": name, "config_value": now} for name, now in stored.items()]
+            view._take_all({"configs": rows, "revision": number})
+        for name in "ab":
+            if name not in stored:
+                expected.pop(name, None)
+            elif stored[name] is not None:  # of a secret, what was before stays
+                expected[name] = stored[name]
+        assert {name: view.get_json(name) for name in view.keys()} == expected  # noqa: SIM118
+        assert view.newest_change == number
 
 
 @pytest.mark.parametrize(

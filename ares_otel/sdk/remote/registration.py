@@ -253,7 +253,7 @@ def _without(entry: Entry, error: Refused) -> Entry:
 
 
 def bounded_beat(seconds: float) -> float:
-    """Seconds between two heartbeats, whatever somebody says. A minute at most, so that a shorter interval is heard of."""
+    """Seconds between two heartbeats, whatever somebody says; a minute at most, to hear of a shorter interval."""
     return min(max(seconds, 0.1), 60.0)
 
 
