@@ -21,8 +21,9 @@ from __future__ import annotations
 import logging
 import os
 
-from flask import Flask, abort
+from flask import Flask
 from opentelemetry import metrics, trace
+from werkzeug.exceptions import NotFound
 
 PRICES = {"BTC-USD": 64_000.0, "ETH-USD": 3_100.0}
 
@@ -39,7 +40,7 @@ def price(symbol: str) -> dict[str, float]:
         if symbol in PRICES:
             return {symbol: PRICES[symbol]}
         log.warning("nobody sells %s", symbol)
-    abort(404)  # after the span: an exception that leaves it would make it an error
+    raise NotFound  # after the span: an exception that leaves it would make it an error
 
 
 @app.post("/carts/<int:number>/checkout")

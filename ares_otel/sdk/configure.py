@@ -118,12 +118,20 @@ def _present(options: Options) -> Telemetry | None:
         LOG.warning(
             "telemetry was shut down, and OpenTelemetry's providers are set once in a process: nothing is sent any more"
         )
-    different = _current.options.differences(options)
-    if different:
-        LOG.warning(
-            "configure() was called before; what this call says differently is without effect: %s", ", ".join(different)
-        )
+    described = resources.ATTRIBUTES.keys()
+    different = [name for name in _current.options.differences(options) if name not in described]
+    _say_what_comes_too_late(resources.unheard(options, _current.resource) + different)
     return _current
+
+
+def _say_what_comes_too_late(arguments: list[str]) -> None:
+    if arguments:
+        LOG.warning(
+            "OpenTelemetry was set up before this call of configure(), of which this is without effect: %s. "
+            "Say it in the first call, or in variables such as %s",
+            ", ".join(arguments),
+            OTEL_SERVICE_NAME,
+        )
 
 
 def set_up_for_the_process(auto_version: str | None) -> None:
@@ -152,18 +160,20 @@ def _build(options: Options, auto_version: str | None) -> Telemetry:
     named = not str(resource.attributes["service.name"]).startswith("unknown_service")
     if not named:
         LOG.warning("the service has no name: call configure('orders'), or set %s", OTEL_SERVICE_NAME)
+    chosen = building.choose(options)
     control = None
     built: list[Providers] = []
     if named and not building.disabled():
-        straight = any(building.STRAIGHT in building.names(signal, options) for signal in building.SIGNALS)
+        straight = any(building.STRAIGHT in names for names in chosen.values())
         control = Control(options, lambda: built[0].traces.resource if built else resource, straight)
-    built.append(building.build(options, resource, control.remote if control is not None else None))
+    built.append(building.build(options, chosen, resource, control.remote if control is not None else None))
     return Telemetry(options, built[0], control, adopted=False)
 
 
 def _take_over(options: Options, found: Providers) -> Telemetry:
     """Providers that somebody else has set. Settings and the registry are used where they are asked for by name."""
     LOG.info("OpenTelemetry is set up already: its providers are used, and nothing is exported twice")
+    _say_what_comes_too_late(resources.unheard(options, found.traces.resource))
     control = None
     if not building.disabled() and (options.api_url or os.environ.get("ARES_OTEL_API_URL") or options.database_url):
         control = Control(options, lambda: found.traces.resource, options.straight)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from typing import Any
 
 from opentelemetry.util._importlib_metadata import entry_points
 
-from tests.support.forked_ares import Forkserver, serve
+from tests.support.forkserver import Forkserver, serve
 
 # Not the instrumentations of frameworks: they read variables when they are imported.
 MODULES = (
@@ -65,7 +64,5 @@ def _become(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    for name in MODULES:
-        importlib.import_module(name)
     entry_points(group="opentelemetry_traces_exporter")  # reads what is installed, and keeps it
-    serve(socket.socket(fileno=int(sys.argv[1])), _become)
+    serve(MODULES, _become)

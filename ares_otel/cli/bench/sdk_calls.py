@@ -17,6 +17,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import NoOpTracer, SpanKind, Tracer
+from opentelemetry.util.types import AnyValue
 
 from ares_otel.cli.bench.sdk_exporters import Exporters, exporters
 
@@ -33,6 +34,8 @@ NAMES = {
 """Kinds of calls and requests; requests are not made without SDK."""
 
 Call = Callable[[int], object]
+Rounds = dict[str, list[float]]
+"""Microseconds by kind, one number for each round."""
 
 
 class Kit:
@@ -98,7 +101,7 @@ def request_of(kit: Kit) -> Call:
     logger = kit.logger
 
     def request(number: int) -> None:
-        server = {
+        server: dict[str, AnyValue] = {
             "http.request.method": "GET",
             "http.route": "/orders/{id}",
             "url.path": f"/orders/{number}",
@@ -111,7 +114,7 @@ def request_of(kit: Kit) -> Call:
         }
         with tracer.start_as_current_span("GET /orders/{id}", kind=SpanKind.SERVER, attributes=server) as span:
             logger.info("Order %d is asked for", number)
-            sql = {
+            sql: dict[str, AnyValue] = {
                 "db.system.name": "postgresql",
                 "db.namespace": "shop",
                 "db.query.text": "SELECT id, customer, total FROM orders WHERE id = $1",
@@ -150,10 +153,10 @@ def main(grpc: str, http: str, database: str, calls: int, rounds: int) -> None:
     sys.stdout.write(json.dumps(found))
 
 
-def _measure(kinds: dict[str, Call], kits: dict[str, Kit], calls: int, rounds: int) -> dict[str, dict[str, list[float]]]:
-    """Microseconds of the caller and of the processor for each call, by kind: a list of rounds, in turns."""
-    wall: dict[str, list[float]] = {name: [] for name in kinds}
-    cpu: dict[str, list[float]] = {name: [] for name in kinds}
+def _measure(kinds: dict[str, Call], kits: dict[str, Kit], calls: int, rounds: int) -> dict[str, Rounds]:
+    """What the caller waits (`wall`) and what the processor does (`cpu`) for each call, the kinds in turns."""
+    wall: Rounds = {name: [] for name in kinds}
+    cpu: Rounds = {name: [] for name in kinds}
     for _ in range(rounds):
         for name, call in kinds.items():
             used, started = time.process_time(), time.perf_counter()
@@ -167,4 +170,4 @@ def _measure(kinds: dict[str, Call], kits: dict[str, Kit], calls: int, rounds: i
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4], int(sys.argv[4]), int(sys.argv[5]))
+    main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))

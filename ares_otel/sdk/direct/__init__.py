@@ -2,7 +2,15 @@
 
 from ares_otel.sdk.direct.logs import PostgresLogRecordExporter
 from ares_otel.sdk.direct.metrics import PostgresMetricExporter
+from ares_otel.sdk.direct.processors import StoringLogRecordProcessor, StoringSpanProcessor
 from ares_otel.sdk.direct.spans import PostgresSpanExporter
 from ares_otel.sdk.direct.stats import ExporterStats
 
-__all__ = ["ExporterStats", "PostgresLogRecordExporter", "PostgresMetricExporter", "PostgresSpanExporter"]
+__all__ = [
+    "ExporterStats",
+    "PostgresLogRecordExporter",
+    "PostgresMetricExporter",
+    "PostgresSpanExporter",
+    "StoringLogRecordProcessor",
+    "StoringSpanProcessor",
+]

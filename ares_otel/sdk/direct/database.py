@@ -29,10 +29,18 @@ PRIVILEGES: dict[str, tuple[str, ...]] = {
 }
 """What a role needs to store telemetry into partitions that somebody else makes."""
 
+SEQUENCES = ("service_logs_id_seq", "metric_samples_id_seq", "ingest_rejected_id_seq")
+"""USAGE on these, too."""
+
 _MISSING = """
 SELECT string_agg(privilege || ' ON ' || name, ', ' ORDER BY name, privilege)
-FROM unnest($1::text[], $2::text[]) AS needed (name, privilege)
-WHERE NOT coalesce(has_table_privilege(to_regclass(name)::oid, privilege), false)
+FROM (
+    SELECT name, privilege, has_table_privilege(to_regclass(name)::oid, privilege) AS held
+    FROM unnest($1::text[], $2::text[]) AS needed (name, privilege)
+    UNION ALL
+    SELECT name, 'USAGE', has_sequence_privilege(to_regclass(name)::oid, 'USAGE') FROM unnest($3::text[]) AS name
+) AS found
+WHERE NOT coalesce(held, false)
 """
 
 _OWNER = """
@@ -137,6 +145,7 @@ async def _check_schema(connection: asyncpg.Connection, where: str) -> None:
             "tables."
         )
     pairs = [(table, privilege) for table, privileges in PRIVILEGES.items() for privilege in privileges]
-    missing = await connection.fetchval(_MISSING, [table for table, _ in pairs], [name for _, name in pairs])
+    tables, names = zip(*pairs, strict=True)
+    missing = await connection.fetchval(_MISSING, tables, names, SEQUENCES)
     if missing:
         raise StartError(f"The role of {SETTING} lacks rights at {where}, {missing}: {rights}.")

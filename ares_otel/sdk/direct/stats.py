@@ -43,6 +43,8 @@ class Tally:
         self._exported = self._stored = self._rejected = 0
         self._dropped: dict[str, int] = {}
         self._unsaid: dict[str, int] = {}
+        self.said_at = float("-inf")
+        """When drops were last said, by `time.monotonic()`."""
 
     def exported(self, items: int) -> None:
         with self._lock:

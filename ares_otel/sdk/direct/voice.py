@@ -31,7 +31,6 @@ class Voice:
         self._away_since: float | None = None
         self._sentence = ""
         self._said_at = float("-inf")
-        self._drops_said_at: dict[Tally, float] = {}
 
     def away(self, sentence: str) -> None:
         """Nothing can be stored now."""
@@ -56,20 +55,15 @@ class Voice:
 
     def drops(self, signal: Signal, tally: Tally, *, last: bool = False) -> float | None:
         """Says what was dropped, if the last time is long enough ago or `last`; else in how many seconds it may."""
-        since = time.monotonic() - self._drops_said_at.get(tally, float("-inf"))
+        since = time.monotonic() - tally.said_at
         if since < INTERVAL and not last:
             return INTERVAL - since
         unsaid = tally.take_unsaid()
         if unsaid:
-            self._drops_said_at[tally] = time.monotonic()
-            reasons = "; ".join(
-                f"{count} because of {reason}: {_WHY.get(reason, '')}" for reason, count in unsaid.items()
-            )
-            log.warning("%d %s were dropped (%s).", sum(unsaid.values()), signal.items.replace("_", " "), reasons)
+            tally.said_at = time.monotonic()
+            reasons = "; ".join(f"{count}: {_WHY[reason]}" for reason, count in unsaid.items())
+            log.warning("Dropped %d %s (%s).", sum(unsaid.values()), signal.items.replace("_", " "), reasons)
         return None
-
-    def forget(self, tally: Tally) -> None:
-        self._drops_said_at.pop(tally, None)
 
 
 class _StorageIsQuiet(logging.Filter):
