@@ -186,7 +186,7 @@ async def test_a_name_that_the_registry_refuses_is_said_and_asked_rarely(
 ) -> None:
     registration = Registration(resource("or\0ders"), **source)
     registration.start()
-    await comes(lambda: "is not in the service registry, which refuses its name" in caplog.text)
+    await comes(lambda: "it refuses the name: " in caplog.text)
     assert registration.stop(20)
 
 

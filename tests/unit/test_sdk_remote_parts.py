@@ -80,12 +80,15 @@ def told(key: str, version: int, value: Any, *, deleted: bool = False) -> dict[s
     return found if secret or deleted else {**found, "value": value}
 
 
+_values = st.sampled_from([1, 2, "x", [1], None])
+
+
 @given(
     st.lists(
         st.tuples(
             st.sampled_from(["set", "delete", "connect"]),
             st.sampled_from("ab"),
-            st.sampled_from([1, 2, "x", [1], None]),
+            _values,
         ),
         max_size=30,
     )
