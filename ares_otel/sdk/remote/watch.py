@@ -79,8 +79,8 @@ class WatchedSettings(SettingsView):
         parser = EventParser()
         try:
             async with (
-                client.stream("GET", f"{self._path}/watch", headers=_HEADERS, timeout=_TIMEOUT) as answer,
                 asyncio.timeout(SNAPSHOT_SECONDS) as deadline,
+                client.stream("GET", f"{self._path}/watch", headers=_HEADERS, timeout=_TIMEOUT) as answer,
             ):
                 http.check(answer)
                 kind = answer.headers.get("content-type", "")
@@ -92,7 +92,7 @@ class WatchedSettings(SettingsView):
                         if self._heard:
                             deadline.reschedule(None)
         except TimeoutError:
-            raise NotAres(f"it sends no settings within {SNAPSHOT_SECONDS:.0f} s") from None
+            raise Away(f"it sends no settings within {SNAPSHOT_SECONDS:.0f} s") from None
         except TooLarge:
             raise NotAres(f"it sends an event of more than {MAX_EVENT} bytes") from None
         except (httpx.HTTPError, httpx.StreamError, OSError) as error:
