@@ -9,7 +9,7 @@ from ares_otel.testing.shown import shown_name
 
 _CANDIDATES = 200
 _COMPARED = 200
-_CLOSE = 0.6
+_CLOSE, _VERY_CLOSE = 0.6, 0.85
 
 
 _DRAWN = "_ares_otel_drawn"
@@ -41,7 +41,8 @@ def did_you_mean(wanted: object, there: Iterable[str]) -> str:
     names = list(dict.fromkeys(name[:_COMPARED] for name in there))[:_CANDIDATES]
     short = wanted[:_COMPARED]
     folded = {name.casefold(): name for name in reversed(names)}
-    close = difflib.get_close_matches(short.casefold(), folded, n=2, cutoff=_CLOSE)
+    close = difflib.get_close_matches(short.casefold(), folded, n=1, cutoff=_VERY_CLOSE)
+    close = close or difflib.get_close_matches(short.casefold(), folded, n=2, cutoff=_CLOSE)
     if not close:
         close = [name for name in folded if short.casefold() in name or (len(name) > 2 and name in short.casefold())][
             :2

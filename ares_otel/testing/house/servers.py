@@ -35,7 +35,7 @@ class Servers:
     """The fork server, started with the first one, and what it has forked."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder / "servers"
+        self._folder = folder / f"servers-{os.getpid()}"
         self._config = folder / "ares.yaml"
         self._numbers = itertools.count(1)
         self._channel: socket.socket | None = None
