@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any
 
 # What these commands import when they are called.
@@ -37,7 +37,12 @@ COMMANDS = frozenset({"config", "doctor", "partitions", "rejected", "spool"})
 class Forkserver:
     """Starts with the first command of a process of tests and ends with it."""
 
-    def __init__(self) -> None:
+    def __init__(self, module: str = "tests.support.forked_ares") -> None:
+        """
+        Args:
+            module: that the server runs; it calls `serve`.
+        """
+        self._module = module
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
 
@@ -54,16 +59,16 @@ class Forkserver:
         data = json.dumps([list(arguments), dict(env), os.getcwd()]).encode()
         with self._lock:
             if self._socket is None:
-                self._socket = _start(env)
+                self._socket = _start(self._module, env)
             socket.send_fds(self._socket, [struct.pack("!I", len(data))], files)
             self._socket.sendall(data)
 
 
-def _start(env: Mapping[str, str]) -> socket.socket:
+def _start(module: str, env: Mapping[str, str]) -> socket.socket:
     ours, theirs = socket.socketpair()
     with theirs:
         server = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.forked_ares", str(theirs.fileno())],
+            [sys.executable, "-m", module, str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             env={key: value for key, value in env.items() if not key.startswith("ARES_OTEL_")},
             stdin=subprocess.DEVNULL,
@@ -103,8 +108,13 @@ def _text(file: IO[bytes]) -> str:
     return file.read().decode()
 
 
-def _serve(channel: socket.socket) -> None:
-    """Forks for each request a process that forks the command and tells its end."""
+def serve(channel: socket.socket, become: Callable[[list[str]], None]) -> None:
+    """Forks for each request a process that forks the command and tells its end.
+
+    Args:
+        channel: to the process of tests.
+        become: is the command; called with its arguments.
+    """
     while True:
         head, files, _, _ = socket.recv_fds(channel, 4, 4)
         if not head:
@@ -119,7 +129,9 @@ def _serve(channel: socket.socket) -> None:
         if os.fork() == 0:
             channel.close()
             if (pid := os.fork()) == 0:
-                _become(files, *json.loads(data))
+                arguments, env, folder = json.loads(data)
+                _settle(files, env, folder)
+                become(arguments)
                 return
             for number in files[:3]:
                 os.close(number)
@@ -131,8 +143,7 @@ def _serve(channel: socket.socket) -> None:
             os.close(number)
 
 
-def _become(files: list[int], arguments: list[str], env: dict[str, str], folder: str) -> None:
-    """From here on this is `ares-otel ARGUMENTS`."""
+def _settle(files: list[int], env: dict[str, str], folder: str) -> None:
     for number, file in enumerate(files[:3]):
         os.dup2(file, number)
     for file in files:
@@ -140,6 +151,10 @@ def _become(files: list[int], arguments: list[str], env: dict[str, str], folder:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(env)
+
+
+def _become(arguments: list[str]) -> None:
+    """From here on this is `ares-otel ARGUMENTS`."""
     main: Any = sys.modules["__main__"]
     main.__package__ = None  # where Typer looks for the name of the program
     sys.argv = ["ares-otel", *arguments]
@@ -154,4 +169,4 @@ if __name__ == "__main__":
 
     for module in MODULES:
         import_module(module)
-    _serve(socket.socket(fileno=int(sys.argv[1])))
+    serve(socket.socket(fileno=int(sys.argv[1])), _become)
