@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ares_otel.testing.shown import shown_name
 
@@ -29,9 +29,18 @@ def failure(sentence: str, *blocks: Sequence[str]) -> AssertionError:
     return error
 
 
-def has_picture(error: BaseException) -> bool:
-    """Whether the error is one of `failure`, and so shows already what was recorded."""
-    return getattr(error, _DRAWN, False)
+def sections(error: BaseException, fixtures: Mapping[str, object]) -> list[tuple[str, str]]:
+    """(heading, text) of what is shown below a test that failed. Other plugins may have fixtures of these names."""
+    if getattr(error, _DRAWN, False):
+        return []
+    found = []
+    tree = getattr(fixtures.get("otel"), "tree", None)
+    if callable(tree):
+        found.append(("Captured telemetry", str(tree())))
+    complaints = getattr(fixtures.get("ares"), "complaints", None)
+    if callable(complaints) and (lines := complaints()):
+        found.append(("What Ares said", "\n".join(lines)))
+    return found
 
 
 def did_you_mean(wanted: object, there: Iterable[str]) -> str:

@@ -63,10 +63,10 @@ class House:
             (self._folder / DOOR).unlink(missing_ok=True)
         finally:
             door.close()
-            for spare in self._spares:
-                spare.cancel()
-            await asyncio.gather(*self._spares, return_exceptions=True)
             self._servers.stop()
+            for task in (*self._spares, *self._background):
+                task.cancel()
+            await asyncio.gather(*self._spares, *self._background, return_exceptions=True)
             await self._databases.stop()
         # In one step, with the lock in it: whoever comes now makes a folder of its own.
         gone = self._folder.with_suffix(f".{os.getpid()}")
