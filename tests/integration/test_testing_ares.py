@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,9 @@ import pytest
 from opentelemetry import metrics, trace
 
 from ares_otel.testing import Ares, Otel
+from ares_otel.testing.ares_session import AresSession
+from ares_otel.testing.house.client import HouseClient
+from tests.support.eventually import eventually
 
 pytest_plugins = ["pytester"]
 
@@ -106,9 +110,27 @@ def test_variables_are_those_of_the_way_that_is_asked_for(ares: Ares) -> None:
     assert not any("ENDPOINT" in name for name in direct)
 
 
+async def test_a_server_goes_with_the_process_of_tests_that_had_it(request: pytest.FixtureRequest) -> None:
+    session: AresSession = request.getfixturevalue("_ares_session")
+    other = HouseClient(session.run)
+    door = other.ask("server")["doors"]["http"]
+    async with httpx.AsyncClient() as client:
+        assert (await client.get(f"{door}/healthz")).status_code == 200
+        other._channel.shutdown(socket.SHUT_RDWR)  # what the system does for a process that is killed
+        other.close()
+
+        async def refused() -> bool:
+            with contextlib.suppress(httpx.TransportError):
+                await client.get(f"{door}/healthz")
+                return False
+            return True
+
+        await eventually(refused, every=0.02)
+
+
 def test_workers_share_a_postgres_and_leave_nothing_even_when_one_is_killed(pytester: pytest.Pytester) -> None:
-    """Two workers of xdist, one of which is killed with a database and a server in its hands. The other one sees that
-    they are taken away; when it has ended too, nothing is left."""
+    """Two workers of xdist, one of which is killed with a database in its hands. The other one sees that it is taken
+    away; when it has ended too, nothing is left."""
     pytester.makeini("[pytest]\nfilterwarnings = error\nasyncio_default_fixture_loop_scope = function\n")
     pytester.makepyfile(
         """
@@ -127,7 +149,7 @@ def test_workers_share_a_postgres_and_leave_nothing_even_when_one_is_killed(pyte
         def test_killed(ares):
             [row] = ares.query(WHERE)
             part = SAID.with_suffix(".part")
-            part.write_text(json.dumps({**row, "url": ares.database_url, "door": ares.http}))
+            part.write_text(json.dumps({**row, "url": ares.database_url}))
             part.rename(SAID)
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -169,8 +191,6 @@ def test_workers_share_a_postgres_and_leave_nothing_even_when_one_is_killed(pyte
     assert place is not None
     assert not Path(place[1]).exists()
     assert _processes_of(place[1]) == []
-    with pytest.raises(httpx.ConnectError):
-        httpx.get(f"{said['door']}/healthz")
 
 
 def _processes_of(folder: str) -> list[list[str]]:
