@@ -160,12 +160,13 @@ def _build(options: Options, auto_version: str | None) -> Telemetry:
     named = not str(resource.attributes["service.name"]).startswith("unknown_service")
     if not named:
         LOG.warning("the service has no name: call configure('orders'), or set %s", OTEL_SERVICE_NAME)
+    chosen = building.choose(options)
     control = None
     built: list[Providers] = []
     if named and not building.disabled():
-        straight = any(building.STRAIGHT in building.names(signal, options) for signal in building.SIGNALS)
+        straight = any(building.STRAIGHT in names for names in chosen.values())
         control = Control(options, lambda: built[0].traces.resource if built else resource, straight)
-    built.append(building.build(options, resource, control.remote if control is not None else None))
+    built.append(building.build(options, chosen, resource, control.remote if control is not None else None))
     return Telemetry(options, built[0], control, adopted=False)
 
 

@@ -5,12 +5,19 @@ from __future__ import annotations
 import functools
 import logging
 import logging.config
+import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from opentelemetry.instrumentation.logging import _get_log_level
+from opentelemetry.instrumentation.logging.environment_variables import (
+    OTEL_PYTHON_LOG_AUTO_INSTRUMENTATION,
+    OTEL_PYTHON_LOG_CODE_ATTRIBUTES,
+    OTEL_PYTHON_LOG_HANDLER_LEVEL,
+)
 from opentelemetry.instrumentation.logging.handler import LoggingHandler
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.sdk._logs import LoggerProvider
@@ -38,7 +45,11 @@ class OtlpHandler(LoggingHandler):
     """
 
     def __init__(self, provider: LoggerProvider) -> None:
-        super().__init__(logger_provider=provider, log_code_attributes=True)
+        super().__init__(
+            level=_get_log_level(os.environ.get(OTEL_PYTHON_LOG_HANDLER_LEVEL)) or logging.NOTSET,
+            logger_provider=provider,
+            log_code_attributes=_switch(OTEL_PYTHON_LOG_CODE_ATTRIBUTES),
+        )
         self._seen = threading.local()
         self.addFilter(_not_of_the_export)
 
@@ -143,12 +154,16 @@ def set_level(level: str | int | None) -> None:
         root.setLevel(logging.INFO)
 
 
-def has_handler() -> bool:
-    """Whether records go to OpenTelemetry already, through somebody's handler."""
-    return any(
+def wanted() -> bool:
+    """Whether records shall go to OpenTelemetry, and do not yet, through somebody's handler."""
+    return _switch(OTEL_PYTHON_LOG_AUTO_INSTRUMENTATION) and not any(
         type(handler).__name__ == "LoggingHandler" and type(handler).__module__.startswith("opentelemetry.")
         for handler in logging.getLogger().handlers
     )
+
+
+def _switch(variable: str) -> bool:
+    return os.environ.get(variable, "").strip().lower() != "false"
 
 
 def _not_of_the_export(record: logging.LogRecord) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Iterable
 from importlib import import_module
@@ -10,6 +11,7 @@ from typing import Any
 
 from opentelemetry.instrumentation.bootstrap_gen import libraries
 from opentelemetry.instrumentation.dependencies import DependencyConflictError
+from opentelemetry.instrumentation.environment_variables import OTEL_PYTHON_DISABLED_INSTRUMENTATIONS
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.util._importlib_metadata import entry_points
@@ -52,7 +54,12 @@ def check(asked: Iterable[str]) -> tuple[str, ...]:
 
 
 def library(name: str, tracers: TracerProvider, meters: MeterProvider) -> None:
-    """Switches an instrumentation on. Says so where that is not possible, and does nothing where it is on already."""
+    """Switches an instrumentation on. Says so where that is not possible, and does nothing where it is on already or
+    `OTEL_PYTHON_DISABLED_INSTRUMENTATIONS` names it."""
+    disabled = {_plain(one.strip()) for one in os.environ.get(OTEL_PYTHON_DISABLED_INSTRUMENTATIONS, "").split(",")}
+    if disabled & {"*", _plain(name)}:
+        LOG.info("%s is not instrumented, as %s says", name, OTEL_PYTHON_DISABLED_INSTRUMENTATIONS)
+        return
     points = list(entry_points(group=_GROUP, name=name)) or list(entry_points(group=_GROUP, name=_other(name)))
     if not points:
         LOG.warning("%s is not instrumented: pip install %s%s", name, _PACKAGE, _plain(name))

@@ -53,7 +53,7 @@ class Telemetry:
         self._providers = providers
         self._exit_seconds = _exit_seconds()
         handlers.set_level(options.log_level)
-        self._attached = None if handlers.has_handler() else handlers.Attached(providers.logs)
+        self._attached = handlers.Attached(providers.logs) if handlers.wanted() else None
         self._closer = Closer(self._close)
         self._lifecycle = Lifecycle(self._end, self._forked, at_exit=not adopted)
         if control is not None:

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 from opentelemetry.sdk.trace.export import SpanExportResult
 
-from ares_otel.sdk.direct import voice, worker
+from ares_otel.sdk.direct import session, voice
 from tests.faults.support.pg_proxy import AtCommit, Proxy, proxy
 from tests.support.sdk_application import Application, application, some_spans
 
@@ -20,10 +20,15 @@ AWAY = "postgresql://nobody@127.0.0.1:1/nothing"
 """A port on which nobody listens."""
 
 
+@pytest.fixture
+def database_url(emptied_database_url: str) -> str:
+    return emptied_database_url
+
+
 @pytest.fixture(autouse=True)
 def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "FIRST_DELAY", 0.02)
-    monkeypatch.setattr(worker, "LONGEST_DELAY", 0.1)
+    monkeypatch.setattr(session, "FIRST_DELAY", 0.02)
+    monkeypatch.setattr(session, "LONGEST_DELAY", 0.1)
 
 
 @pytest.fixture
@@ -153,8 +158,8 @@ async def test_a_server_that_never_answered_does_not_hold_up_the_end(way: Proxy)
 
 def test_shutdown_does_not_wait_for_the_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the SDK's batch processor, whose shutdown waits half a minute for an exporter."""
-    monkeypatch.setattr(worker, "FIRST_DELAY", 3600.0)
-    monkeypatch.setattr(worker, "LONGEST_DELAY", 3600.0)
+    monkeypatch.setattr(session, "FIRST_DELAY", 3600.0)
+    monkeypatch.setattr(session, "LONGEST_DELAY", 3600.0)
     with application(AWAY, shutdown_seconds=100) as app:
         app.work()
         assert not app.flush(100)

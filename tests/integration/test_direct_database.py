@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from ares_otel.sdk.direct import worker
+from ares_otel.sdk.direct import session
 from ares_otel.sdk.direct.database import PRIVILEGES
 from ares_otel.storage.migrate import migrate
 from tests.support.poison import POISON, refuse_poison
@@ -22,8 +22,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "direct-exporters.md"
 
 @pytest.fixture(autouse=True)
 def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "FIRST_DELAY", 0.02)
-    monkeypatch.setattr(worker, "LONGEST_DELAY", 0.1)
+    monkeypatch.setattr(session, "FIRST_DELAY", 0.02)
+    monkeypatch.setattr(session, "LONGEST_DELAY", 0.1)
 
 
 def with_user(url: str, user: str) -> str:

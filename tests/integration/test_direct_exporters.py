@@ -21,10 +21,15 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from ares_otel.sdk.direct import PostgresSpanExporter, StoringLogRecordProcessor, StoringSpanProcessor
 from tests.faults.support.pg_proxy import proxy
-from tests.support.poison import POISON, refuse_poison
+from tests.support.poison import POISON, refuse_poison, take_poison
 from tests.support.sdk_application import NEVER, application, some_spans
 
 TABLES = ("service_spans", "service_logs", "metric_samples", "ingest_receipts", "ingest_rejected")
+
+
+@pytest.fixture
+def database_url(emptied_database_url: str) -> str:
+    return emptied_database_url
 
 
 async def counts(sql: asyncpg.Connection) -> dict[str, int]:
@@ -70,6 +75,7 @@ async def test_what_the_database_refuses_is_set_aside_and_counted(database_url: 
         assert [(e.stats().stored, e.stats().rejected) for e in (app.spans, app.logs)] == [(1, 1), (1, 1)]
     found = await counts(sql)
     assert (found["service_spans"], found["service_logs"], found["ingest_rejected"]) == (1, 1, 2)
+    await take_poison(sql)
 
 
 async def test_an_exporter_that_was_shut_down_takes_no_more_and_says_it_once(

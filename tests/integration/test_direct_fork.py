@@ -8,14 +8,21 @@ import subprocess
 import sys
 
 import asyncpg
+import pytest
+
+
+@pytest.fixture
+def database_url(emptied_database_url: str) -> str:
+    return emptied_database_url
+
 
 SCRIPT = """
 import os, sys
-from ares_otel.sdk.direct import worker
+from ares_otel.sdk.direct import session
 from tests.support.sdk_application import Application, some_spans
 from tests.faults.support.pg_proxy import proxy
 
-worker.FIRST_DELAY, worker.LONGEST_DELAY = 0.02, 0.1
+session.FIRST_DELAY, session.LONGEST_DELAY = 0.02, 0.1
 with proxy(sys.argv[1]) as way:
     app = Application(way.url)
     app.spans.export(some_spans(app, 1, "before"))

@@ -119,6 +119,15 @@ def test_an_instrumentation_that_is_not_installed_is_said_with_what_to_install(n
     assert names(sink, name) == ["GET"], "the others are switched on"
 
 
+@pytest.mark.parametrize("said", ["httpx, redis", "*"])
+def test_what_the_standard_variable_switches_off_stays_off(said: str, name: str, sink: Sink) -> None:
+    body = f"configure(instrument=['httpx']); httpx.get('{sink.http}')"
+
+    run(body, name, sink, OTEL_PYTHON_DISABLED_INSTRUMENTATIONS=said)
+
+    assert names(sink, name) == []
+
+
 def test_a_library_that_is_not_installed_is_said_with_what_to_install(name: str, sink: Sink) -> None:
     body = """
         from importlib import metadata

@@ -175,3 +175,20 @@ def test_ids_for_the_console_are_not_sent_as_attributes_too(name: str, sink: Sin
     (record,) = sink.logs(name)
     assert printed == f"{record.item.trace_id.hex()} in a trace\n"
     assert set(values(record.item.attributes)) == {"code.file.path", "code.function.name", "code.line.number"}
+
+
+SWITCHES = {
+    "no records at all": ({"OTEL_PYTHON_LOG_AUTO_INSTRUMENTATION": "false"}, [], True),
+    "from a level on": ({"OTEL_PYTHON_LOG_HANDLER_LEVEL": "error"}, ["bad"], True),
+    "without their source": ({"OTEL_PYTHON_LOG_CODE_ATTRIBUTES": "false"}, ["fine", "bad"], False),
+}
+
+
+@pytest.mark.parametrize(("environment", "expected", "source"), SWITCHES.values(), ids=list(SWITCHES))
+def test_the_variables_of_the_logging_instrumentation_keep_their_meaning(
+    environment: dict[str, str], expected: list[str], source: bool, name: str, sink: Sink
+) -> None:
+    run("configure(); log = logging.getLogger('a'); log.info('fine'); log.error('bad')", name, sink, **environment)
+
+    assert texts(sink, name) == expected
+    assert all(("code.line.number" in one.attributes) is source for one in sink.logs(name))

@@ -9,12 +9,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from ares_otel.model.batch import Batch
 from ares_otel.model.signal import Signal
 from ares_otel.sdk.direct.bounds import Bounds
 from ares_otel.sdk.direct.self_metrics import SelfMetrics
 from ares_otel.sdk.direct.stats import EXPIRED, QUEUE_FULL, SHUTDOWN, ExporterStats, Tally
+
+if TYPE_CHECKING:
+    from ares_otel.sdk.direct.session import Session
 
 ROUND_BATCHES = 16
 ROUND_BYTES = 4 * 1024 * 1024
@@ -61,8 +65,8 @@ class Outbox:
         self._size = self._items = 0
         self.closing = False
         """Nothing is tried twice any more."""
-        self.served = False
-        """Whether the worker of this process knows it."""
+        self.session: Session | None = None
+        """Who stores what comes into it, in this process."""
         self.saying = False
         """Whether the worker is going to say what was dropped."""
         self.arrived: asyncio.Event | None = None

@@ -110,10 +110,9 @@ class Registration:
         except (TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"The metadata of a service must be JSON: {error}.") from None
         self._resource: Callable[[], Resource] = resource if callable(resource) else lambda: resource
-        self._where = api_url or "the database"
         self._port = port
         self._health_url = health_url
-        self._client = _client_maker(api_url, database_url)
+        self._client, self._where = _registry_at(api_url, database_url)
         self._stopping: asyncio.Event | None = None
         self._run_task: asyncio.Task[None] | None = None
         self._instance: tuple[str, str] | None = None
@@ -133,6 +132,7 @@ class Registration:
         if not self._started:
             return True
         self._started = False
+        self._instance = None
         deadline = time.monotonic() + timeout_seconds
         left = self._background.submit(self._leave)
         gone = False
@@ -175,8 +175,6 @@ class Registration:
                     self._say_again(entry)
                     while not await _passes(stopping, seconds):
                         seconds = await registry.heartbeat(id)
-                    await registry.deregister(id)
-                    return
             except Forgotten:
                 id = None  # and once more from the beginning
             except (Away, NotAres) as error:
@@ -227,21 +225,21 @@ class Registration:
             )
 
 
-def _client_maker(
+def _registry_at(
     api_url: str | None, database_url: str | None
-) -> Callable[[], AbstractAsyncContextManager[RegistryClient]]:
+) -> tuple[Callable[[], AbstractAsyncContextManager[RegistryClient]], str]:
+    """How the registry is reached, and where that is in words."""
     if api_url is not None:
         from ares_otel.sdk.remote import http
         from ares_otel.sdk.remote.registry_rest import rest_registry
 
         url = api_url
-        http.client(url)  # tells now what is wrong with the URL
-        return lambda: rest_registry(url)
+        return (lambda: rest_registry(url)), http.shown(url)
     from ares_otel.sdk.remote.registry_sql import sql_registry
 
     assert database_url is not None
     place = database_url
-    return lambda: sql_registry(place)
+    return (lambda: sql_registry(place)), "the database"
 
 
 def _without(entry: Entry, error: Refused) -> Entry:

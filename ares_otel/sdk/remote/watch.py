@@ -45,7 +45,7 @@ class WatchedSettings(SettingsView):
         self._patience = Patience()
         self._complained = False
         self._said_truncated = False
-        http.client(api_url)  # tells now what is wrong with the URL
+        self._shown = http.shown(api_url)
 
     async def start(self) -> None:
         """Follows the settings from now on. Returns at once."""
@@ -148,7 +148,7 @@ class WatchedSettings(SettingsView):
 
     def _hear(self) -> None:
         if self._complained:
-            log.info("Settings of %s are followed again, at %s.", self._service, self._api_url)
+            log.info("Settings of %s are followed again, at %s.", self._service, self._shown)
         self._complained, self._heard = False, True
 
     def _complain(self, error: Exception) -> None:
@@ -159,7 +159,7 @@ class WatchedSettings(SettingsView):
                 "stay, and it is tried again. ARES_OTEL_API_URL or api_url says where Ares is; remote_config=False "
                 "does without it.",
                 self._service,
-                self._api_url,
+                self._shown,
                 error,
             )
 

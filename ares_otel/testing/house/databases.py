@@ -24,6 +24,9 @@ autovacuum = off
 shared_buffers = 64MB
 max_locks_per_transaction = 128
 max_wal_size = 4GB
+wal_level = minimal
+max_wal_senders = 0
+wal_compression = off
 """
 
 
