@@ -17,7 +17,8 @@ from typing import IO
 
 import psutil
 
-from tests.support.forked_ares import COMMANDS, ForkedProcess, Forkserver
+from tests.support.forked_ares import COMMANDS
+from tests.support.forkserver import ForkedProcess, Forkserver
 
 START_SECONDS = 90.0
 STOP_SECONDS = 45.0
@@ -226,7 +227,7 @@ def _started(
     )
 
 
-_FORKSERVER = Forkserver()
+_FORKSERVER = Forkserver("tests.support.forked_ares")
 _READ_AT_START = ("LD_", "MALLOC_", "PYTHON")
 """Variables that the loader, the C library and the interpreter read."""
 _WORKER = "ares_otel.cli.workers.main"

@@ -1,25 +1,11 @@
-"""Commands of `ares-otel` as processes of their own that are forked from one that has imported everything: a start of
-the interpreter for each command is most of what a test of commands costs, and a second of CPU for each `up`."""
+"""The main module of the server that forks commands of `ares-otel`."""
 
 from __future__ import annotations
 
-import atexit
-import contextlib
-import ctypes
-import gc
-import json
-import os
-import signal
-import socket
-import struct
-import subprocess
 import sys
-import tempfile
-import threading
-from collections.abc import Mapping, Sequence
-from importlib import import_module
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
+
+from tests.support.forkserver import serve, show
 
 # What these commands import when they are called, and what the libraries import when they are used first.
 MODULES = (
@@ -45,198 +31,19 @@ MODULES = (
     "uvicorn.lifespan.off",
 )
 COMMANDS = frozenset({"config", "doctor", "migrate", "partitions", "rejected", "spool", "up", "validate"})
-_TITLE_BYTES = 2_000
-"""Room for the command line that `ps` shows of a command."""
 
 
-class ForkedProcess:
-    """A command that was started: what `subprocess.Popen` is to a child, as far as tests need it."""
-
-    def __init__(self, told: IO[bytes]) -> None:
-        """`told`: where its process id comes from, and later how it ended."""
-        self.pid: int = struct.unpack("!i", told.read(4))[0]
-        self.returncode: int | None = None
-        self._ended = threading.Event()
-        threading.Thread(target=self._listen, args=(told,), daemon=True).start()
-
-    def poll(self) -> int | None:
-        """The exit status, None while it runs."""
-        return self.returncode
-
-    def wait(self, timeout: float | None = None) -> int:
-        """The exit status, when it has ended.
-
-        Raises:
-            subprocess.TimeoutExpired: it did not within so many seconds.
-        """
-        if not self._ended.wait(timeout):
-            assert timeout is not None
-            raise subprocess.TimeoutExpired("ares-otel", timeout)
-        assert self.returncode is not None
-        return self.returncode
-
-    def send_signal(self, number: signal.Signals) -> None:
-        """Does nothing when it has ended."""
-        if self.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, number)
-
-    def kill(self) -> None:
-        self.send_signal(signal.SIGKILL)
-
-    def _listen(self, told: IO[bytes]) -> None:
-        with told:
-            self.returncode = struct.unpack("!i", told.read(4))[0]
-        self._ended.set()
-
-
-class Forkserver:
-    """Starts with the first command of a process of tests and ends with it."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._socket: socket.socket | None = None
-
-    def start(
-        self,
-        arguments: Sequence[str],
-        env: Mapping[str, str],
-        stdout: IO[bytes],
-        stderr: IO[bytes],
-        *,
-        stdin: bytes = b"",
-        session: bool = False,
-    ) -> ForkedProcess:
-        """Starts `ares-otel ARGUMENTS`.
-
-        Args:
-            stdin: what it can read.
-            session: whether it leads a session and a process group of its own.
-        """
-        reader, writer = os.pipe()
-        told = open(reader, "rb", buffering=0)  # noqa: SIM115 - lives as long as the process
-        with open(writer, "wb", buffering=0) as tell, tempfile.TemporaryFile() as given:
-            given.write(stdin)
-            given.seek(0)
-            self._ask([list(arguments), dict(env), os.getcwd(), session], [given, stdout, stderr, tell])
-        return ForkedProcess(told)
-
-    def run(
-        self, arguments: Sequence[str], env: Mapping[str, str], timeout: float, *, stdin: bytes = b""
-    ) -> subprocess.CompletedProcess[str]:
-        """Runs it to its end.
-
-        Raises:
-            subprocess.TimeoutExpired: it was killed, because it did not end within so many seconds.
-        """
-        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-            process = self.start(arguments, env, out, err, stdin=stdin)
-            try:
-                status = process.wait(timeout)
-            except BaseException:
-                process.kill()
-                process.wait()
-                raise
-            return subprocess.CompletedProcess(["ares-otel", *arguments], status, _text(out), _text(err))
-
-    def _ask(self, request: list[Any], files: list[IO[bytes]]) -> None:
-        data = json.dumps(request).encode()
-        with self._lock:
-            if self._socket is None:
-                self._socket = _start(request[1])
-            socket.send_fds(self._socket, [struct.pack("!I", len(data))], [file.fileno() for file in files])
-            self._socket.sendall(data)
-
-
-def _start(env: Mapping[str, str]) -> socket.socket:
-    ours, theirs = socket.socketpair()
-    with theirs:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.forked_ares", str(theirs.fileno()), "-" * _TITLE_BYTES],
-            pass_fds=[theirs.fileno()],
-            env={key: value for key, value in env.items() if not key.startswith("ARES_OTEL_")},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-        )
-
-    def stop() -> None:
-        ours.close()
-        server.wait()
-
-    atexit.register(stop)
-    return ours
-
-
-def _text(file: IO[bytes]) -> str:
-    file.seek(0)
-    return file.read().decode()
-
-
-def _serve(channel: socket.socket, own: dict[str, str]) -> None:
-    """Forks for each request a process that forks the command and tells its end."""
-    while True:
-        head, files, _, _ = socket.recv_fds(channel, 4, 4)
-        if not head:
-            return
-        (size,) = struct.unpack("!I", head)
-        data = b""
-        while len(data) < size:
-            data += channel.recv(size - len(data))
-        with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-        if os.fork() == 0:
-            channel.close()
-            if (pid := os.fork()) == 0:
-                _become(files, own, *json.loads(data))
-                return
-            for number in files[:3]:
-                os.close(number)
-            os.write(files[3], struct.pack("!i", pid))
-            code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-            os.write(files[3], struct.pack("!i", code))
-            os._exit(0)
-        for number in files:
-            os.close(number)
-
-
-def _become(
-    files: list[int], own: dict[str, str], arguments: list[str], env: dict[str, str], folder: str, session: bool
-) -> None:
-    """From here on this is `ares-otel ARGUMENTS`. `own`: what Ares adds to the environment when it is imported."""
-    if session:
-        os.setsid()
-    for number, file in enumerate(files[:3]):
-        os.dup2(file, number)
-    for file in files:
-        os.close(file)
-    os.chdir(folder)
-    os.environ.clear()
-    os.environ.update({**own, **env})
+def _become(arguments: list[str]) -> None:
+    """From here on this is `ares-otel ARGUMENTS`."""
     main: Any = sys.modules["__main__"]
     main.__package__ = None  # where Typer looks for the name of the program
     sys.argv = ["ares-otel", *arguments]
-    _show([sys.executable, "-m", "ares_otel.cli.main", *arguments])
+    show([sys.executable, "-m", "ares_otel.cli.main", *arguments])
 
     from ares_otel.cli.main import run
 
     run()
 
 
-def _show(words: list[str]) -> None:
-    """Writes a command line over that of the process, where `ps` finds it: tests look for what is left of an Ares."""
-    with contextlib.suppress(OSError):
-        numbers = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
-        start, end = int(numbers[45]), int(numbers[46])  # arg_start and arg_end of proc(5)
-        title = b"".join(os.fsencode(word) + b"\0" for word in words)[: end - start - 1]
-        ctypes.memset(start, 0, end - start)
-        ctypes.memmove(start, title, len(title))
-
-
 if __name__ == "__main__":
-    before = set(os.environ)
-    for module in MODULES:
-        import_module(module)
-    gc.collect()
-    gc.freeze()  # memory that the collector does not touch stays shared
-    _serve(socket.socket(fileno=int(sys.argv[1])), {key: os.environ[key] for key in os.environ if key not in before})
+    serve(MODULES, _become)

@@ -1,0 +1,50 @@
+"""The exporters that are compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter as GrpcLogs
+from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter as GrpcMetrics
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcSpans
+from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter as HttpLogs
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter as HttpMetrics
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpSpans
+from opentelemetry.sdk._logs.export import LogRecordExporter
+from opentelemetry.sdk.metrics.export import MetricExporter
+from opentelemetry.sdk.trace.export import SpanExporter
+
+from ares_otel.sdk.direct import PostgresLogRecordExporter, PostgresMetricExporter, PostgresSpanExporter
+
+
+@dataclass(frozen=True, slots=True)
+class Exporters:
+    """One for each signal."""
+
+    spans: SpanExporter
+    logs: LogRecordExporter
+    metrics: MetricExporter
+
+    def flush(self) -> None:
+        """The SDK's processors do not wait for what an exporter keeps."""
+        for exporter in (self.spans, self.logs, self.metrics):
+            exporter.force_flush(60_000)
+
+
+def exporters(kind: str, grpc: str, http: str, database: str) -> Exporters:
+    """Of one of the kinds `grpc`, `http` and `direct`."""
+    if kind == "grpc":
+        return Exporters(
+            GrpcSpans(endpoint=grpc, insecure=True),
+            GrpcLogs(endpoint=grpc, insecure=True),
+            GrpcMetrics(endpoint=grpc, insecure=True),
+        )
+    if kind == "http":
+        return Exporters(
+            HttpSpans(endpoint=f"{http}/v1/traces"),
+            HttpLogs(endpoint=f"{http}/v1/logs"),
+            HttpMetrics(endpoint=f"{http}/v1/metrics"),
+        )
+    return Exporters(
+        PostgresSpanExporter(database), PostgresLogRecordExporter(database), PostgresMetricExporter(database)
+    )
