@@ -58,8 +58,8 @@ class Telemetry:
         handlers.set_level(options.log_level)
         self._attached = handlers.Attached(providers.logs) if not providers.silent and handlers.wanted() else None
         self._closer = Closer(self._close)
-        self._held: list[threading.Lock] = []
-        self._lifecycle = Lifecycle(self._end, self, at_exit=not adopted)
+        self._forks = _Forks(providers, self._closer)
+        self._lifecycle = Lifecycle(self._end, self._forks, at_exit=not adopted)
         if control is not None:
             control.start()
 
@@ -106,6 +106,15 @@ class Telemetry:
 
     def _stop_control(self, seconds: float) -> bool:
         return self._control is None or self._control.stop(seconds)
+
+
+class _Forks:
+    """What a fork changes."""
+
+    def __init__(self, providers: Providers, closer: Closer) -> None:
+        self._providers = providers
+        self._closer = closer
+        self._held: list[threading.Lock] = []
 
     def before_fork(self) -> None:
         """Holds exports back for the moment."""
