@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -141,9 +142,12 @@ class _Flush:
         self._millis = millis
         self._result = False
         self._thread = threading.Thread(target=self._run, name="ares-otel-flush", daemon=True)
-        self._thread.start()
+        with contextlib.suppress(RuntimeError):  # at exit no thread can be started any more, and all is sent anyway
+            self._thread.start()
 
     def wait(self, deadline: float) -> bool:
+        if self._thread.ident is None:
+            return False
         self._thread.join(max(0.0, deadline - time.monotonic()))
         return not self._thread.is_alive() and self._result
 

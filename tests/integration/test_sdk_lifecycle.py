@@ -68,6 +68,10 @@ def made(received: list[Received]) -> dict[str, int]:
 
 ENDS = {
     "the end of the script": ("record('work')", 0),
+    "an exit handler that flushes": (
+        "import atexit; atexit.register(lambda: (record('work'), telemetry.force_flush()))",
+        0,
+    ),
     "sys.exit": ("record('work'); sys.exit(3)", 3),
     "an exception": ("record('work'); raise LookupError('gone')", 1),
     "SIGTERM that nobody handles": ("record('work'); os.kill(os.getpid(), signal.SIGTERM); record('too late')", -15),
