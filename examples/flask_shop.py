@@ -11,6 +11,7 @@ Ctrl-C ends it, and what was recorded is sent. OTEL_PYTHON_LOG_CODE_ATTRIBUTES=t
 
 Or with one call of Ares in place of the command, as at the end of this file; it also sends when SIGTERM ends it:
 
+    pip install flask ares-otel opentelemetry-instrumentation-flask
     python examples/flask_shop.py
 
     curl localhost:8001/prices/BTC-USD; curl -X POST 'localhost:8001/carts/7/checkout'
@@ -21,8 +22,9 @@ from __future__ import annotations
 import logging
 import os
 
-from flask import Flask, abort
+from flask import Flask
 from opentelemetry import metrics, trace
+from werkzeug.exceptions import NotFound
 
 PRICES = {"BTC-USD": 64_000.0, "ETH-USD": 3_100.0}
 
@@ -39,7 +41,7 @@ def price(symbol: str) -> dict[str, float]:
         if symbol in PRICES:
             return {symbol: PRICES[symbol]}
         log.warning("nobody sells %s", symbol)
-    abort(404)  # after the span: an exception that leaves it would make it an error
+    raise NotFound  # after the span: an exception that leaves it would make it an error
 
 
 @app.post("/carts/<int:number>/checkout")

@@ -4,8 +4,8 @@
     ares-otel up                                      # in another terminal
     printf 'BTC-USD,1.5\\nETH-USD,two\\n' | python examples/script.py
 
-cron, CI jobs, backups: `configure()` sends at exit, at SIGTERM and after an exception, and waits for that no longer than
-ten seconds. Where nobody answers the script works the same, and says so once.
+cron, CI jobs, backups: `configure()` sends at exit, at SIGTERM and after an exception, and waits for it five seconds
+at most. Where nobody answers the script works the same, and says so once.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Traces, logs and metrics with the calls of the ARES architecture: `with_trace`, `info`, `record_counter`, `start_timer`.
+"""A trade in traces, logs and metrics, with the calls of the ARES architecture (`with_trace`, `record_counter`, …).
 
     ares-otel up                     # in one terminal; or `make demo`
     python examples/trading.py       # in another

@@ -72,10 +72,8 @@ def process(message: Message) -> None:
 
 def settle(messages: list[Message]) -> None:
     """One look at many messages: a trace of its own, with a link to where each of them was sent."""
-    contexts = [
-        trace.get_current_span(propagate.extract(message["headers"])).get_span_context() for message in messages
-    ]
-    links = [Link(context) for context in contexts if context.is_valid]
+    senders = [trace.get_current_span(propagate.extract(message["headers"])) for message in messages]
+    links = [Link(sender.get_span_context()) for sender in senders]
     about = attributes("settle", "settle") | {"messaging.batch.message_count": len(messages)}
     with tracer.start_as_current_span(f"settle {QUEUE}", kind=SpanKind.CLIENT, attributes=about, links=links):
         log.info("settled %d messages", len(messages))

@@ -12,10 +12,13 @@ from opentelemetry import trace
 from opentelemetry.sdk._configuration import _OTelSDKConfigurator
 from opentelemetry.sdk.environment_variables import OTEL_CONFIG_FILE, OTEL_SERVICE_NAME
 
+from ares_otel.sdk import handler as handlers
 from ares_otel.sdk import instrument as instrumentation
 from ares_otel.sdk import providers as building
 from ares_otel.sdk import resource as resources
+from ares_otel.sdk.control import Control
 from ares_otel.sdk.options import Options
+from ares_otel.sdk.providers import Providers
 from ares_otel.sdk.telemetry import Telemetry
 
 __all__ = ["Telemetry", "configure"]
@@ -94,6 +97,10 @@ def configure(
         log_level=log_level,
     )
     libraries = instrumentation.check(instrument)
+    if app is not None:
+        instrumentation.framework(app)
+    if log_level is not None:
+        handlers.level_of(log_level)
     with _lock:
         telemetry = _present(options) or _set_up(options)
         for name in libraries:
@@ -111,12 +118,20 @@ def _present(options: Options) -> Telemetry | None:
         LOG.warning(
             "telemetry was shut down, and OpenTelemetry's providers are set once in a process: nothing is sent any more"
         )
-    different = _current.options.differences(options)
-    if different:
-        LOG.warning(
-            "configure() was called before; what this call says differently is without effect: %s", ", ".join(different)
-        )
+    described = resources.ATTRIBUTES.keys()
+    different = [name for name in _current.options.differences(options) if name not in described]
+    _say_what_comes_too_late(resources.unheard(options, _current.resource) + different)
     return _current
+
+
+def _say_what_comes_too_late(arguments: list[str]) -> None:
+    if arguments:
+        LOG.warning(
+            "OpenTelemetry was set up before this call of configure(), of which this is without effect: %s. "
+            "Say it in the first call, or in variables such as %s",
+            ", ".join(arguments),
+            OTEL_SERVICE_NAME,
+        )
 
 
 def set_up_for_the_process(auto_version: str | None) -> None:
@@ -136,16 +151,36 @@ def _set_up(options: Options, auto_version: str | None = None) -> Telemetry:
     if os.environ.get(OTEL_CONFIG_FILE) and building.adopted() is None:
         _Declared().configure()  # type: ignore[no-untyped-call]
     found = building.adopted()
-    if found is not None:
-        LOG.info("OpenTelemetry is set up already: its providers are used, and nothing is exported twice")
-        _current = Telemetry(options, found, adopted=True)
-        return _current
-    resource = resources.build(options, auto_version)
-    service = str(resource.attributes["service.name"])
-    if service.startswith("unknown_service"):
-        LOG.warning("the service has no name: call configure('orders'), or set %s", OTEL_SERVICE_NAME)
-    _current = Telemetry(options, building.build(options, resource, None), adopted=False)
+    _current = _take_over(options, found) if found is not None else _build(options, auto_version)
     return _current
+
+
+def _build(options: Options, auto_version: str | None) -> Telemetry:
+    resource = resources.build(options, auto_version)
+    named = not str(resource.attributes["service.name"]).startswith("unknown_service")
+    if not named:
+        LOG.warning("the service has no name: call configure('orders'), or set %s", OTEL_SERVICE_NAME)
+    chosen = building.choose(options)
+    control = None
+    built: list[Providers] = []
+    if named and not building.disabled():
+        straight = any(building.STRAIGHT in names for names in chosen.values())
+        control = Control(options, lambda: built[0].traces.resource if built else resource, straight)
+    built.append(building.build(options, chosen, resource, control.remote if control is not None else None))
+    return Telemetry(options, built[0], control, adopted=False)
+
+
+def _take_over(options: Options, found: Providers) -> Telemetry:
+    """Providers that somebody else has set. Settings and the registry are used where they are asked for by name."""
+    LOG.info("OpenTelemetry is set up already: its providers are used, and nothing is exported twice")
+    _say_what_comes_too_late(resources.unheard(options, found.traces.resource))
+    control = None
+    if not building.disabled() and (options.api_url or os.environ.get("ARES_OTEL_API_URL") or options.database_url):
+        control = Control(options, lambda: found.traces.resource, options.straight)
+        if control.remote is not None:
+            found.traces.add_span_processor(control.remote.span_processor())
+            control.remote.observe(found.metrics)
+    return Telemetry(options, found, control, adopted=True)
 
 
 class _Declared(_OTelSDKConfigurator):

@@ -5,12 +5,19 @@ from __future__ import annotations
 import functools
 import logging
 import logging.config
+import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from opentelemetry.instrumentation.logging import _get_log_level
+from opentelemetry.instrumentation.logging.environment_variables import (
+    OTEL_PYTHON_LOG_AUTO_INSTRUMENTATION,
+    OTEL_PYTHON_LOG_CODE_ATTRIBUTES,
+    OTEL_PYTHON_LOG_HANDLER_LEVEL,
+)
 from opentelemetry.instrumentation.logging.handler import LoggingHandler
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.sdk._logs import LoggerProvider
@@ -38,17 +45,21 @@ class OtlpHandler(LoggingHandler):
     """
 
     def __init__(self, provider: LoggerProvider) -> None:
-        super().__init__(logger_provider=provider, log_code_attributes=True)
+        super().__init__(
+            level=_get_log_level(os.environ.get(OTEL_PYTHON_LOG_HANDLER_LEVEL)) or logging.NOTSET,
+            logger_provider=provider,
+            log_code_attributes=_switch(OTEL_PYTHON_LOG_CODE_ATTRIBUTES),
+        )
         self._seen = threading.local()
         self.addFilter(_not_of_the_export)
 
-    def emit(self, record: logging.LogRecord) -> None:
+    def handle(self, record: logging.LogRecord) -> bool:
         last = getattr(self._seen, "last", None)
         if last is not None and last() is record:
-            return
+            return False
         self._seen.last = weakref.ref(record)
-        super().emit(record)
         self._print_without_console(record)
+        return bool(super().handle(record))
 
     def flush(self) -> None:
         """Nothing: the provider is flushed, in bounded time, by whoever ends it. `logging.shutdown` calls this at exit,
@@ -122,29 +133,37 @@ class Attached:
             logger.removeHandler(self.handler)
 
 
-def set_level(level: str | int | None) -> None:
-    """Sets the root logger's level; None: INFO where nobody has configured logging, else as it is.
+def level_of(level: str | int) -> int:
+    """The number of a level.
 
     Raises:
-        ValueError: no such level.
+        ValueError: there is no such level.
     """
+    number = logging.getLevelName(level.upper()) if isinstance(level, str) else level
+    if not isinstance(number, int):
+        raise ValueError(f"log_level={level!r} is no level: debug, info, warning, error or critical.")
+    return number
+
+
+def set_level(level: str | int | None) -> None:
+    """Sets the root logger's level; None: INFO where nobody has configured logging, else as it is."""
     root = logging.getLogger()
-    if level is None:
-        if root.level == logging.WARNING and not root.handlers:
-            root.setLevel(logging.INFO)
-        return
-    try:
-        root.setLevel(level.upper() if isinstance(level, str) else level)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"log_level={level!r} is no level: debug, info, warning, error or critical.") from error
+    if level is not None:
+        root.setLevel(level_of(level))
+    elif root.level == logging.WARNING and not root.handlers:
+        root.setLevel(logging.INFO)
 
 
-def has_handler() -> bool:
-    """Whether records go to OpenTelemetry already, through somebody's handler."""
-    return any(
+def wanted() -> bool:
+    """Whether records shall go to OpenTelemetry, and do not yet, through somebody's handler."""
+    return _switch(OTEL_PYTHON_LOG_AUTO_INSTRUMENTATION) and not any(
         type(handler).__name__ == "LoggingHandler" and type(handler).__module__.startswith("opentelemetry.")
         for handler in logging.getLogger().handlers
     )
+
+
+def _switch(variable: str) -> bool:
+    return os.environ.get(variable, "").strip().lower() != "false"
 
 
 def _not_of_the_export(record: logging.LogRecord) -> bool:

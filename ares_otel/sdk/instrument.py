@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Iterable
 from importlib import import_module
@@ -10,6 +11,7 @@ from typing import Any
 
 from opentelemetry.instrumentation.bootstrap_gen import libraries
 from opentelemetry.instrumentation.dependencies import DependencyConflictError
+from opentelemetry.instrumentation.environment_variables import OTEL_PYTHON_DISABLED_INSTRUMENTATIONS
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.util._importlib_metadata import entry_points
@@ -52,7 +54,12 @@ def check(asked: Iterable[str]) -> tuple[str, ...]:
 
 
 def library(name: str, tracers: TracerProvider, meters: MeterProvider) -> None:
-    """Switches an instrumentation on. Says so where that is not possible, and does nothing where it is on already."""
+    """Switches an instrumentation on. Says so where that is not possible, and does nothing where it is on already or
+    `OTEL_PYTHON_DISABLED_INSTRUMENTATIONS` names it."""
+    disabled = {_plain(one.strip()) for one in os.environ.get(OTEL_PYTHON_DISABLED_INSTRUMENTATIONS, "").split(",")}
+    if disabled & {"*", _plain(name)}:
+        LOG.info("%s is not instrumented, as %s says", name, OTEL_PYTHON_DISABLED_INSTRUMENTATIONS)
+        return
     points = list(entry_points(group=_GROUP, name=name)) or list(entry_points(group=_GROUP, name=_other(name)))
     if not points:
         LOG.warning("%s is not instrumented: pip install %s%s", name, _PACKAGE, _plain(name))
@@ -73,33 +80,40 @@ def library(name: str, tracers: TracerProvider, meters: MeterProvider) -> None:
         LOG.warning("%s is not instrumented, its library is missing: pip install %s (%s)", name, _plain(name), missing)
 
 
+def framework(app: Any) -> str:
+    """Which framework an application is of: `fastapi`, `starlette` or `flask`.
+
+    Raises:
+        TypeError: none of them.
+    """
+    for kind in type(app).__mro__:
+        package = kind.__module__.partition(".")[0]
+        if package in _FRAMEWORKS:
+            return package
+    raise TypeError(
+        f"app={type(app).__name__} is not an application of FastAPI, Starlette or Flask. "
+        "Wrap others with the middleware of their OpenTelemetry instrumentation."
+    )
+
+
 def application(app: Any, tracers: TracerProvider, meters: MeterProvider) -> None:
-    """Instruments a FastAPI, Starlette or Flask application: a span and metrics for each request. Once: a second call
-    leaves it as it is, and says so. `OTEL_PYTHON_EXCLUDED_URLS` and `OTEL_PYTHON_FASTAPI_EXCLUDED_URLS` leave requests
-    out.
+    """Instruments an application: a span and metrics for each request. Once: a second call leaves it as it is, and says
+    so. `OTEL_PYTHON_EXCLUDED_URLS` and `OTEL_PYTHON_FASTAPI_EXCLUDED_URLS` leave requests out.
 
     Raises:
         TypeError: an application of another kind.
     """
-    for kind in type(app).__mro__:
-        framework = kind.__module__.partition(".")[0]
-        if framework in _FRAMEWORKS:
-            break
-    else:
-        raise TypeError(
-            f"app={type(app).__name__} is not an application of FastAPI, Starlette or Flask. "
-            "Wrap others with the middleware of their OpenTelemetry instrumentation."
-        )
+    name = framework(app)
     if getattr(app, "_is_instrumented_by_opentelemetry", False):
-        LOG.info("this %s application is instrumented already; it stays as it is", framework)
+        LOG.info("this %s application is instrumented already; it stays as it is", name)
         return
     try:
-        module = import_module(f"opentelemetry.instrumentation.{framework}")
+        module = import_module(f"opentelemetry.instrumentation.{name}")
     except ImportError:
-        LOG.warning("the application is not instrumented: pip install %s%s", _PACKAGE, framework)
+        LOG.warning("the application is not instrumented: pip install %s%s", _PACKAGE, name)
         return
-    instrumentor = getattr(module, _FRAMEWORKS[framework])
-    instrumentor.instrument_app(app, tracer_provider=tracers, meter_provider=meters, **arguments(framework))
+    instrumentor = getattr(module, _FRAMEWORKS[name])
+    instrumentor.instrument_app(app, tracer_provider=tracers, meter_provider=meters, **arguments(name))
 
 
 def _installed(name: str) -> bool:

@@ -171,17 +171,17 @@ class Logger:
             if not otel.enabled(context=context, severity_number=number):
                 self._unheard()
                 return
-            converter = Converter()
-            body = converter.value(message)
-            attributes = converter.attributes(metadata)
+            given, ours = Converter(), Converter()  # what the metadata needs is not taken from the message
+            attributes = given.attributes(metadata)
+            body = ours.value(message)
             # Last, because an SDK with too many attributes leaves out the first. What the caller says wins.
             for key, value in caller(stacklevel + 2).items():
                 attributes.setdefault(key, value)
             if exception is not None and exception is not False:
-                for key, about in _exception(exception, converter).items():
+                for key, about in _exception(exception, ours).items():
                     attributes.setdefault(key, about)
-            if converter.cut:
-                attributes[METADATA_CUT] = converter.cut
+            if cut := given.cut + ours.cut:
+                attributes[METADATA_CUT] = cut
             otel.emit(
                 timestamp=now,
                 context=context,

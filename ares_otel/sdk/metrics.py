@@ -147,7 +147,8 @@ class MetricsCollector:
             instruments = self._current()
             found = instruments.by_name.get(name) or instruments.make(kind, name, unit, description, boundaries)
             if found.kind != kind or (unit and found.unit != unit):
-                raise _Refused("conflict", f"it is a {found} and was to be a {_Instrument(kind, unit or found.unit)}")
+                is_now, wanted = _described(found.kind, found.unit), _described(kind, unit or found.unit)
+                raise _Refused("conflict", f"it is a {is_now} and was to be a {wanted}")
             number = _number(kind, value)
             found.record(number, self._labels(name, labels) if labels else None, self._context(name, ctx))
         except _Refused as refused:
@@ -204,10 +205,8 @@ class MetricsCollector:
 class _Instrument:
     kind: str
     unit: str
-    record: Callable[..., None] = print  # the instrument's `add`, `set` or `record`
-
-    def __str__(self) -> str:
-        return f"{self.kind} with unit {self.unit!r}" if self.unit else f"{self.kind} without a unit"
+    record: Callable[..., None]
+    """The `add`, `set` or `record` of OpenTelemetry's instrument."""
 
 
 class _Instruments:
@@ -255,6 +254,10 @@ class _Refused(Exception):
     def __init__(self, reason: str, why: str) -> None:
         super().__init__(why)
         self.reason = reason
+
+
+def _described(kind: str, unit: str) -> str:
+    return f"{kind} with unit {unit!r}" if unit else f"{kind} without a unit"
 
 
 def _number(kind: str, value: Any) -> int | float:

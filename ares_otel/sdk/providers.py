@@ -7,6 +7,7 @@ themselves.
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import threading
@@ -87,9 +88,22 @@ def adopted() -> Providers | None:
     )
 
 
-def names(signal: str, options: Options) -> list[str]:
-    """Exporters of a signal, by their entry points: as the code says, else `OTEL_{SIGNAL}_EXPORTER`, else OTLP. `none`
-    in the variable switches the signal off whatever the code says."""
+def disabled() -> bool:
+    """Whether the SDK is switched off (`OTEL_SDK_DISABLED`)."""
+    return os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+
+
+def choose(options: Options) -> dict[str, list[str]]:
+    """Exporters of each signal, by their entry points: as the code says, else `OTEL_{SIGNAL}_EXPORTER`, else OTLP.
+    `none` in the variable switches the signal off whatever the code says.
+
+    Raises:
+        ValueError: a variable names a protocol that OTLP does not have.
+    """
+    return {signal: _names(signal, options) for signal in SIGNALS}
+
+
+def _names(signal: str, options: Options) -> list[str]:
     variable = f"OTEL_{signal.upper()}_EXPORTER"
     said = os.environ.get(variable, "").strip()
     if said.lower() == "none":
@@ -106,17 +120,19 @@ def names(signal: str, options: Options) -> list[str]:
         raise ValueError(f"{error}: OTEL_EXPORTER_OTLP_PROTOCOL takes grpc or http/protobuf.") from error
 
 
-def build(options: Options, resource: Resource, steering: Steering | None) -> Providers:
+def build(
+    options: Options, chosen: Mapping[str, list[str]], resource: Resource, steering: Steering | None
+) -> Providers:
     """Builds the providers and makes them those of the process.
 
     Args:
         options: what the code says.
+        chosen: exporters of each signal.
         resource: of all three.
         steering: remote control, if there is one.
     Raises:
         ValueError: a variable or an argument names an exporter that is not there.
     """
-    chosen = {signal: names(signal, options) for signal in SIGNALS}
     try:
         spans, points, records = official._import_exporters(chosen["traces"], chosen["metrics"], chosen["logs"])
     except RuntimeError as error:
@@ -149,15 +165,17 @@ def build(options: Options, resource: Resource, steering: Steering | None) -> Pr
         tracers.add_span_processor(steering.span_processor())
         loggers.add_log_record_processor(steering.log_record_processor())
         steering.observe(meters)
-    span_batches = [BatchSpanProcessor(made.exporter(name, kind, "traces")) for name, kind in spans.items()]
-    log_batches = [BatchLogRecordProcessor(made.exporter(name, kind, "logs")) for name, kind in records.items()]
+    span_batches = [_span_batch(name)(made.exporter(name, kind, "traces")) for name, kind in spans.items()]
+    log_batches = [_log_batch(name)(made.exporter(name, kind, "logs")) for name, kind in records.items()]
     for spans_out in span_batches:
         tracers.add_span_processor(spans_out)
     for logs_out in log_batches:
         loggers.add_log_record_processor(logs_out)
     trace.set_tracer_provider(tracers)
     set_logger_provider(loggers)
-    return Providers(tracers, meters, loggers, (*span_batches, *log_batches), readers, tuple(made.otlp), tuple(made.connections))
+    return Providers(
+        tracers, meters, loggers, (*span_batches, *log_batches), readers, tuple(made.otlp), tuple(made.connections)
+    )
 
 
 def forked(providers: Providers, resource: Resource) -> None:
@@ -168,8 +186,9 @@ def forked(providers: Providers, resource: Resource) -> None:
         providers: as `build` gave them.
         resource: what is different about the child.
     """
-    for provider in (providers.traces, providers.metrics, providers.logs):
-        provider._update_resource(resource)
+    if "process.pid" in providers.traces.resource.attributes:
+        for provider in (providers.traces, providers.metrics, providers.logs):
+            provider._update_resource(resource)
     consumer = providers.metrics._measurement_consumer
     consumer._lock = threading.Lock()
     for reader in providers.readers:
@@ -215,6 +234,22 @@ def _again(exporter: Any, arguments: Mapping[str, Any]) -> None:
     type(exporter).__init__(exporter, **arguments)
 
 
+def _span_batch(exporter: str) -> type[BatchSpanProcessor]:
+    if exporter != STRAIGHT:
+        return BatchSpanProcessor
+    from ares_otel.sdk.direct.processors import StoringSpanProcessor
+
+    return StoringSpanProcessor
+
+
+def _log_batch(exporter: str) -> type[BatchLogRecordProcessor]:
+    if exporter != STRAIGHT:
+        return BatchLogRecordProcessor
+    from ares_otel.sdk.direct.processors import StoringLogRecordProcessor
+
+    return StoringLogRecordProcessor
+
+
 def _reader(made: _Made, name: str, kind: type[Any], steering: Steering | None) -> MetricReader:
     if issubclass(kind, MetricReader):  # one that is asked, as Prometheus's
         return kind()
@@ -241,9 +276,9 @@ def _unknown(chosen: Mapping[str, list[str]], error: RuntimeError) -> str:
 def end(providers: Providers, deadline: float, meanwhile: Callable[[float], bool]) -> bool:
     """Sends what is under way and shuts the providers down; True when that was done by the deadline.
 
-    All queues are asked to empty themselves at once, each on its own thread. Whoever has not succeeded after a moment may
-    finish the attempt that is under way, and makes no other, and metrics are tried once: where nobody answers, a process does not wait for all of its
-    time. Exporters that are still at it at the deadline are shut down.
+    All queues are asked to empty themselves at once, each on its own thread. Whoever has not succeeded after a moment
+    may finish the attempt that is under way, and makes no other, and metrics are tried once: where nobody answers, a
+    process does not wait for all of its time. Exporters that are still at it at the deadline are shut down.
 
     Args:
         providers: those of the process.
@@ -269,7 +304,7 @@ def end(providers: Providers, deadline: float, meanwhile: Callable[[float], bool
         waiting._worker_thread.join(_left(deadline))
         done = done and not waiting._worker_thread.is_alive()
         waiting._shutdown_timeout_exceeded = True
-        waiting._exporter.shutdown()  # type: ignore[no-untyped-call]
+        done = _shut_down(waiting._exporter, deadline) and done
     providers.traces.shutdown()
     providers.logs.shutdown()
     return done
@@ -282,6 +317,15 @@ def _no_more_attempts(exporter: Any) -> None:
     )
     if isinstance(ended, threading.Event):
         ended.set()
+
+
+def _shut_down(exporter: Any, deadline: float) -> bool:
+    """False where the exporter says that it dropped something because of that."""
+    if "timeout_millis" in inspect.signature(exporter.shutdown).parameters:
+        exporter.shutdown(timeout_millis=_left(deadline) * 1000)
+    else:
+        exporter.shutdown()
+    return not (hasattr(exporter, "stats") and exporter.stats().dropped.get("shutdown"))
 
 
 def _left(deadline: float) -> float:

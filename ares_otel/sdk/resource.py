@@ -14,6 +14,14 @@ from opentelemetry.sdk.resources import (
 from ares_otel import __version__
 from ares_otel.sdk.options import Options
 
+ATTRIBUTES = {
+    "service_name": "service.name",
+    "service_version": "service.version",
+    "service_namespace": "service.namespace",
+    "environment": "deployment.environment.name",
+}
+"""Argument → attribute of the resource."""
+
 DISTRO = {"telemetry.distro.name": "ares-otel", "telemetry.distro.version": __version__}
 """https://opentelemetry.io/docs/specs/semconv/resource/#telemetry-distribution-experimental"""
 
@@ -30,20 +38,24 @@ def build(options: Options, auto_version: str | None = None) -> Resource:
         options: what the code says.
         auto_version: of `opentelemetry-instrument`, when that set it up.
     """
-    said: dict[str, Any] = {
-        **options.resource_attributes,
-        "service.name": options.service_name,
-        "service.version": options.service_version,
-        "service.namespace": options.service_namespace,
-        "deployment.environment.name": options.environment,
-        "telemetry.auto.version": auto_version,
-    }
-    for name in ("service.name", "service.version", "service.namespace", "deployment.environment.name"):
-        if said[name] is None and name in options.resource_attributes:
-            said[name] = options.resource_attributes[name]
+    said = {**options.resource_attributes, **_named(options), "telemetry.auto.version": auto_version}
     given = {name: value for name, value in said.items() if value is not None}
     around = get_aggregated_resources([_HostResourceDetector(), ProcessResourceDetector()], Resource(DISTRO))
     return around.merge(Resource.create(given))
+
+
+def unheard(options: Options, resource: Resource) -> list[str]:
+    """Names of the arguments that say of the service what its resource does not."""
+    return [
+        argument
+        for argument, key in ATTRIBUTES.items()
+        if getattr(options, argument) not in (None, resource.attributes.get(key))
+    ]
+
+
+def _named(options: Options) -> dict[str, Any]:
+    given = {key: getattr(options, argument) for argument, key in ATTRIBUTES.items()}
+    return {key: value for key, value in given.items() if value is not None}
 
 
 def of_the_fork() -> Resource:

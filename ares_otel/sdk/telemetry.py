@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.metrics import MeterProvider
@@ -22,7 +22,8 @@ from ares_otel.sdk.options import Options
 from ares_otel.sdk.providers import Providers
 
 if TYPE_CHECKING:
-    Settings = Any
+    from ares_otel.sdk.control import Control
+    from ares_otel.sdk.remote.settings import Settings
 
 LOG = logging.getLogger(__name__)
 
@@ -34,18 +35,29 @@ EXIT_SECONDS = 5.0
 class Telemetry:
     """The providers of this process. Everything is reached through OpenTelemetry's own API as well."""
 
-    def __init__(self, options: Options, providers: Providers, adopted: bool) -> None:
+    def __init__(self, options: Options, providers: Providers, control: Control | None, *, adopted: bool) -> None:
+        """
+        Args:
+            options: what it was asked for.
+            providers: those of the process.
+            control: settings and registry, not started yet; None: neither.
+            adopted: whether somebody else has set the providers, and ends them at exit.
+        """
         self.options = options
         self.tracer_provider: TracerProvider = providers.traces
         self.meter_provider: MeterProvider = providers.metrics
         self.logger_provider: LoggerProvider = providers.logs
-        self.settings: Settings | None = None
+        self.settings: Settings | None = control.settings if control is not None else None
+        """The settings of this service in Ares's configuration service; None where they are not followed."""
+        self._control = control
         self._providers = providers
         self._exit_seconds = _exit_seconds()
         handlers.set_level(options.log_level)
-        self._attached = None if handlers.has_handler() else handlers.Attached(providers.logs)
+        self._attached = handlers.Attached(providers.logs) if handlers.wanted() else None
         self._closer = Closer(self._close)
         self._lifecycle = Lifecycle(self._end, self._forked, at_exit=not adopted)
+        if control is not None:
+            control.start()
 
     @property
     def resource(self) -> Resource:
@@ -58,8 +70,8 @@ class Telemetry:
         return self._closer.asked
 
     def force_flush(self, timeout_seconds: float = 10.0) -> bool:
-        """Sends what was recorded so far; True when the exporters were through with it in time. What a receiver refused the
-        exporters have logged: the SDK's processors do not hand on what became of an export."""
+        """Sends what was recorded so far; True when the exporters were through with it in time. What a receiver refused
+        the exporters have logged: the SDK's processors do not hand on what became of an export."""
         deadline = time.monotonic() + timeout_seconds
         millis = max(1, int(timeout_seconds * 1000))
         flushes = [
@@ -70,8 +82,8 @@ class Telemetry:
         return sum(flush.wait(deadline) for flush in flushes) == len(flushes)  # each of them is waited for
 
     def shutdown(self, timeout_seconds: float = 10.0) -> bool:
-        """Sends what was recorded and ends telemetry; True when that was done in time. Leaves `logging` and the handling
-        of signals as they were. Safe twice."""
+        """Sends what was recorded and ends telemetry; True when that was done in time. Leaves `logging` and the
+        handling of signals as they were. Safe twice."""
         done = self._closer.run(timeout_seconds)
         self._lifecycle.stop()
         if self._attached is not None:
@@ -85,7 +97,7 @@ class Telemetry:
         return building.end(self._providers, deadline, self._stop_control)
 
     def _stop_control(self, seconds: float) -> bool:
-        return True
+        return self._control is None or self._control.stop(seconds)
 
     def _forked(self) -> None:
         building.forked(self._providers, resources.of_the_fork())

@@ -14,13 +14,15 @@ from opentelemetry.util.types import AnyValue
 MAX_ATTRIBUTES = 100
 """Of one log record. OpenTelemetry's own limit is 128 by default, and what is known about the caller goes on top."""
 MAX_VALUES = 1_000
-"""Of one log record, the inner ones of lists and mappings counted."""
+"""In the lists and mappings of one log record."""
 MAX_DEPTH = 8
 """Lists and mappings inside each other."""
 MAX_TEXT = 16_384
 """Characters of one text, or bytes."""
 MAX_ALL_TEXT = 262_144
-"""Characters and bytes of one log record."""
+"""Characters and bytes of the metadata of one log record, short texts on top."""
+SHORT_TEXT = 64
+"""A text of so many characters is never cut."""
 MAX_KEY = 256
 """Characters of a name."""
 MAX_LABELS = 64
@@ -39,7 +41,7 @@ _WRITABLE_BITS = 8_192
 
 
 class Converter:
-    """Converts what belongs to one log record, and knows how much more of it there may be.
+    """Converts the metadata of one log record, and knows how much more of it there may be.
 
     None, bool, float, bytes, and int of 64 bits stay what they are. Text is text that UTF-8 can hold. Mappings and
     lists (any `Sequence` or `Set`) become dict and list with values of the same kind. An enum is its value, a date or
@@ -56,15 +58,22 @@ class Converter:
         self._text_left = MAX_ALL_TEXT
 
     def attributes(self, metadata: object) -> dict[str, AnyValue]:
-        """The attributes that a mapping becomes; anything else is one attribute `metadata`."""
+        """The attributes that a mapping becomes; anything else is one attribute `metadata`. None of them is left out
+        because another one is large."""
+        fields: dict[str, AnyValue] = {}
         if metadata is None:
-            return {}
+            return fields
         try:
-            if isinstance(metadata, Mapping):
-                return self._mapping(metadata, 0, MAX_ATTRIBUTES)
+            if not isinstance(metadata, Mapping):
+                return {"metadata": self.value(metadata)}
+            for number, (key, value) in enumerate(metadata.items()):
+                if number == MAX_ATTRIBUTES:
+                    self.cut += 1
+                    break
+                self._put(fields, key, value, 0)
         except Exception:
-            pass
-        return {"metadata": self.value(metadata)}
+            fields["metadata"] = _unprintable(metadata)
+        return fields
 
     def value(self, value: object, depth: int = 0) -> AnyValue:
         """One value.
@@ -86,7 +95,7 @@ class Converter:
 
     def text(self, text: str, *, keep_end: bool = False) -> str:
         """The text as UTF-8 can hold it: a surrogate without its pair becomes U+FFFD. Cut where it is too long."""
-        limit = min(MAX_TEXT, self._text_left)
+        limit = max(SHORT_TEXT, min(MAX_TEXT, self._text_left))
         length = len(text)
         if length > limit:
             self.cut += 1
@@ -111,7 +120,7 @@ class Converter:
         if isinstance(value, date | time):
             return self.text(value.isoformat())
         if isinstance(value, Mapping):
-            return self._mapping(value, depth + 1, MAX_VALUES) if depth < MAX_DEPTH else self._too_deep()
+            return self._mapping(value, depth + 1) if depth < MAX_DEPTH else self._too_deep()
         if isinstance(value, Sequence | Set):
             return self._list(value, depth + 1) if depth < MAX_DEPTH else self._too_deep()
         if isinstance(value, numbers.Integral):
@@ -122,19 +131,22 @@ class Converter:
             return self.text(f"{type_name(value)}: {value}")
         return self.text(str.__str__(str(value)))
 
-    def _mapping(self, mapping: Mapping[Any, Any], depth: int, limit: int) -> dict[str, AnyValue]:
+    def _mapping(self, mapping: Mapping[Any, Any], depth: int) -> dict[str, AnyValue]:
         fields: dict[str, AnyValue] = {}
         for key, value in mapping.items():
-            if len(fields) >= limit or self._values_left <= 0:
+            if self._values_left <= 0:
                 self.cut += 1
                 break
             self._values_left -= 1
-            name = key if type(key) is str and len(key) <= MAX_KEY and key.isascii() else self._name(key)
-            name = name or "(empty)"  # the SDK leaves out what has no name
-            if name in fields:  # two keys that look the same
-                self.cut += 1
-            fields[name] = self.value(value, depth)
+            self._put(fields, key, value, depth)
         return fields
+
+    def _put(self, fields: dict[str, AnyValue], key: object, value: object, depth: int) -> None:
+        name = key if type(key) is str and len(key) <= MAX_KEY and key.isascii() else self._name(key)
+        name = name or "(empty)"  # the SDK leaves out what has no name
+        if name in fields:  # two keys that look the same
+            self.cut += 1
+        fields[name] = self.value(value, depth)
 
     def _name(self, key: object) -> str:
         try:

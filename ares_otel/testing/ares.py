@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ares_otel.testing.database import DatabaseThread, Row
 from ares_otel.testing.failing import failure
 from ares_otel.testing.house.client import HouseClient
 from ares_otel.testing.shown import shown_name, shown_value
 
+if TYPE_CHECKING:
+    from ares_otel.testing.sending import Sending
+
 _SECONDS = 10.0
 _ROWS_SHOWN = 20
+_LINE = 200
+_EXPECTED = "WARNING: The database runs with "
 _TELLING = ("service_name", "operation_name", "status", "log_level", "message", "metric_name", "metric_value", "labels")
 _OWN = "ares-api"
 _SPANS = "SELECT * FROM v_spans WHERE {} ORDER BY start_time, span_id LIMIT 100000"
@@ -29,6 +35,7 @@ class Ares:
         self._database_url: str | None = None
         self._doors: dict[str, str] | None = None
         self._log: Path | None = None
+        self._sending: Sending | None = None
         self._database = database
         database.url = lambda: self.database_url
 
@@ -103,6 +110,27 @@ class Ares:
             variables["OTEL_SERVICE_NAME"] = service_name
         return variables
 
+    def connect(self, service_name: str) -> None:
+        """Sends what this very process records from now on here too, until the test ends. The assertions of `otel` go
+        on as before; `spans`, `wait_for_spans`, … first send what is still waiting.
+
+        Args:
+            service_name: under which it is stored.
+
+        Raises:
+            RuntimeError: the application has set a provider that is not the SDK's.
+        """
+        from ares_otel.testing.sending import Sending
+
+        self.disconnect()
+        self._sending = Sending(self.otlp_http, service_name)
+
+    def disconnect(self) -> None:
+        """Ends `connect`. Safe without it."""
+        sending, self._sending = self._sending, None
+        if sending is not None:
+            sending.stop()
+
     # --- what is stored ----------------------------------------------------------------------------------------------
 
     def query(self, sql: str, *arguments: object) -> list[Row]:
@@ -111,10 +139,12 @@ class Ares:
         Raises:
             asyncpg.PostgresError: what the database says.
         """
+        self._send()
         return self._database.run(lambda: self._database.fetch(sql, *arguments))
 
     async def fetch(self, sql: str, *arguments: object) -> list[Row]:
         """As `query`, for a test that is a coroutine: its event loop goes on meanwhile."""
+        await asyncio.to_thread(self._send)
         return await self._database.run_async(lambda: self._database.fetch(sql, *arguments))
 
     def spans(self, service: str | None = None, name: str | None = None) -> list[Row]:
@@ -159,6 +189,7 @@ class Ares:
     ) -> list[Row]:
         """As `wait_for_spans`, for a test that is a coroutine."""
         __tracebackhide__ = True
+        await asyncio.to_thread(self._send)
         where = _where(_SPANS, service, operation_name=name)
         rows = await self._database.run_async(lambda: self._database.until(count, timeout, *where))
         return self._enough("spans", count, timeout, rows)
@@ -172,6 +203,11 @@ class Ares:
         __tracebackhide__ = True
         return self._wait("rows", 1, timeout, (sql, *arguments))
 
+    def complaints(self) -> list[str]:
+        """The last lines of `log`, without what it says at every start about a database of tests."""
+        lines = [line for line in self.log.splitlines() if _EXPECTED not in line]
+        return [shown_name(line, _LINE) for line in lines[-_ROWS_SHOWN:]]
+
     def __repr__(self) -> str:
         if self._doors is None:
             return "<ares: not started>"
@@ -180,13 +216,19 @@ class Ares:
     def _end(self) -> None:
         """Gives everything back."""
         try:
+            self.disconnect()
             self._database.forget()
         finally:
             if self._database_url is not None:
                 self._house.ask("release")
 
+    def _send(self) -> None:
+        if self._sending is not None:
+            self._sending.flush()
+
     def _wait(self, what: str, count: int, timeout: float, where: tuple[Any, ...]) -> list[Row]:
         __tracebackhide__ = True
+        self._send()
         rows = self._database.run(lambda: self._database.until(count, timeout, *where))
         return self._enough(what, count, timeout, rows)
 
@@ -194,7 +236,8 @@ class Ares:
         __tracebackhide__ = True
         if len(rows) < count:
             there = [_shown(row) for row in rows[:_ROWS_SHOWN]]
-            said = ["Ares said:", *map(shown_name, self.log.splitlines()[-_ROWS_SHOWN:])] if self.log else []
+            complaints = self.complaints()
+            said = ["Ares said:", *complaints] if complaints else []
             raise failure(f"{len(rows)} {what} after {timeout:g} s, not {count}", there, said)
         return rows
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ares_otel.testing.attributes import difference, has_all, holds, wanted
-from ares_otel.testing.capture import Capture, LogEntry, key_of
 from ares_otel.testing.captured_span import CapturedSpan
 from ares_otel.testing.failing import failure
+from ares_otel.testing.one_capture import Capture, LogEntry, key_of
 from ares_otel.testing.shown import VALUE_WIDTH, listed, padded, shown_name, shown_value
 
 if TYPE_CHECKING:
@@ -99,7 +99,9 @@ class CapturedLog:
         expected = wanted(attributes, more)
         if not has_all(expected, self.attributes):
             wrong = [key for key in expected if not has_all({key: expected[key]}, self.attributes)]
-            raise failure(f"{self._named()} differs in {listed(wrong)}", difference(expected, self.attributes))
+            raise failure(
+                f"{self._named()} is not as expected in {listed(wrong)}", difference(expected, self.attributes)
+            )
         return self
 
     def has_level(self, level: str) -> Self:
@@ -136,6 +138,12 @@ class CapturedLog:
                 where = f"in '{shown_name(at.name)}'"
             raise failure(f"{self._named()} was not written in '{shown_name(name)}' but {where}")
         return self
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, CapturedLog) and other._entry is self._entry
+
+    def __hash__(self) -> int:
+        return id(self._entry)
 
     def __repr__(self) -> str:
         return f"<log {self.level} {shown_name(self.message, VALUE_WIDTH)!r} {shown_value(dict(self.attributes))}>"

@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ares_otel.testing.attributes import difference, has_all, holds, wanted
-from ares_otel.testing.capture import Capture, key_of
 from ares_otel.testing.failing import did_you_mean, failure
+from ares_otel.testing.one_capture import Capture, key_of
 from ares_otel.testing.shown import listed, shown_name, shown_value
 from ares_otel.testing.waterfall import draw, milliseconds
 
@@ -198,7 +198,7 @@ class CapturedSpan:
         expected = wanted(attributes, more)
         if not has_all(expected, self.attributes):
             wrong = [key for key in expected if not has_all({key: expected[key]}, self.attributes)]
-            raise self._fails(f"differs in {listed(wrong)}", blocks=[difference(expected, self.attributes)])
+            raise self._fails(f"is not as expected in {listed(wrong)}", blocks=[difference(expected, self.attributes)])
         return self
 
     def lacks_attributes(self, *keys: str) -> Self:
@@ -220,7 +220,7 @@ class CapturedSpan:
             raise self._fails(f"has no event '{shown_name(name)}': {there}{did_you_mean(name, names)}")
         if not any(has_all(expected, event.attributes) for event in named):
             blocks = [difference(expected, event.attributes) for event in named[:3]]
-            raise self._fails(f"has an event '{shown_name(name)}' that differs", blocks=blocks)
+            raise self._fails(f"has an event '{shown_name(name)}', but not with these attributes", blocks=blocks)
         return self
 
     def has_status(self, status: str, description: object = None) -> Self:
@@ -285,7 +285,7 @@ class CapturedSpan:
             raise self._fails(f"has no link to '{shown_name(span.name)}': {there}", {span.key: "not linked"})
         if not any(has_all(expected, link.attributes) for link in found):
             raise self._fails(
-                f"has a link to '{shown_name(span.name)}' that differs",
+                f"has a link to '{shown_name(span.name)}', but not with these attributes",
                 blocks=[difference(expected, link.attributes) for link in found[:3]],
             )
         return self

@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING
 
-from ares_otel.testing.capture import Capture
 from ares_otel.testing.captured_span import CapturedSpan
 from ares_otel.testing.failing import failure
+from ares_otel.testing.one_capture import Capture
 from ares_otel.testing.shown import listed, shown_name
 from ares_otel.testing.waterfall import draw
 

@@ -9,7 +9,7 @@ from typing import Any
 from opentelemetry import trace
 from opentelemetry.sdk._logs import ReadWriteLogRecord
 
-from ares_otel.testing.capture import LogEntry
+from ares_otel.testing.one_capture import LogEntry
 
 _PLUMBING = (
     "opentelemetry.exporter",

@@ -15,7 +15,6 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace as trace_api
 
 from ares_otel.testing.attributes import has_all, wanted
-from ares_otel.testing.capture import Capture
 from ares_otel.testing.captured_log import LEVELS, CapturedLog, level_named, log_lines
 from ares_otel.testing.captured_metric import CapturedMetric
 from ares_otel.testing.captured_span import CapturedSpan
@@ -23,6 +22,7 @@ from ares_otel.testing.captured_trace import CapturedTrace
 from ares_otel.testing.failing import did_you_mean, failure
 from ares_otel.testing.meters import Meters
 from ares_otel.testing.metric_translation import captured
+from ares_otel.testing.one_capture import Capture
 from ares_otel.testing.providers import Providers, the_providers
 from ares_otel.testing.shown import listed, shown_name, shown_value
 from ares_otel.testing.summary import Summary, metric_lines

@@ -61,6 +61,10 @@ class Providers:
             self._own_loggers = _Loggers(resource=resource, shutdown_on_exit=False)
 
     @property
+    def own_loggers(self) -> LoggerProvider:
+        return self._own_loggers
+
+    @property
     def meters(self) -> list[Any]:
         """Every meter provider that is known."""
         return list(self._meters)

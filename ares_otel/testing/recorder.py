@@ -11,18 +11,27 @@ import os
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
-from ares_otel.testing.capture import Capture, LogEntry, key_of
 from ares_otel.testing.log_translation import entry_of_logging, entry_of_otel, is_plumbing
+from ares_otel.testing.one_capture import Capture, LogEntry, key_of
 
 MOST_PAST = 20_000
 """Spans of earlier tests that are remembered, so that what comes late is not taken for this test's."""
+
+
+class Sink(Protocol):
+    """Where what is recorded goes besides."""
+
+    @property
+    def spans(self) -> SpanProcessor: ...
+    @property
+    def logs(self) -> LogRecordProcessor: ...
 
 
 class Recorder:
@@ -31,6 +40,7 @@ class Recorder:
     def __init__(self) -> None:
         self._active: tuple[Capture, ...] = ()
         self._past: OrderedDict[int, None] = OrderedDict()
+        self._sinks: tuple[Sink, ...] = ()
         self.spans = _Spans(self)
         self.logs = _Logs(self)
         self.handler = _Handler(self)
@@ -40,6 +50,10 @@ class Recorder:
     @property
     def active(self) -> tuple[Capture, ...]:
         return self._active
+
+    @property
+    def sinks(self) -> tuple[Sink, ...]:
+        return self._sinks
 
     def begin(self, capture: Capture) -> None:
         self._active = (*self._active, capture)
@@ -57,6 +71,13 @@ class Recorder:
         """Whether a span of an earlier test has this context."""
         return context is not None and bool(self._past) and key_of(context.trace_id, context.span_id) in self._past
 
+    def send_to(self, sink: Sink) -> None:
+        """`sink` gets every span that ends and every log record of OpenTelemetry's, until `send_no_more`."""
+        self._sinks = (*self._sinks, sink)
+
+    def send_no_more(self, sink: Sink) -> None:
+        self._sinks = tuple(one for one in self._sinks if one is not sink)
+
     def started(self, span: Span) -> None:
         context = span.get_span_context()
         key = key_of(context.trace_id, context.span_id)
@@ -70,6 +91,8 @@ class Recorder:
             capture.span_started(key, span)
 
     def ended(self, span: ReadableSpan) -> None:
+        for sink in self._sinks:
+            sink.spans.on_end(span)
         context = span.get_span_context()
         if context is not None:
             for capture in self._active:
@@ -85,6 +108,10 @@ class Recorder:
             else:
                 capture.log_emitted(entry, from_logging=from_logging)
 
+    def sent(self, record: ReadWriteLogRecord) -> None:
+        for sink in self._sinks:
+            sink.logs.on_emit(record)
+
     def _is_late(self, parent: trace.SpanContext | None) -> bool:
         if parent is None or not self._past:
             return False
@@ -94,6 +121,7 @@ class Recorder:
     def _forget(self) -> None:
         """In the child of a fork nobody reads, and a lock may be held by a thread that is not there."""
         self._active = ()
+        self._sinks = ()
 
 
 class _Spans(SpanProcessor):
@@ -105,8 +133,7 @@ class _Spans(SpanProcessor):
             self._recorder.started(span)
 
     def on_end(self, span: ReadableSpan) -> None:
-        if self._recorder.active:
-            self._recorder.ended(span)
+        self._recorder.ended(span)
 
 
 class _Logs(LogRecordProcessor):
@@ -114,11 +141,12 @@ class _Logs(LogRecordProcessor):
         self._recorder = recorder
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
+        self._recorder.sent(log_record)
         if self._recorder.active:
             self._recorder.emitted(entry_of_otel(log_record), from_logging=False)
 
     def enabled(self, **_: Any) -> bool:
-        return bool(self._recorder.active)
+        return bool(self._recorder.active or self._recorder.sinks)
 
     def shutdown(self) -> None:
         """The application may shut its providers down; the next test records all the same."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 
-from ares_otel.testing.capture import Capture
 from ares_otel.testing.captured_log import CapturedLog, log_lines
 from ares_otel.testing.captured_metric import CapturedMetric
 from ares_otel.testing.captured_span import CapturedSpan
 from ares_otel.testing.meters import Meters
 from ares_otel.testing.metric_translation import captured
+from ares_otel.testing.one_capture import Capture
 from ares_otel.testing.shown import listed
 from ares_otel.testing.waterfall import draw
 

@@ -28,6 +28,7 @@ def draw(spans: Sequence[ReadableSpan], marks: Mapping[int, str] | None = None, 
     left_out = 0
     traces = len({row.trace for row in rows})
     last: int | None = None
+    numbers: dict[int, int] = {}
     for row in shown:
         if row is None:
             left_out += 1
@@ -36,8 +37,9 @@ def draw(spans: Sequence[ReadableSpan], marks: Mapping[int, str] | None = None, 
             lines.append(f"⋮ {left_out} more")
             left_out = 0
         if traces > 1 and row.trace != last:
-            lines.append(f"trace {row.trace:032x}")
             last = row.trace
+            numbers.setdefault(last, len(numbers) + 1)
+            lines.append(f"trace {numbers[last]}")
         mark = marks.get(row.key)
         lines.append(f"{padded(row.label, width)}  {row.facts}{f'  ◀ {mark}' if mark else ''}".rstrip())
         lines += row.reasons
@@ -56,7 +58,8 @@ class _Row:
 
     __slots__ = ("above", "facts", "key", "label", "reasons", "trace")
 
-    def __init__(self, span: ReadableSpan, prefix: str, above: int | None, window: tuple[int, int]) -> None:
+    def __init__(self, span: ReadableSpan, prefix: str, below: str, above: int | None, window: tuple[int, int]) -> None:
+        """`prefix` stands before its name, `below` before what is written under it."""
         context = span.get_span_context()
         assert context is not None
         self.trace = context.trace_id
@@ -69,43 +72,45 @@ class _Row:
         self.facts = f"{span.kind.name.lower():8}  {took:>10}  {status:5}  {_bar(span, window)}"
         if above is None and span.parent is not None:
             self.facts += f"  (parent {'in another service' if span.parent.is_remote else 'not captured'})"
-        self.reasons = _reasons(span, " " * (cells(prefix) + 4))
+        self.reasons = _reasons(span, below)
 
 
 def _rows(spans: Sequence[ReadableSpan]) -> list[_Row]:
-    by_key = {_key(span): span for span in spans}
-    children: dict[int, list[ReadableSpan]] = {}
-    roots: dict[int, list[ReadableSpan]] = {}
+    by_key = {_key(span): span for span in sorted(spans, key=lambda one: one.start_time or 0)}
+    children: dict[int, list[int]] = {}
+    tops: list[int] = []
     windows: dict[int, tuple[int, int]] = {}
-    for span in sorted(by_key.values(), key=lambda one: one.start_time or 0):
-        context = span.get_span_context()
-        assert context is not None
-        parent = span.parent and span.parent.trace_id << 64 | span.parent.span_id
-        if parent in by_key and parent != _key(span):
-            children.setdefault(parent, []).append(span)
+    for key, span in by_key.items():
+        parent = span.parent.trace_id << 64 | span.parent.span_id if span.parent is not None else None
+        if parent in by_key:
+            children.setdefault(parent, []).append(key)
         else:
-            roots.setdefault(context.trace_id, []).append(span)
+            tops.append(key)
         start = span.start_time or 0
         end = span.end_time or start
-        low, high = windows.get(context.trace_id, (start, end))
-        windows[context.trace_id] = (min(low, start), max(high, end))
-    rows: list[_Row] = []
-    for trace, tops in roots.items():
+        low, high = windows.get(key >> 64, (start, end))
+        windows[key >> 64] = (min(low, start), max(high, end))
+    rows: dict[int, _Row] = {}
+    # What is left after the roots are spans that are above themselves, in a circle: ids that were given twice.
+    for top in (*tops, *by_key):
         # Depth first without recursion: a trace may be a chain of a thousand spans.
-        waiting: list[tuple[ReadableSpan, str, str, int | None, int]]
-        waiting = [(span, "", "", None, 0) for span in reversed(tops)]
+        waiting: list[tuple[int, str, str, int | None, int]] = [(top, "", "", None, 0)]
         while waiting:
-            span, prefix, below, above, depth = waiting.pop()
-            key = _key(span)
-            rows.append(_Row(span, prefix, above, windows[trace]))
-            under = children.get(key, [])
-            for last, child in [(index == 0, child) for index, child in enumerate(reversed(under))]:
+            key, prefix, below, above, depth = waiting.pop()
+            if key in rows:
+                continue
+            under = [child for child in children.get(key, ()) if child not in rows and child != key]
+            reason = below + ("│    " if under else "     ")
+            rows[key] = _Row(by_key[key], prefix, reason, above, windows[key >> 64])
+            for number, child in enumerate(reversed(under)):
                 if depth < _DEEPEST:
-                    branch = (below + ("└─ " if last else "├─ "), below + ("   " if last else "│  "))
+                    branch, more = ("└─ ", "   ") if number == 0 else ("├─ ", "│  ")
+                    waiting.append((child, below + branch, below + more, key, depth + 1))
                 else:
-                    branch = (below[:-3] + f"({depth + 1}) ", below)
-                waiting.append((child, *branch, key, depth + 1))
-    return rows
+                    waiting.append((child, f"{below[:-3]}({depth + 1}) ", below, key, depth + 1))
+    # Traces one after the other, in the order of their first spans.
+    order = {trace: number for number, trace in enumerate(dict.fromkeys(key >> 64 for key in rows))}
+    return sorted(rows.values(), key=lambda row: order[row.trace])
 
 
 def _kept(rows: list[_Row], marks: Mapping[int, str], at_most: int) -> list[_Row | None]:

@@ -1,4 +1,4 @@
-"""Orders: a FastAPI service whose requests, SQL, logs and metrics are in one trace. Ares is the five lines below `app =`.
+"""Orders: a FastAPI service whose requests, SQL, logs and metrics share a trace. Ares is the five lines below `app =`.
 
     pip install 'ares-otel[instrument]'
     ares-otel up                                      # in one terminal; it prints `database URL`
@@ -33,7 +33,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with asyncpg.create_pool(os.environ["DATABASE_URL"], min_size=1, max_size=5) as app.state.pool:
         await app.state.pool.execute(
             "CREATE TABLE IF NOT EXISTS example_orders "
-            "(id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, symbol text NOT NULL, amount double precision NOT NULL)"
+            "(id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, symbol text NOT NULL, amount float NOT NULL)"
         )
         yield
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +23,7 @@ from ares_otel.sdk import logger as module
 from ares_otel.sdk.logger import Logger, get_logger
 from ares_otel.sdk.once import MAX_SENTENCES, Once
 from tests.support.otel_memory import Memory, otel_memory
+from tests.support.reference import ROOT
 
 
 @pytest.fixture
@@ -348,26 +351,32 @@ def test_an_exception_that_cannot_be_shown_is_written(memory: Memory, logger: Lo
     assert memory.record.attributes["exception.message"] == "<exception whose message cannot be shown>"
 
 
-def test_without_opentelemetry_set_up_a_call_does_nothing_and_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
-    class ProxyProvider:  # what the API's global provider is until one was set
-        get_logger = staticmethod(lambda name: Silent())
-
-    class Silent:
-        enabled = staticmethod(lambda **_: False)
-
-    provider: Any = ProxyProvider()
-    for _ in range(2):
-        Logger("shop.orders", logger_provider=provider).error(None, "nobody hears")
-    (said,) = caplog.records
-    assert "ares_otel.configure()" in said.getMessage()
-
-
 def test_at_most_so_many_different_things_are_said(caplog: pytest.LogCaptureFixture) -> None:
     once = Once(logging.getLogger("ares_otel.sdk.logger"))
     for number in range(2 * MAX_SENTENCES):
         once.say(number, "number %d", number)
     assert len(caplog.records) == MAX_SENTENCES + 1
     assert "More is wrong" in caplog.records[-1].getMessage()
+
+
+PROGRAM = """
+import sys
+import ares_otel
+logger = ares_otel.get_logger("shop")
+ctx, trace_id = logger.with_trace(None)
+for _ in range(2):
+    logger.info(ctx, "nobody hears")
+    ares_otel.MetricsCollector("shop").record_counter("c")
+print(len(trace_id), [name for name in sys.modules if name.startswith("opentelemetry.sdk")])
+"""
+
+
+def test_an_application_without_an_sdk_runs_and_is_told_once() -> None:
+    done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "32 []\n"
+    logger, metrics = done.stderr.splitlines()
+    assert logger.startswith("Logger 'shop' was called and OpenTelemetry is not set up")
+    assert metrics.startswith("MetricsCollector 'shop' was called and OpenTelemetry is not set up")
 
 
 # Everywhere

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import ssl
+from functools import cache
 from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 import httpx
 
@@ -28,14 +31,31 @@ def client(api_url: str) -> httpx.AsyncClient:
     Raises:
         ValueError: it is no http or https URL.
     """
-    try:
-        url = httpx.URL(api_url)
-    except (httpx.InvalidURL, TypeError) as error:
-        raise ValueError(f"{api_url!r} is no URL: {error}. Set ARES_OTEL_API_URL or api_url.") from None
-    if url.scheme not in ("http", "https") or not url.host:
-        raise ValueError(f"{api_url!r} is no http or https URL. Set ARES_OTEL_API_URL or api_url.")
+    _split(api_url)
     headers = {"user-agent": f"ares-otel-sdk/{ares_otel.__version__}", "accept-encoding": "identity"}
-    return httpx.AsyncClient(base_url=url, headers=headers, timeout=SECONDS)
+    return httpx.AsyncClient(base_url=api_url, headers=headers, timeout=SECONDS, verify=_certificates())
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    """Read once: every attempt has a client of its own."""
+    return httpx.create_ssl_context()
+
+
+def shown(api_url: str) -> str:
+    """The URL for people, without a user and a password."""
+    parts = _split(api_url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _split(api_url: str) -> SplitResult:
+    try:
+        parts = urlsplit(api_url)
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and httpx.URL(api_url).host:
+            return parts
+    except (ValueError, httpx.InvalidURL):
+        pass
+    raise ValueError("ARES_OTEL_API_URL, or api_url, must be an http or https URL such as http://127.0.0.1:8080.")
 
 
 async def ask(client: httpx.AsyncClient, method: str, path: str, **options: Any) -> tuple[int, Any]:

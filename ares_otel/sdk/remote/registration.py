@@ -39,10 +39,10 @@ class Forgotten(Exception):
 
 
 class Refused(Exception):
-    """The registry does not take a field. `field` is its name; the text says why."""
+    """The registry does not take a field. `field` is its name; the text says that, and why."""
 
     def __init__(self, field: str, message: str) -> None:
-        super().__init__(message)
+        super().__init__(f"it refuses the {field}: {message}")
         self.field = field
 
 
@@ -110,10 +110,9 @@ class Registration:
         except (TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"The metadata of a service must be JSON: {error}.") from None
         self._resource: Callable[[], Resource] = resource if callable(resource) else lambda: resource
-        self._where = api_url or "the database"
         self._port = port
         self._health_url = health_url
-        self._client = _client_maker(api_url, database_url)
+        self._client, self._where = _registry_at(api_url, database_url)
         self._stopping: asyncio.Event | None = None
         self._run_task: asyncio.Task[None] | None = None
         self._instance: tuple[str, str] | None = None
@@ -133,6 +132,7 @@ class Registration:
         if not self._started:
             return True
         self._started = False
+        self._instance = None
         deadline = time.monotonic() + timeout_seconds
         left = self._background.submit(self._leave)
         gone = False
@@ -175,8 +175,6 @@ class Registration:
                     self._say_again(entry)
                     while not await _passes(stopping, seconds):
                         seconds = await registry.heartbeat(id)
-                    await registry.deregister(id)
-                    return
             except Forgotten:
                 id = None  # and once more from the beginning
             except (Away, NotAres) as error:
@@ -184,8 +182,11 @@ class Registration:
                 self._complain(entry, error)
             except Refused as error:
                 lesser = _without(entry, error)
-                wait = 0.0 if lesser is not entry else patience.seconds(error)
-                entry = lesser
+                if lesser is None:
+                    wait = patience.seconds(error)
+                    self._complain(entry, error)
+                else:
+                    entry = lesser
             except Exception as error:  # a mistake of ours must not end it for good
                 wait = patience.seconds(error)
                 log.error("%s could not be registered.", entry.name, exc_info=error)
@@ -227,36 +228,35 @@ class Registration:
             )
 
 
-def _client_maker(
+def _registry_at(
     api_url: str | None, database_url: str | None
-) -> Callable[[], AbstractAsyncContextManager[RegistryClient]]:
+) -> tuple[Callable[[], AbstractAsyncContextManager[RegistryClient]], str]:
+    """How the registry is reached, and where that is in words."""
     if api_url is not None:
         from ares_otel.sdk.remote import http
         from ares_otel.sdk.remote.registry_rest import rest_registry
 
         url = api_url
-        http.client(url)  # tells now what is wrong with the URL
-        return lambda: rest_registry(url)
+        return (lambda: rest_registry(url)), http.shown(url)
     from ares_otel.sdk.remote.registry_sql import sql_registry
 
     assert database_url is not None
     place = database_url
-    return lambda: sql_registry(place)
+    return (lambda: sql_registry(place)), "the database"
 
 
-def _without(entry: Entry, error: Refused) -> Entry:
-    """The entry without what was refused; as it is, where it cannot be without it."""
+def _without(entry: Entry, error: Refused) -> Entry | None:
+    """The entry without what was refused; None where it cannot be without it."""
     field = error.field.partition(".")[0]
     if field not in _OPTIONAL or not getattr(entry, field):
-        log.warning("%s is not in the service registry, which refuses its %s: %s", entry.name, error.field, error)
-        return entry
-    log.warning("%s registers without its %s, which the registry refuses: %s", entry.name, field, error)
+        return None
+    log.warning("%s registers without its %s: %s", entry.name, field, error)
     return replace(entry, **{field: None})  # type: ignore[arg-type]
 
 
 def bounded_beat(seconds: float) -> float:
-    """Seconds between two heartbeats, whatever somebody says."""
-    return min(max(seconds, 0.1), 3600.0)
+    """Seconds between two heartbeats, whatever somebody says; a minute at most, to hear of a shorter interval."""
+    return min(max(seconds, 0.1), 60.0)
 
 
 async def _passes(stopping: asyncio.Event, seconds: float) -> bool:

@@ -24,14 +24,22 @@ autovacuum = off
 shared_buffers = 64MB
 max_locks_per_transaction = 128
 max_wal_size = 4GB
+wal_level = minimal
+max_wal_senders = 0
+wal_compression = off
 """
+
+
+def data_of(folder: Path) -> Path:
+    """The data directory that this process makes: not that of a house that was killed in the same folder."""
+    return folder / f"data-{os.getpid()}"
 
 
 class Databases:
     """From `start` to `stop`. One copy is always ready."""
 
     def __init__(self, folder: Path) -> None:
-        self._data = folder / "data"
+        self._data = data_of(folder)
         self._postgres = EmbeddedPostgres(self._data, progress=print, connections=CONNECTIONS)
         self._numbers = itertools.count(1)
         self._url = ""

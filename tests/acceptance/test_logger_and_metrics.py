@@ -1,5 +1,5 @@
-"""The usage example of the architecture as a process beside a running Ares: what its calls were given is what the API
-shows afterwards."""
+"""Logger and metrics beside a running Ares: what the usage example of the architecture gave to its calls is what the
+API shows afterwards, and what nobody should give to them is stored as well."""
 
 from __future__ import annotations
 
@@ -8,10 +8,20 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
+from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import Resource
 
+from ares_otel import Logger, MetricsCollector
 from tests.support.ares_process import AresProcess, environment
+from tests.support.hostile_values import HOSTILE
 from tests.support.reference import ROOT
 
 EXAMPLE = ROOT / "examples" / "trading.py"
@@ -91,3 +101,26 @@ def test_a_metric_has_its_kind_and_labels(shown: Shown, name: str, kind: str, la
     expected = {"trades.executed": 1, "memory.usage_mb": 256.5}
     assert row["metric_value"] == expected.get(name, row["metric_value"])
     assert row["unit"] == ("s" if kind == "histogram" else "")
+
+
+async def test_whatever_is_logged_and_measured_is_stored(ares: AresProcess, database: asyncpg.Connection) -> None:
+    resource = Resource.create({"service.name": "hostile"})
+    loggers = LoggerProvider(resource=resource, shutdown_on_exit=False)
+    loggers.add_log_record_processor(
+        BatchLogRecordProcessor(OTLPLogExporter(endpoint=f"{ares.otlp_http}/v1/logs"), max_export_batch_size=8)
+    )
+    exporter = OTLPMetricExporter(endpoint=f"{ares.otlp_http}/v1/metrics")
+    reader = PeriodicExportingMetricReader(exporter, export_interval_millis=600_000)
+    meters = MeterProvider(resource=resource, metric_readers=[reader], shutdown_on_exit=False)
+    logger = Logger("hostile", logger_provider=loggers)
+    metrics = MetricsCollector("hostile", meter_provider=meters)
+    for number, value in enumerate(HOSTILE):
+        logger.error(None, value, {"number": number, "value": value, "in": [{"it": value}]})
+        metrics.record_counter("hostile.labels", 1, {"number": number, "value": value})
+    loggers.shutdown()
+    meters.shutdown()
+    logs = await database.fetch("SELECT metadata->>'number' AS number FROM service_logs WHERE service_name = 'hostile'")
+    labels = "SELECT labels->>'number' AS number FROM service_metrics WHERE metric_name = 'hostile.labels'"
+    expected = {str(number) for number in range(len(HOSTILE))}
+    assert {row["number"] for row in logs} == expected
+    assert {row["number"] for row in await database.fetch(labels)} == expected
