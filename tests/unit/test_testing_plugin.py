@@ -179,7 +179,7 @@ def test_spans(otel, number):
 """,
     )
     code = (
-        "import os, pytest, shop\n"  # made while the SDK is on
+        "import os, ares_otel, pytest, shop\n"  # made while the SDK is on
         "os.environ['OTEL_SDK_DISABLED'] = 'true'\n"
         "raise SystemExit(pytest.main(['-q', '-p', 'no:cacheprovider', '-p', 'no:xdist']))"
     )
