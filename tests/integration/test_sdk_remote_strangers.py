@@ -101,15 +101,18 @@ async def test_a_connection_that_falls_silent_is_dead(monkeypatch: pytest.Monkey
         assert control.stop(20)
 
 
+@pytest.mark.parametrize(
+    ("first", "more"), [(OK, b": patience\n\n"), (b"HTTP/1.1 200 OK\r\n", b"x: y\r\n")], ids=["comments", "headers"]
+)
 async def test_one_who_sends_no_settings_is_left(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    first: bytes, more: bytes, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch, "SNAPSHOT_SECONDS", 0.1)
 
     async def send(writer: asyncio.StreamWriter) -> None:
-        writer.write(OK)
+        writer.write(first)
         while True:
-            writer.write(b": patience\n\n")
+            writer.write(more)
             await writer.drain()
             await asyncio.sleep(0.01)
 

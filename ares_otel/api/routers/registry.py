@@ -114,7 +114,7 @@ def registry_router(registry: Registry) -> APIRouter:
         openapi_extra=_NOT_FOUND,
     )
     async def deregister(id: RegistryId, _: Annotated[NoParameters, Query()]) -> Response:
-        """For a service that leaves for good. When it sends telemetry afterwards, it is known again, from that."""
+        """For a service that leaves for good. When it still sends telemetry a minute later, it is known again."""
         try:
             await registry.deregister(ServiceId(id))
         except ServiceNotFound:

@@ -20,7 +20,7 @@ log = logging.getLogger("ares_otel.sdk.remote")
 class FlexibleMetricReader(PeriodicExportingMetricReader):
     """The SDK's periodic reader with a clock of its own: the SDK's cannot be set.
 
-    It collects when the interval has passed since the last collection began; a shorter interval counts at once. At
+    It collects when the interval has passed since the last collection; a shorter interval counts at once. At
     shutdown it collects once more (specification, metrics SDK, periodic exporting MetricReader).
     """
 
@@ -87,7 +87,7 @@ class FlexibleMetricReader(PeriodicExportingMetricReader):
         self._collect_now()
 
     def _wait(self) -> bool:
-        """Until the interval has passed since now; False at the end."""
+        """Until the interval has passed from now on; False at the end."""
         began = time.monotonic()
         with self._changed:
             while not self._ended:
