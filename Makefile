@@ -74,6 +74,7 @@ format: $(VENV)/.installed-dev ## Rewrite the code in the project's style
 docs: $(VENV)/.installed-dev ## Write the generated reference pages
 	$(BIN)/python -m tests.support.reference
 	$(BIN)/python -m tests.support.pipeline_reference
+	$(BIN)/python -m tests.support.testing_page
 
 check: lint test ## What CI runs
 
