@@ -11,6 +11,7 @@ Ctrl-C ends it, and what was recorded is sent. OTEL_PYTHON_LOG_CODE_ATTRIBUTES=t
 
 Or with one call of Ares in place of the command, as at the end of this file; it also sends when SIGTERM ends it:
 
+    pip install flask ares-otel opentelemetry-instrumentation-flask
     python examples/flask_shop.py
 
     curl localhost:8001/prices/BTC-USD; curl -X POST 'localhost:8001/carts/7/checkout'

@@ -4,7 +4,7 @@
     ares-otel up                                      # in another terminal
     printf 'BTC-USD,1.5\\nETH-USD,two\\n' | python examples/script.py
 
-cron, CI jobs, backups: `configure()` sends at exit, at SIGTERM and after an exception, and waits for it ten seconds
+cron, CI jobs, backups: `configure()` sends at exit, at SIGTERM and after an exception, and waits for it five seconds
 at most. Where nobody answers the script works the same, and says so once.
 """
 

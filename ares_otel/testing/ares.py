@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _SECONDS = 10.0
 _ROWS_SHOWN = 20
+_LINE = 200
+_EXPECTED = "WARNING: The database runs with "
 _TELLING = ("service_name", "operation_name", "status", "log_level", "message", "metric_name", "metric_value", "labels")
 _OWN = "ares-api"
 _SPANS = "SELECT * FROM v_spans WHERE {} ORDER BY start_time, span_id LIMIT 100000"
@@ -201,6 +203,11 @@ class Ares:
         __tracebackhide__ = True
         return self._wait("rows", 1, timeout, (sql, *arguments))
 
+    def complaints(self) -> list[str]:
+        """The last lines of `log`, without what it says at every start about a database of tests."""
+        lines = [line for line in self.log.splitlines() if _EXPECTED not in line]
+        return [shown_name(line, _LINE) for line in lines[-_ROWS_SHOWN:]]
+
     def __repr__(self) -> str:
         if self._doors is None:
             return "<ares: not started>"
@@ -229,7 +236,8 @@ class Ares:
         __tracebackhide__ = True
         if len(rows) < count:
             there = [_shown(row) for row in rows[:_ROWS_SHOWN]]
-            said = ["Ares said:", *map(shown_name, self.log.splitlines()[-_ROWS_SHOWN:])] if self.log else []
+            complaints = self.complaints()
+            said = ["Ares said:", *complaints] if complaints else []
             raise failure(f"{len(rows)} {what} after {timeout:g} s, not {count}", there, said)
         return rows
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -21,7 +22,8 @@ class AresSession:
         Raises:
             RuntimeError: PostgreSQL does not start; the text says why.
         """
-        self._house = HouseClient(run)
+        self.run = run if run is not None else uuid.uuid4().hex
+        self._house = HouseClient(self.run)
         self._database = DatabaseThread()
 
     @contextmanager

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ares_otel.testing.shown import shown_name
 
 _CANDIDATES = 200
 _COMPARED = 200
-_CLOSE = 0.6
+_CLOSE, _VERY_CLOSE = 0.6, 0.85
 
 
 _DRAWN = "_ares_otel_drawn"
@@ -29,9 +29,18 @@ def failure(sentence: str, *blocks: Sequence[str]) -> AssertionError:
     return error
 
 
-def has_picture(error: BaseException) -> bool:
-    """Whether the error is one of `failure`, and so shows already what was recorded."""
-    return getattr(error, _DRAWN, False)
+def sections(error: BaseException, fixtures: Mapping[str, object]) -> list[tuple[str, str]]:
+    """(heading, text) of what is shown below a test that failed. Other plugins may have fixtures of these names."""
+    if getattr(error, _DRAWN, False):
+        return []
+    found = []
+    tree = getattr(fixtures.get("otel"), "tree", None)
+    if callable(tree):
+        found.append(("Captured telemetry", str(tree())))
+    complaints = getattr(fixtures.get("ares"), "complaints", None)
+    if callable(complaints) and (lines := complaints()):
+        found.append(("What Ares said", "\n".join(lines)))
+    return found
 
 
 def did_you_mean(wanted: object, there: Iterable[str]) -> str:
@@ -41,7 +50,8 @@ def did_you_mean(wanted: object, there: Iterable[str]) -> str:
     names = list(dict.fromkeys(name[:_COMPARED] for name in there))[:_CANDIDATES]
     short = wanted[:_COMPARED]
     folded = {name.casefold(): name for name in reversed(names)}
-    close = difflib.get_close_matches(short.casefold(), folded, n=2, cutoff=_CLOSE)
+    close = difflib.get_close_matches(short.casefold(), folded, n=1, cutoff=_VERY_CLOSE)
+    close = close or difflib.get_close_matches(short.casefold(), folded, n=2, cutoff=_CLOSE)
     if not close:
         close = [name for name in folded if short.casefold() in name or (len(name) > 2 and name in short.casefold())][
             :2

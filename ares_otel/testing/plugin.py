@@ -45,12 +45,12 @@ def ares(_ares_session: AresSession) -> Iterator[Ares]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Shows what a failed test recorded, unless its message does already."""
+    """Shows what a failed test recorded, unless its message does already, and what its Ares complained about."""
     report = yield
-    recorded: Any = getattr(item, "funcargs", {}).get("otel")
-    if report.failed and call.when == "call" and call.excinfo is not None and hasattr(recorded, "tree"):
-        from ares_otel.testing.failing import has_picture
+    if report.failed and call.when == "call" and call.excinfo is not None:
+        funcargs: dict[str, Any] = getattr(item, "funcargs", {})
+        if "otel" in funcargs or "ares" in funcargs:
+            from ares_otel.testing.failing import sections
 
-        if not has_picture(call.excinfo.value):
-            report.sections.append(("Captured telemetry", recorded.tree()))
+            report.sections += sections(call.excinfo.value, funcargs)
     return report

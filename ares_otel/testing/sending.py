@@ -14,7 +14,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.instrumentation.logging.handler import LoggingHandler
 from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
-from opentelemetry.sdk.metrics.export import MetricsData, PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -39,10 +39,9 @@ class Sending:
         named = Resource({"service.name": service_name})
         self.spans = BatchSpanProcessor(_Spans(named, f"{endpoint}/v1/traces"), schedule_delay_millis=_SOON)
         self.logs = BatchLogRecordProcessor(_Logs(named, f"{endpoint}/v1/logs"), schedule_delay_millis=_SOON)
-        self._readers: list[tuple[Any, PeriodicExportingMetricReader]] = []
+        self._readers: list[tuple[Any, _Reader]] = []
         for provider in self._providers.meters:
-            # When it is flushed, and at the end: each collection adds a point to every series.
-            reader = PeriodicExportingMetricReader(_Metrics(named, f"{endpoint}/v1/metrics"), 3_600_000)
+            reader = _Reader(_Metrics(named, f"{endpoint}/v1/metrics"))
             provider.add_metric_reader(reader)
             self._readers.append((provider, reader))
         self._handler: logging.Handler | None = None
@@ -57,7 +56,7 @@ class Sending:
         self.spans.force_flush(_FLUSH)
         self.logs.force_flush(_FLUSH)
         for _, reader in self._readers:
-            reader.force_flush(_FLUSH)
+            reader.collect(_FLUSH)
 
     def stop(self) -> None:
         """Ends the threads; what was not flushed may be lost, and so may its database."""
@@ -74,6 +73,20 @@ class _Handler(LoggingHandler):
     """The inherited `flush` starts a thread, which nothing here waits for."""
 
     def flush(self) -> None: ...
+
+
+class _Reader(MetricReader):
+    """Exports when it is flushed and at no other time: each collection adds a point to every series."""
+
+    def __init__(self, exporter: OTLPMetricExporter) -> None:
+        super().__init__()
+        self._exporter = exporter
+
+    def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **_: Any) -> None:
+        self._exporter.export(metrics_data, timeout_millis)
+
+    def shutdown(self, timeout_millis: float = 30_000, **_: Any) -> None:
+        self._exporter.shutdown(timeout_millis)
 
 
 class _Spans(OTLPSpanExporter):

@@ -106,9 +106,9 @@ async def obeys(
         return newest
 
     async def stored(statement: str, *values: Any, least: int = 1) -> list[Any]:
-        async def look() -> list[Any] | None:
+        async def look() -> list[Any]:
             rows: list[Any] = await sql.fetch(statement, began, *values)
-            return rows if len(rows) >= least else None
+            return rows if len(rows) >= least else []
 
         return await eventually(look, every=0.02)
 

@@ -15,11 +15,12 @@ from opentelemetry.instrumentation.asyncpg import AsyncPGInstrumentor
 from opentelemetry.sdk._logs.export import LogRecordExportResult
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader, MetricExportResult, MetricsData
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanContext, Status, StatusCode
 
-from ares_otel.sdk.direct import PostgresSpanExporter, StoringLogRecordProcessor, StoringSpanProcessor
+from ares_otel.sdk.direct import PostgresSpanExporter, StoringLogRecordProcessor, StoringSpanProcessor, session
 from tests.faults.support.pg_proxy import proxy
 from tests.support.poison import POISON, refuse_poison, take_poison
 from tests.support.sdk_application import NEVER, application, some_spans
@@ -91,6 +92,7 @@ async def test_an_exporter_that_was_shut_down_takes_no_more_and_says_it_once(
         assert app.logs.export([]) is LogRecordExportResult.FAILURE
         assert app.metrics.export(MetricsData([])) is MetricExportResult.FAILURE
         assert app.spans.force_flush()
+        assert app.spans.stats().dropped == {"shutdown": 2}
     assert [record.getMessage() for record in caplog.records if "shut down" in record.getMessage()] == [
         f"The exporter of {signal} was shut down, and takes no more." for signal in ("traces", "logs", "metrics")
     ]
@@ -124,6 +126,17 @@ async def test_the_exporter_makes_no_spans_of_its_own_sql(database_url: str) -> 
     finally:
         instrumentor().uninstrument()
     assert [span.name for span in seen.get_finished_spans()] == ["SELECT"]
+
+
+def test_what_cannot_be_encoded_is_counted_and_said(caplog: pytest.LogCaptureFixture) -> None:
+    odd = ReadableSpan("no text", SpanContext(1, 1, False), status=Status(StatusCode.ERROR, "\ud800"))
+    with application("postgresql://nobody@127.0.0.1:1/nothing") as app:
+        for _ in range(3):
+            assert app.spans.export([odd, odd]) is SpanExportResult.FAILURE
+        assert app.spans.stats().dropped == {"unencodable": 6}
+    assert [record.getMessage() for record in caplog.records if "cannot be encoded" in record.getMessage()] != []
+    said = [record.getMessage() for record in caplog.records if record.getMessage().startswith("Dropped")]
+    assert sum(int(sentence.split()[1]) for sentence in said if "OTLP has no form" in sentence) == 6
 
 
 async def test_simple_processors_work_as_well(database_url: str, sql: asyncpg.Connection) -> None:
@@ -186,3 +199,26 @@ trace.get_tracer("script").start_span("moment").end()
         done = await asyncio.to_thread(subprocess.run, command, env=variables, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert await sql.fetchval("SELECT count(*) FROM service_spans WHERE service_name = 'script'") == 1
+
+
+async def test_a_batch_that_a_trigger_refuses_each_time_is_set_aside_and_the_others_go_on(
+    database_url: str, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "FIRST_DELAY", 0.02)
+    await sql.execute(
+        """
+        CREATE FUNCTION refuse_odd() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN IF NEW.operation_name = 'odd' THEN RAISE EXCEPTION 'no'; END IF; RETURN NEW; END $$;
+        CREATE TRIGGER refuse_odd BEFORE INSERT ON service_spans FOR EACH ROW EXECUTE FUNCTION refuse_odd()
+        """
+    )
+    try:
+        with application(database_url) as app:
+            odd = app.tracers.get_tracer("shop").start_span("odd")
+            app.spans.export([odd._readable_span()])  # type: ignore[attr-defined]
+            app.spans.export(some_spans(app, 2))
+            assert not await asyncio.to_thread(app.spans.force_flush, 20_000)
+            assert (app.spans.stats().stored, app.spans.stats().rejected, app.spans.stats().waiting) == (2, 1, 0)
+        assert await sql.fetchval("SELECT reason FROM ingest_rejected") is not None
+    finally:
+        await sql.execute("DROP TRIGGER refuse_odd ON service_spans; DROP FUNCTION refuse_odd()")

@@ -15,13 +15,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader, MetricExporter, MetricExportResult, MetricsData
+from opentelemetry.sdk.resources import Resource
 
+from ares_otel.sdk.remote.control import RemoteControl
 from ares_otel.sdk.remote.events import Event, EventParser, TooLarge
 from ares_otel.sdk.remote.keys import problem_of
 from ares_otel.sdk.remote.levels import Levels
 from ares_otel.sdk.remote.patience import Away, NotAres, Patience
 from ares_otel.sdk.remote.reader import FlexibleMetricReader
+from ares_otel.sdk.remote.registration import Registration
 from ares_otel.sdk.remote.stamps import observe
+from ares_otel.sdk.remote.watch import WatchedSettings
 
 STREAM = (
     b"\xef\xbb\xbfretry: 1000\n\n"
@@ -67,6 +71,49 @@ def test_no_event_and_no_line_is_larger_than_the_bound(piece: bytes) -> None:
 
     with pytest.raises(TooLarge):
         feed()
+
+
+def told(key: str, version: int, value: Any, *, deleted: bool = False) -> dict[str, Any]:
+    """A change as the stream tells it; None is a secret."""
+    secret = value is None
+    found = {"key": key, "version": version, "deleted": deleted, "is_encrypted": secret}
+    return found if secret or deleted else {**found, "value": value}
+
+
+_values = st.sampled_from([1, 2, "x", [1], None])
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["set", "delete", "connect"]),
+            st.sampled_from("ab"),
+            _values,
+        ),
+        max_size=30,
+    )
+)
+def test_changes_and_connections_in_any_order_end_in_what_ares_has(steps: list[tuple[str, str, Any]]) -> None:
+    view = WatchedSettings("orders", "http://127.0.0.1:1")
+    stored: dict[str, Any] = {}
+    expected: dict[str, Any] = {}
+    for number, (what, key, value) in enumerate(steps, 1):
+        if what == "set":
+            stored[key] = value
+            view._take_one(told(key, number, value), str(number))
+        elif what == "delete":
+            stored.pop(key, None)
+            view._take_one(told(key, number, 1, deleted=True), str(number))
+        else:
+            rows = [{**told(name, 1, now), "config_key": name, "config_value": now} for name, now in stored.items()]
+            view._take_all({"configs": rows, "revision": number})
+        for name in "ab":
+            if name not in stored:
+                expected.pop(name, None)
+            elif stored[name] is not None:  # of a secret, what was before stays
+                expected[name] = stored[name]
+        assert {name: view.get_json(name) for name in view.keys()} == expected  # noqa: SIM118
+        assert view.newest_change == number
 
 
 @pytest.mark.parametrize(
@@ -268,3 +315,26 @@ def test_attempts_become_rare_and_rarer_where_something_else_answers() -> None:
     assert max(wrong) <= 780
     patience.restore()
     assert patience.seconds(Away()) < 0.2
+
+
+@pytest.mark.parametrize("both", [{}, {"api_url": "http://127.0.0.1:1", "database_url": "postgresql://x"}])
+def test_one_source_has_to_be_named(both: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="give api_url or database_url"):
+        RemoteControl("orders", **both)
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8080", "ftp://x", "", "http://[", "http://"])
+def test_a_wrong_url_is_said_at_once(url: str) -> None:
+    with pytest.raises(ValueError, match="ARES_OTEL_API_URL"):
+        RemoteControl("orders", api_url=url)
+
+
+@pytest.mark.parametrize("metadata", [{"a": object()}, {"a": float("nan")}, {1: {2}}])
+def test_metadata_that_is_no_json_is_refused_at_once(metadata: Any) -> None:
+    with pytest.raises(ValueError, match="metadata of a service must be JSON"):
+        Registration(Resource({}), api_url="http://127.0.0.1:1", metadata=metadata)
+
+
+def test_one_registry_has_to_be_named() -> None:
+    with pytest.raises(ValueError, match="give api_url or database_url"):
+        Registration(Resource({}))

@@ -49,7 +49,7 @@ def test_it_gets_on_with_strict_options_async_tests_and_unittest(pytester: pytes
         "asyncio_mode = strict\nasyncio_default_fixture_loop_scope = function\n"
     )
     pytester.makepyfile(
-        SHOP
+        test_shop=SHOP
         + """
 def test_plain(otel):
     place_order()
@@ -93,10 +93,12 @@ def test_without():
     result.assert_outcomes(passed=5)
 
 
-def test_a_failure_begins_with_the_sentence_and_shows_the_trace(pytester: pytest.Pytester) -> None:
+def test_a_failure_begins_with_the_sentence_and_shows_the_trace(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
     pytester.makepyfile(
-        SHOP
+        test_shop=SHOP
         + """
 def test_assertion(otel):
     place_order()
@@ -113,6 +115,7 @@ def test_other(otel):
     raise ValueError("something else")
 """
     )
+    monkeypatch.setenv("COLUMNS", "120")
     result = pytester.runpytest_inprocess("-p", "no:cacheprovider")
     result.assert_outcomes(failed=3)
     text = result.stdout.str()

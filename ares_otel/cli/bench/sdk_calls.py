@@ -22,11 +22,12 @@ from opentelemetry.util.types import AnyValue
 from ares_otel.cli.bench.sdk_exporters import Exporters, exporters
 
 SERVICE = "bench-sdk"
-EXPORTING = ("grpc", "http", "direct")
+EXPORTING = ("discard", "grpc", "http", "direct")
 NAMES = {
     "plain": "not instrumented",
     "api": "instrumented, no SDK",
     "sdk": "SDK, no exporter",
+    "discard": "SDK, batch processors, an exporter that discards",
     "grpc": "SDK, stock OTLP/gRPC exporter to Ares",
     "http": "SDK, stock OTLP/HTTP exporter to Ares",
     "direct": "SDK, Ares's exporter into PostgreSQL",

@@ -13,7 +13,7 @@ from ares_otel.model.signal import Signal
 from ares_otel.sdk.direct.bounds import Bounds, Limits
 from ares_otel.sdk.direct.outbox import Outbox
 from ares_otel.sdk.direct.self_metrics import SelfMetrics
-from ares_otel.sdk.direct.stats import UNENCODABLE, ExporterStats
+from ares_otel.sdk.direct.stats import SHUTDOWN, UNENCODABLE, ExporterStats
 from ares_otel.sdk.direct.worker import worker_for
 
 VARIABLE = "ARES_OTEL_DATABASE_URL"
@@ -40,7 +40,7 @@ class DirectExporter:
         self._signal = signal
         self._box = Outbox(signal, Bounds.of(limits), SelfMetrics(signal, meter_provider))
         self._worker = worker_for(url)
-        self._closed = self._warned = False
+        self._closed = self._warned = self._complained = False
 
     def _hand_over(self, encode: Callable[[Any], bytes], data: Any, items: int) -> bool:
         """Encodes and hands over; False, and counted, when that is not possible."""
@@ -48,12 +48,15 @@ class DirectExporter:
             if not self._warned:
                 self._warned = True
                 log.warning("The exporter of %s was shut down, and takes no more.", self._signal.name)
+            self._box.refuse(items, SHUTDOWN)
             return False
         try:
             payload = encode(data)
         except Exception as error:
-            self._box.refuse(items, UNENCODABLE)
-            log.error("%d %s cannot be encoded: %s", items, self._signal.items.replace("_", " "), error)
+            if not self._complained:  # the others are counted, and said with what else is dropped
+                self._complained = True
+                log.error("%d %s cannot be encoded: %s", items, self._signal.items.replace("_", " "), error)
+            self._worker.refuse(self._box, items, UNENCODABLE)
             return False
         return self._worker.put(self._box, payload, items)
 

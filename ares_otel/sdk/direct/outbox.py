@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 ROUND_BATCHES = 16
 ROUND_BYTES = 4 * 1024 * 1024
 """What is stored at once, in one transaction; at least one batch."""
+OVERHEAD = 512
+"""Bytes that a batch takes besides its encoded items."""
 
 
 class Parcel:
@@ -43,7 +45,8 @@ class Parcel:
 
     @property
     def size(self) -> int:
-        return len(self.batch.payload)
+        """Bytes of memory."""
+        return len(self.batch.payload) + OVERHEAD
 
 
 class Outbox:
@@ -89,12 +92,12 @@ class Outbox:
         self.tally.exported(items)
         self.metrics.started(items)
         with self._changed:
-            room = self._size + len(payload) <= self.bounds.queue_bytes
+            room = self._size + parcel.size <= self.bounds.queue_bytes
             room = room and self._items + items <= self.bounds.queue_items and not self.closing
             if room:
                 self._waiting.append(parcel)
                 self._pending.add(parcel)
-                self._size += len(payload)
+                self._size += parcel.size
                 self._items += items
         if not room:
             self._count_drop(parcel, SHUTDOWN if self.closing else QUEUE_FULL)
@@ -185,7 +188,9 @@ class Outbox:
     def refuse(self, items: int, reason: str) -> None:
         """Counts what never became a batch."""
         self.tally.exported(items)
+        self.metrics.started(items)
         self.tally.dropped(items, reason)
+        self.metrics.ended(items, 0.0, reason)
 
     def _settle(self, parcel: Parcel, outcome: bool) -> bool:
         """False when that was done before: it had been given up."""

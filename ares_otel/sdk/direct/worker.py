@@ -31,6 +31,13 @@ class Worker:
             (session.wake if taken else session.say_drops)(box)
         return taken
 
+    def refuse(self, box: Outbox, items: int, reason: str) -> None:
+        """Counts what never became a batch, and has it said."""
+        box.refuse(items, reason)
+        session = box.session or self._begin(box)
+        if session is not None:
+            session.say_drops(box)
+
     def flush(self, box: Outbox, timeout: float) -> bool:
         """Waits until what was handed over has an answer, `timeout` seconds at most; True when all of it was stored."""
         session = box.session

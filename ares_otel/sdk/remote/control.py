@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.sdk._logs import LogRecordProcessor
@@ -111,11 +111,19 @@ class RemoteControl:
 
             return WatchedSettings(self._service_name, self._api_url, check=keys.problem_of)
         from ares_otel.control.config_manager import ConfigManager
+        from ares_otel.control.crypto import KeyMissing, Keyring
+
+        class Closed(Keyring):
+            """Opens nothing: secrets in the configuration service are Ares's to keep."""
+
+            def decrypt(self, service: str, key: str, envelope: Any) -> Any:
+                raise KeyMissing(keys.SECRET)
 
         assert self._database_url is not None
         return ConfigManager(
             self._database_url,
             services=[self._service_name],
+            keyring=Closed(),
             check=keys.problem_of,
             connect_options={"statement_cache_size": 0},  # there may be a pooler between
             starts_silently=False,

@@ -27,6 +27,8 @@ LEVELS: Mapping[str, int] = {
     "error": logging.ERROR,
 }
 KINDS: Mapping[str, SpanKind] = {kind.name.lower(): kind for kind in SpanKind}
+SECRET = "it is encrypted, and applications are not given it"
+"""Why an encrypted setting is not to be had."""
 MAX_RULES = 100
 MAX_OPERATION = 500
 """Characters of a rule's pattern."""

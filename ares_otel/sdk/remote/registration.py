@@ -39,10 +39,10 @@ class Forgotten(Exception):
 
 
 class Refused(Exception):
-    """The registry does not take a field. `field` is its name; the text says why."""
+    """The registry does not take a field. `field` is its name; the text says that, and why."""
 
     def __init__(self, field: str, message: str) -> None:
-        super().__init__(message)
+        super().__init__(f"it refuses the {field}: {message}")
         self.field = field
 
 
@@ -182,8 +182,11 @@ class Registration:
                 self._complain(entry, error)
             except Refused as error:
                 lesser = _without(entry, error)
-                wait = 0.0 if lesser is not entry else patience.seconds(error)
-                entry = lesser
+                if lesser is None:
+                    wait = patience.seconds(error)
+                    self._complain(entry, error)
+                else:
+                    entry = lesser
             except Exception as error:  # a mistake of ours must not end it for good
                 wait = patience.seconds(error)
                 log.error("%s could not be registered.", entry.name, exc_info=error)
@@ -242,19 +245,18 @@ def _registry_at(
     return (lambda: sql_registry(place)), "the database"
 
 
-def _without(entry: Entry, error: Refused) -> Entry:
-    """The entry without what was refused; as it is, where it cannot be without it."""
+def _without(entry: Entry, error: Refused) -> Entry | None:
+    """The entry without what was refused; None where it cannot be without it."""
     field = error.field.partition(".")[0]
     if field not in _OPTIONAL or not getattr(entry, field):
-        log.warning("%s is not in the service registry, which refuses its %s: %s", entry.name, error.field, error)
-        return entry
-    log.warning("%s registers without its %s, which the registry refuses: %s", entry.name, field, error)
+        return None
+    log.warning("%s registers without its %s: %s", entry.name, field, error)
     return replace(entry, **{field: None})  # type: ignore[arg-type]
 
 
 def bounded_beat(seconds: float) -> float:
-    """Seconds between two heartbeats, whatever somebody says."""
-    return min(max(seconds, 0.1), 3600.0)
+    """Seconds between two heartbeats, whatever somebody says; a minute at most, to hear of a shorter interval."""
+    return min(max(seconds, 0.1), 60.0)
 
 
 async def _passes(stopping: asyncio.Event, seconds: float) -> bool:

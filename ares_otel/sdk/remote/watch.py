@@ -20,13 +20,13 @@ from ares_otel.control.config_values import Check
 from ares_otel.control.config_view import Found, SettingsView
 from ares_otel.sdk.remote import http
 from ares_otel.sdk.remote.events import MAX_EVENT, Event, EventParser, TooLarge
+from ares_otel.sdk.remote.keys import SECRET
 from ares_otel.sdk.remote.patience import AWAY_MOST, Away, Busy, NotAres, Patience
 
 SILENCE = 35.0
 """Seconds without a byte after which a connection counts as dead: Ares says something every 20 s at least."""
 SNAPSHOT_SECONDS = 30.0
 """Until the settings must have come."""
-_MASKED = "it is encrypted, and the API does not show it to applications"
 
 log = logging.getLogger("ares_otel.sdk.remote")
 
@@ -44,6 +44,7 @@ class WatchedSettings(SettingsView):
         self._heard = False  # on this connection
         self._patience = Patience()
         self._complained = False
+        self._asks = False
         self._said_truncated = False
         self._shown = http.shown(api_url)
 
@@ -63,10 +64,10 @@ class WatchedSettings(SettingsView):
                     if self._heard and time.monotonic() - began > AWAY_MOST:  # else it comes and goes
                         self._patience.restore()
                     pause = self._patience.seconds(error)
-                    if not self._heard or isinstance(error, NotAres):
+                    if isinstance(error, Busy) and await self._look(client):
+                        self._say_that_it_asks()
+                    elif not self._heard or isinstance(error, NotAres):
                         self._complain(error)
-                    if isinstance(error, Busy):
-                        await self._look(client)
                 except Exception as error:  # a mistake of ours must not end the following for good
                     pause = self._patience.seconds(error)
                     log.error("Settings of %s could not be followed.", self._service, exc_info=error)
@@ -97,12 +98,14 @@ class WatchedSettings(SettingsView):
         except (httpx.HTTPError, httpx.StreamError, OSError) as error:
             raise Away(http.describe(error)) from None
 
-    async def _look(self, client: httpx.AsyncClient) -> None:
-        """Asks for the settings once: a process of Ares serves so many streams and not more."""
+    async def _look(self, client: httpx.AsyncClient) -> bool:
+        """Asks for the settings once: a process of Ares serves so many streams and not more. Whether they came."""
         with contextlib.suppress(Away, NotAres):
             status, document = await http.ask(client, "GET", self._path, limit=MAX_EVENT)
             if status == 200:
                 self._take_all(document)
+                return True
+        return False
 
     def _take(self, event: Event) -> None:
         """Raises NotAres."""
@@ -149,7 +152,16 @@ class WatchedSettings(SettingsView):
     def _hear(self) -> None:
         if self._complained:
             log.info("Settings of %s are followed again, at %s.", self._service, self._shown)
-        self._complained, self._heard = False, True
+        self._complained, self._asks, self._heard = False, False, True
+
+    def _say_that_it_asks(self) -> None:
+        if not self._asks:
+            self._asks = True
+            log.info(
+                "Settings of %s are asked for every few seconds: Ares at %s has no stream of changes to spare.",
+                self._service,
+                self._shown,
+            )
 
     def _complain(self, error: Exception) -> None:
         if not self._complained:
@@ -178,7 +190,7 @@ def _found(service: str, key: Any, row: Any, name: str) -> Found:
         key,
         _whole(row["version"]),
         None if encrypted else row[name],
-        _MASKED if encrypted else "",
+        SECRET if encrypted else "",
         str(row.get("updated_by", "")),
         encrypted,
     )

@@ -9,7 +9,6 @@ import socket
 import subprocess
 import threading
 import time
-import uuid
 from typing import Any
 
 from ares_otel.testing.house.folder import DOOR, FAILED, LOG, folder_of, locked
@@ -25,10 +24,10 @@ _SAID = 4_000
 class HouseClient:
     """A connection to the house. Thread-safe; ends with `close`."""
 
-    def __init__(self, run: str | None) -> None:
+    def __init__(self, run: str) -> None:
         """
         Args:
-            run: what all processes of this run of tests have in common and no other run has; None: it is the only one.
+            run: what all processes of this run of tests have in common and no other run has.
 
         Raises:
             RuntimeError: the house does not start; the text says why.
@@ -36,7 +35,7 @@ class HouseClient:
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._process: subprocess.Popen[bytes] | None = None
-        self._folder = folder_of(run if run is not None else uuid.uuid4().hex)
+        self._folder = folder_of(run)
         lock = locked(self._folder)
         try:
             self._channel = self._connect() or self._start()

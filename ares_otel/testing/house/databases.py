@@ -30,11 +30,16 @@ wal_compression = off
 """
 
 
+def data_of(folder: Path) -> Path:
+    """The data directory that this process makes: not that of a house that was killed in the same folder."""
+    return folder / f"data-{os.getpid()}"
+
+
 class Databases:
     """From `start` to `stop`. One copy is always ready."""
 
     def __init__(self, folder: Path) -> None:
-        self._data = folder / "data"
+        self._data = data_of(folder)
         self._postgres = EmbeddedPostgres(self._data, progress=print, connections=CONNECTIONS)
         self._numbers = itertools.count(1)
         self._url = ""

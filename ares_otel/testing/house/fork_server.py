@@ -51,6 +51,7 @@ def main() -> None:
         channel.send(str(pid).encode())
     for pid in list(children):
         _end(pid, children)
+    os._exit(0)  # there is nothing to tidy up, and much that the interpreter would
 
 
 def _end(pid: int, children: set[int]) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ares_otel.model.errors import StartError
-from ares_otel.testing.house.databases import Databases
+from ares_otel.testing.house.databases import Databases, data_of
 from ares_otel.testing.house.folder import DOOR, FAILED, LOCK, hold
 from ares_otel.testing.house.servers import Server, Servers
 
@@ -63,13 +63,16 @@ class House:
             (self._folder / DOOR).unlink(missing_ok=True)
         finally:
             door.close()
-            for spare in self._spares:
-                spare.cancel()
-            await asyncio.gather(*self._spares, return_exceptions=True)
             self._servers.stop()
+            for task in (*self._spares, *self._background):
+                task.cancel()
+            await asyncio.gather(*self._spares, *self._background, return_exceptions=True)
             await self._databases.stop()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        # In one step, with the lock in it: whoever comes now makes a folder of its own.
+        gone = self._folder.with_suffix(f".{os.getpid()}")
+        self._folder.rename(gone)
         os.close(lock)
+        shutil.rmtree(gone, ignore_errors=True)
 
     async def _nobody_left(self) -> int:
         """Returns the lock of the folder, held, when no process of tests is there or about to come: each comes with
@@ -179,6 +182,7 @@ def main() -> None:
         message = error.message if isinstance(error, StartError) else f"{type(error).__name__}: {error}"
         traceback.print_exc()
         (folder / FAILED).write_text(message, encoding="utf-8")
+        shutil.rmtree(data_of(folder), ignore_errors=True)
         raise SystemExit(1) from None
     finally:
         os.close(alive)

@@ -35,7 +35,7 @@ class Servers:
     """The fork server, started with the first one, and what it has forked."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder / "servers"
+        self._folder = folder / f"servers-{os.getpid()}"
         self._config = folder / "ares.yaml"
         self._numbers = itertools.count(1)
         self._channel: socket.socket | None = None
@@ -48,21 +48,21 @@ class Servers:
         folder = self._folder / str(number)
         folder.mkdir(parents=True)
         log = folder / "log"
+        arguments = ["up", "--database-url", database_url, "--data-dir", str(folder / "data")]
+        arguments += ["--config", str(self._config), "--probe-allow-local"]
+        arguments += ["--http-port", "0", "--otlp-grpc-port", "0", "--otlp-http-port", "0"]
         told, tell = os.pipe()
+        err = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            arguments = ["up", "--database-url", database_url, "--data-dir", str(folder / "data")]
-            arguments += ["--config", str(self._config), "--probe-allow-local"]
-            arguments += ["--http-port", "0", "--otlp-grpc-port", "0", "--otlp-http-port", "0"]
-            err = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                pid = await self._fork(arguments, [tell, err])
-            finally:
-                os.close(tell)
-                os.close(err)
-            # A thread reads it: it ends with `ready`, or with the process.
-            found = await asyncio.wait_for(asyncio.to_thread(_read_doors, told), _START)
-        finally:
+            pid = await self._fork(arguments, [tell, err])
+        except BaseException:
             os.close(told)
+            raise
+        finally:
+            os.close(tell)
+            os.close(err)
+        # A thread reads it, and closes it: it ends with `ready`, or with the process.
+        found = await asyncio.wait_for(asyncio.to_thread(_read_doors, told), _START)
         if found is None:
             self._tell(kill=pid)
             said = log.read_text(encoding="utf-8", errors="replace")[-_SAID:]
@@ -111,7 +111,7 @@ class Servers:
 
 def _read_doors(file: int) -> dict[str, str] | None:
     doors: dict[str, str] = {}
-    with open(file, "rb", closefd=False) as lines:
+    with open(file, "rb") as lines:
         for line in lines:
             name, _, url = line.decode().strip().partition(" ")
             if name == "ready":

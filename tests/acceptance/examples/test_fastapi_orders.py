@@ -4,16 +4,18 @@ OTLP or straight into the tables, and a JavaScript service beside it is in it to
 from __future__ import annotations
 
 import json
+import re
 
 import asyncpg
 import httpx
 import pytest
 
 from tests.acceptance.examples.conftest import Both, Straight
-from tests.support.example import EXAMPLES
+from tests.support.example import EXAMPLES, ROOT
 from tests.support.example_orders import FAILED, MISSING, PLACED, Sent
 
 APP = EXAMPLES / "fastapi_orders" / "app.py"
+QUICKSTARTS = (ROOT / "docs" / "quickstarts.md").read_text(encoding="utf-8")
 CODE = APP.read_text(encoding="utf-8").splitlines()
 
 
@@ -107,3 +109,12 @@ async def test_a_javascript_service_and_a_python_one_are_one_trace(straight: Str
         ("orders", "order"),
         ("checkout", "checked"),
     ]
+
+
+@pytest.mark.parametrize("statement", re.findall(r"<!-- run -->\n```sql\n(.*?)```", QUICKSTARTS, re.DOTALL))
+async def test_the_questions_of_the_quickstarts_have_answers(
+    statement: str, straight: Straight, database: asyncpg.Connection
+) -> None:
+    if "checkout" in statement and straight.checkout is None:
+        pytest.skip("the JavaScript example needs node and npm on the PATH, and its packages")
+    assert await database.fetch(statement)

@@ -47,6 +47,7 @@ def _shop(name: str, endpoint: str) -> Example:
     if name.endswith("configure"):
         return Example([sys.executable, f"examples/{framework}_shop.py"], port, env)
     env |= {"OTEL_SERVICE_NAME": "shop", "OTEL_PYTHON_LOG_CODE_ATTRIBUTES": "true"}
+    words: tuple[str, ...]
     if framework == "flask":
         words = ("flask", "--app", "examples/flask_shop.py", "run", "--port", str(port))
     else:
