@@ -80,7 +80,13 @@ class Store:
         self.spool = spool
         self.breakers: Mapping[Signal, Breaker] = {signal: Breaker(signal.name) for signal in SIGNALS.values()}
         """Whether the database takes data, by signal."""
-        self.writer = Writer(self.connect, connections=connections, observer=self._observer, clock=clock)
+        self.writer = Writer(
+            self.connect,
+            connections=connections,
+            observer=self._observer,
+            clock=clock,
+            in_flights=self._options.get("statement_cache_size") != 0,  # 0 is for a pooler
+        )
         self.replayer = Replayer(self, spool, on_replayed)
         self._encoders = Encoders()
         self._under_way: dict[bytes, asyncio.Future[Accepted]] = {}

@@ -96,17 +96,20 @@ class Writer:
         observer: StorageObserver | None = None,
         clock: Clock = SYSTEM_CLOCK,
         with_receipts: bool = True,
+        in_flights: bool = True,
     ) -> None:
         """
         Args:
             connect: opens a connection; called again after one was lost.
             group_bytes: row bytes after which a transaction takes no more batches.
             queue_bytes: row bytes of one signal that may wait; more are refused with `Overloaded`.
+            in_flights: False where a pooler stands between, which may not follow.
             with_receipts: False only to measure what receipts cost; a request that is sent again is then stored again.
         """
         self.process = uuid4()
         """Who stored something, as the receipts tell."""
         self._with_receipts = with_receipts
+        self._in_flights = in_flights
         self._connect = connect
         self._group_bytes = self._group_limit = group_bytes
         self._queue_bytes = queue_bytes
@@ -285,6 +288,7 @@ class Writer:
             self.process,
             on_unsure=lambda: mark_unsure(group),
             with_receipts=self._with_receipts,
+            in_flights=self._in_flights,
         )
         self._observer.committed(rows, self._clock.monotonic() - started)
         for waiting, claim in zip(group, claims, strict=True):

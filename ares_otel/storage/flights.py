@@ -1,0 +1,100 @@
+"""The writer's transaction in two flights: BEGIN with the claim of the receipts, then rows with COMMIT.
+
+COMMIT follows the rows without waiting for what the server says of them: when it refuses some, it has ended the
+transaction, drops what is left of the rows, and COMMIT rolls back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from uuid import UUID
+from weakref import WeakSet
+
+import asyncpg
+
+from ares_otel.storage import messages, receipts
+from ares_otel.storage.receipts import Claim
+from ares_otel.storage.rows.columns import COPY_COLUMNS
+from ares_otel.storage.rows.copy_format import COPY_HEADER, COPY_TRAILER
+from ares_otel.storage.rows.encoded import EncodedBatch
+from ares_otel.storage.wire import Flight, Piece
+
+_CLAIM = "ares_claim"
+_PREPARE = messages.parse(_CLAIM, receipts.CLAIM)
+_COMMIT = messages.query("COMMIT")
+_COPY = {
+    table: messages.query(f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT binary)")
+    for table, columns in COPY_COLUMNS.items()
+}
+_TO_2000_US = 946_684_800_000_000
+"""From 1970 to 2000, from where PostgreSQL counts; microseconds."""
+
+_prepared: WeakSet[asyncpg.Connection] = WeakSet()
+"""Connections to a server process that knows the statement `_CLAIM`."""
+
+
+async def claim(
+    connection: asyncpg.Connection, begin: str, batches: Sequence[EncodedBatch], process: UUID
+) -> list[Claim]:
+    """Begins a transaction, and does what `receipts.claim` does. Raises asyncpg.PostgresError."""
+    known = connection in _prepared
+    flight = Flight(connection, answers=2)
+    pieces = [messages.query(begin), messages.execute(_CLAIM, _parameters(batches, process))]
+    if not known:
+        pieces.insert(1, _PREPARE)
+    try:
+        await flight.run(pieces)
+    except asyncpg.InvalidSQLStatementNameError:  # somebody took it away, for example DISCARD ALL of a pooler
+        _prepared.discard(connection)
+        raise
+    finally:
+        if flight.parsed:
+            _prepared.add(connection)
+    others = {}
+    for row in flight.rows:
+        key, mine = messages.fields(row)
+        others[key or b""] = mine == b"\x01"
+    return await receipts.settle(connection, batches, others)
+
+
+async def copy_and_commit(
+    connection: asyncpg.Connection,
+    tables: Sequence[tuple[str, Sequence[bytes | bytearray]]],
+    on_unsure: Callable[[], None],
+) -> None:
+    """Copies rows, in parts of binary COPY tuples for each table, and commits.
+
+    Args:
+        on_unsure: called when COMMIT was sent and its answer did not come: the rows may be stored.
+
+    Raises asyncpg.PostgresError.
+    """
+    pieces: list[Piece] = []
+    for table, parts in tables:
+        size = len(COPY_HEADER) + sum(map(len, parts)) + len(COPY_TRAILER)
+        pieces += (_COPY[table], messages.copy_data(size), COPY_HEADER, *parts, COPY_TRAILER, messages.COPY_DONE)
+    pieces.append(_COMMIT)
+    flight = Flight(connection, answers=len(tables) + 1)
+    try:
+        await flight.run(pieces)
+    except BaseException:
+        if not flight.refused:
+            on_unsure()
+        raise
+
+
+def _parameters(batches: Sequence[EncodedBatch], process: UUID) -> list[bytes]:
+    """Those of `receipts.CLAIM`, in binary form."""
+    keys = [batch.key for batch in batches]
+    return [
+        messages.array(messages.BYTEA, keys),
+        messages.int8s([receipts.lock_of(key) for key in keys]),
+        messages.int4s([batch.tenant_id for batch in batches]),
+        messages.texts([batch.signal.name for batch in batches]),
+        messages.int8s([batch.received_ns // 1000 - _TO_2000_US for batch in batches], messages.TIMESTAMPTZ),
+        messages.int8s([batch.promised for batch in batches]),
+        messages.int8s([batch.told_rejected for batch in batches]),
+        messages.texts([batch.told_reason for batch in batches]),
+        messages.int8s([batch.promised - batch.stored for batch in batches]),
+        process.bytes,
+    ]
