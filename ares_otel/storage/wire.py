@@ -19,8 +19,9 @@ Piece = bytes | bytearray | memoryview
 
 _JOINED = 64 * 1024
 """Pieces up to this size are joined, to be sent at once; larger ones are not copied."""
-_SENT = 512 * 1024
-"""Bytes after which the server's pace is felt, and others get their turn."""
+_SENT = 128 * 1024
+"""Bytes after which the server's pace is felt, and others get their turn: no more than a socket takes, or the rest is
+copied."""
 _LARGEST = 1024 * 1024
 """Bytes of a message from the server, of which none is expected to have more than a few hundred."""
 _ROWS = 10_000

@@ -21,7 +21,7 @@ from ares_otel.model.errors import InFlight, Overloaded, Retryable, Unavailable
 from ares_otel.model.signal import Signal
 from ares_otel.storage.complaints import Complaints
 from ares_otel.storage.definitions import DefinitionStore
-from ares_otel.storage.lane import Lane, Waiting, mark_unsure
+from ares_otel.storage.lane import ANOTHER_SECONDS, Lane, Waiting, mark_unsure
 from ares_otel.storage.observer import SilentObserver, StorageObserver
 from ares_otel.storage.poison import store_alone
 from ares_otel.storage.receipts import Claim, State
@@ -148,19 +148,30 @@ class Writer:
         """
         if self._closed:
             raise Retryable("Ares is stopping; send the data again later.")
-        lane = self._lanes.setdefault(batch.signal, Lane(self._connections))
+        lane = self._lanes.setdefault(batch.signal, Lane(batch.signal, self._connections))
         if lane.size and lane.size + batch.size > self._queue_bytes:
             raise Overloaded("The database is slower than the senders; send the data again later.")
-        waiting = Waiting(batch, asyncio.get_running_loop().create_future())
+        waiting = Waiting(batch, asyncio.get_running_loop().create_future(), self._clock.monotonic())
         lane.put(waiting)
         self._tell_queue()
-        if lane.free:
-            lane.free -= 1
-            self._begin(self._drain(lane), f"writer {batch.signal}")
+        self._look_after(lane)
         try:
             return await waiting.done
         finally:
             del waiting  # an error refers to this frame: together they would keep the rows until the collector comes
+
+    def _look_after(self, lane: Lane) -> None:
+        """Lets another connection take from a lane when it shall, and looks again later while something waits."""
+        if lane.wants_another(self._clock.monotonic()):
+            lane.free -= 1
+            lane.called = True
+            self._begin(self._drain(lane), f"writer {lane.signal}")
+        elif lane.waits and lane.free and lane.looking is None:
+            lane.looking = asyncio.get_running_loop().call_later(ANOTHER_SECONDS, self._look_again, lane)
+
+    def _look_again(self, lane: Lane) -> None:
+        lane.looking = None
+        self._look_after(lane)
 
     def _begin(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)
@@ -172,6 +183,9 @@ class Writer:
         self._closed = True
         while self._running:
             await asyncio.wait(self._running)
+        for lane in self._lanes.values():
+            if lane.looking is not None:
+                lane.looking.cancel()
         idle, self._idle = self._idle, []
         await asyncio.gather(*(_close(connection) for connection in idle))
 
@@ -208,8 +222,11 @@ class Writer:
             self._idle.append(connection)
 
     def _take(self, lane: Lane) -> list[Waiting]:
+        lane.called = False
         group = lane.take(self._group_limit, self._clock.monotonic())
         self._tell_queue()
+        if lane.waits:
+            self._look_after(lane)
         return group
 
     def _tell_queue(self) -> None:
