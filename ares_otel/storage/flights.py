@@ -19,8 +19,8 @@ from ares_otel.storage.rows.copy_format import COPY_HEADER, COPY_TRAILER
 from ares_otel.storage.rows.encoded import EncodedBatch
 from ares_otel.storage.wire import Flight, Piece
 
-_CLAIM = "ares_claim"
-_PREPARE = messages.parse(_CLAIM, receipts.CLAIM)
+_STATEMENT = "ares_claim"
+_PREPARE = messages.parse(_STATEMENT, receipts.CLAIM)
 _COMMIT = messages.query("COMMIT")
 _COPY = {
     table: messages.query(f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT binary)")
@@ -30,31 +30,39 @@ _TO_2000_US = 946_684_800_000_000
 """From 1970 to 2000, from where PostgreSQL counts; microseconds."""
 
 _prepared: WeakSet[asyncpg.Connection] = WeakSet()
-"""Connections to a server process that knows the statement `_CLAIM`."""
+"""Connections to a server process that knows the statement `_STATEMENT`."""
 
 
 async def claim(
     connection: asyncpg.Connection, begin: str, batches: Sequence[EncodedBatch], process: UUID
 ) -> list[Claim]:
-    """Begins a transaction, and does what `receipts.claim` does. Raises asyncpg.PostgresError."""
-    known = connection in _prepared
-    flight = Flight(connection, answers=2)
-    pieces = [messages.query(begin), messages.execute(_CLAIM, _parameters(batches, process))]
-    if not known:
-        pieces.insert(1, _PREPARE)
+    """Begins a transaction with the statements `begin`, and does what `receipts.claim` does. Raises
+    asyncpg.PostgresError."""
     try:
-        await flight.run(pieces)
-    except asyncpg.InvalidSQLStatementNameError:  # somebody took it away, for example DISCARD ALL of a pooler
+        rows = await _claim(connection, begin, batches, process)
+    except asyncpg.InvalidSQLStatementNameError:  # somebody took it away: DISCARD ALL, DEALLOCATE
         _prepared.discard(connection)
-        raise
-    finally:
-        if flight.parsed:
-            _prepared.add(connection)
+        await connection.execute("ROLLBACK")
+        rows = await _claim(connection, begin, batches, process)
     others = {}
-    for row in flight.rows:
+    for row in rows:
         key, mine = messages.fields(row)
         others[key or b""] = mine == b"\x01"
     return await receipts.settle(connection, batches, others)
+
+
+async def _claim(
+    connection: asyncpg.Connection, begin: str, batches: Sequence[EncodedBatch], process: UUID
+) -> list[bytes]:
+    """The rows of `receipts.CLAIM`."""
+    prepare = () if connection in _prepared else (_PREPARE,)
+    flight = Flight(connection, answers=2)
+    try:
+        await flight.run([messages.query(begin), *prepare, messages.execute(_STATEMENT, _parameters(batches, process))])
+    finally:
+        if flight.parsed:
+            _prepared.add(connection)
+    return flight.rows
 
 
 async def copy_and_commit(

@@ -15,10 +15,11 @@ from ares_otel.storage.rows.encoded import EncodedBatch
 GROUP_REQUESTS = 100
 """Requests of one transaction at most: each holds an advisory lock, of which a server has a few thousand."""
 
+AT_ONCE = 2
+"""Connections that take from a lane at once, whatever waits: while one commits, another one sends."""
 ANOTHER_BYTES = 128 * 1024
-"""Row bytes that wait before another connection takes from a lane. Fewer are better off together, in the next
-transaction of a connection that is at work: what a transaction costs whatever is in it is worth hundreds of points."""
-FREELY = 2
+"""Row bytes that wait before one more does. Fewer are better off together, in the next transaction of a connection that
+is at work: what a transaction costs whatever is in it is worth hundreds of points."""
 ANOTHER_SECONDS = 0.025
 """Or so long: the connections that are at work may be stuck."""
 
@@ -84,12 +85,12 @@ class Lane:
         self.size += waiting.batch.size
 
     def wants_another(self, now: float) -> bool:
-        """Whether one more connection shall take from it: there is one, and the first one is idle, or there is enough
-        to do for another, or something waits for too long."""
+        """Whether one more connection shall take from it, where there is one: few are at work, or there is enough to do
+        for another, or something waits for too long."""
         if not self.free or not self._waiting or self.called:
             return False
-        idle = self._connections - self.free < FREELY
-        return idle or self.size >= ANOTHER_BYTES or now >= self._waiting[0].since + ANOTHER_SECONDS
+        few = self._connections - self.free < AT_ONCE
+        return few or self.size >= ANOTHER_BYTES or now >= self._waiting[0].since + ANOTHER_SECONDS
 
     def set_apart(self, waiting: Waiting) -> None:
         self.poisoned.append(waiting)

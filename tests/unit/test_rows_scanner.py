@@ -47,6 +47,13 @@ def test_it_counts_and_weighs_any_request_as_decoding_does(
     check()
 
 
+@given(st.binary(max_size=300) | st.lists(st.sampled_from([0, 2, 8, 10, 0x7A, 0x82]), max_size=300).map(bytes))
+def test_places_of_empty_messages_are_those_that_a_plain_look_finds(body: bytes) -> None:
+    pairs = zip(body, body[1:], strict=False)
+    found = sum(size == 0 and tag & 7 == 2 and 8 <= tag < 0x80 for tag, size in pairs)
+    assert import_module("ares_otel.storage.rows._native").empty_messages(body) == found
+
+
 def test_over_the_limit_it_says_more_than_the_limit() -> None:
     assert SCANNER.scan(TRACES, trace_request(spans=5).SerializeToString(), 4).items > 4
     assert SCANNER.scan(METRICS, metrics_request().SerializeToString(), 6).items > 6
