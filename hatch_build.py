@@ -126,6 +126,7 @@ class NativeHook(BuildHookInterface):  # type: ignore[misc]
             made = build_native(root, output)
         except NotBuilt as error:
             if must:
+                self.finalize(version, build_data, "")  # which nobody calls now
                 raise RuntimeError(f"{VARIABLE} is 1, but the native row encoder was not built: {error}.") from error
             self.app.display_warning(LOST.format(error))
             return

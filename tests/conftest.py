@@ -16,6 +16,7 @@ from ares_otel.model.errors import StartError
 from ares_otel.storage.rows.implementation import active
 from tests.support.debian_postgres import BINARIES, needs_debian_postgres
 from tests.support.encoders import PARAMETERS, encoding_with
+from tests.support.folders import quick_folder
 from tests.support.postgres import copied_database, shared_server
 
 _SERVER = "ARES_OTEL_TEST_SERVER"
@@ -77,7 +78,10 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Tests marked `every_server` run on the embedded PostgreSQL and on PostgreSQL 15, the oldest supported."""
-    if metafunc.definition.get_closest_marker("every_server") and "tested_server" in metafunc.fixturenames:
+    definition = metafunc.definition
+    if definition.get_closest_marker("embedded_server"):
+        return
+    if definition.get_closest_marker("every_server") and "tested_server" in metafunc.fixturenames:
         old = pytest.param("debian_server_url", id="postgresql-15", marks=needs_debian_postgres)
         metafunc.parametrize("tested_server", [pytest.param("postgres_server", id="embedded"), old], indirect=True)
 
@@ -126,6 +130,6 @@ def empty_database_url(tested_server: str) -> Iterator[str]:
 def data_dir() -> Iterator[Path]:
     """A data directory for an embedded server, where the user that runs it can pass: pytest closes the parents of
     `tmp_path` to others whenever a second pytest starts."""
-    with tempfile.TemporaryDirectory(prefix="ares-data-", dir="/tmp") as folder:
+    with tempfile.TemporaryDirectory(prefix="ares-data-", dir=quick_folder()) as folder:
         Path(folder).chmod(0o755)
         yield Path(folder) / "data"

@@ -19,7 +19,7 @@ SETTING: dict[str, Any] = {
     "updated_by": "alice",
     "created_at": _BEFORE,
 }
-SETTINGS: dict[str, Any] = {"service_name": "orders", "configs": [SETTING], "truncated": False}
+SETTINGS: dict[str, Any] = {"service_name": "orders", "configs": [SETTING], "truncated": False, "revision": 12}
 CHANGE: dict[str, Any] = {
     "id": 12,
     "service_name": "orders",
@@ -98,7 +98,7 @@ IMPORT_BODY: dict[str, Any] = {
     "reason": "move to the new cluster",
 }
 STREAM = (
-    'id: 11\nevent: snapshot\ndata: {"service_name":"orders","configs":[]}\n\n'
+    'id: 11\nevent: snapshot\ndata: {"service_name":"orders","configs":[],"truncated":false,"revision":9}\n\n'
     'id: 12\nevent: config\ndata: {"service":"orders","key":"retry.limit","version":2,"deleted":false,'
     f'"updated_by":"alice","at":"{_AT}","is_encrypted":false,"value":3}}\n\n'
 )

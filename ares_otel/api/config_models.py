@@ -34,6 +34,9 @@ class Settings(BaseModel):
     service_name: str
     configs: list[Setting]
     truncated: Truncated
+    revision: Annotated[
+        int, Field(description="Id of the newest change of them in the history, 0 when there never was one")
+    ]
 
 
 class Change(BaseModel):

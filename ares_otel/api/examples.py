@@ -183,6 +183,7 @@ REGISTERED: dict[str, Any] = {
         "summary": "sends heartbeats and telemetry",
     },
 }
+HEARD: dict[str, Any] = {**REGISTERED, "heartbeat_interval": 30.0}
 REGISTRY: dict[str, Any] = {"services": [REGISTERED], "next": None}
 REGISTRATION: dict[str, Any] = {
     "name": "orders",

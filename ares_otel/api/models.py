@@ -145,6 +145,12 @@ class RegisteredService(BaseModel):
     signs: ServiceSigns
 
 
+class Registered(RegisteredService):
+    """The same, as a service gets it that registers or sends a heartbeat."""
+
+    heartbeat_interval: Annotated[float, Field(description="Seconds after which its next heartbeat is expected")]
+
+
 class RegistryPage(BaseModel):
     """Services, in the order in which they were first heard of."""
 

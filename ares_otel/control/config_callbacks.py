@@ -48,6 +48,10 @@ class Subscription:
             self._owner.remove(self)
         self._waiting.clear()
 
+    def forget_loop(self) -> None:
+        """In the child of a fork: whoever worked here is not there any more."""
+        self._worker = None
+
     async def stop(self) -> None:
         """Ends the delivery, also in the middle of a callback."""
         self.cancel()

@@ -9,10 +9,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 Check = Callable[[str, str, Any], str | None]
 """`(service, key, value)` → why the value is wrong for a known key, or None when it is good or the key is not known."""
+
+
+def same_json(one: Any, other: Any) -> bool:
+    """Whether jsonb would call them equal: numbers by value (1 is 1.0), true is not 1, order of names is nothing."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same_json(one[name], other[name]) for name in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(same_json(a, b) for a, b in zip(one, other, strict=True))
+    if isinstance(one, int | float | Decimal) and isinstance(other, int | float | Decimal):
+        return Decimal(str(one)) == Decimal(str(other))
+    return type(one) is type(other) and bool(one == other)
 
 
 def as_string(value: Any) -> str | None:

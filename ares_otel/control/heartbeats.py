@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 from collections.abc import Iterable
+from datetime import timedelta
 
 import asyncpg
 
@@ -22,6 +23,9 @@ THROTTLE = 10.0
 """Seconds between two notes of one instance that keeps sending, at most: or a third of a heartbeat interval."""
 PAUSE = 1.0
 """Seconds between two statements: however many services there are, one statement a second at most."""
+FAREWELL = timedelta(minutes=1)
+"""For so long the telemetry of a service that was taken off the registry does not bring it back: its end sends what it
+still had, by way of queues and retries."""
 LIMIT = 10_000
 """Instances that may wait for the next statement; a flood of invented ones must not fill the memory."""
 
@@ -109,6 +113,7 @@ class Heartbeats:
                     instance_ids=[service.instance_id for service in services],
                     versions=[service.version for service in services],
                     metadata=[json.dumps(_metadata(service)) for service in services],
+                    farewell=FAREWELL,
                 )
                 changes = changes_of(records)
                 if doubtful := [record["service_id"] for record in records if not record["created"]]:

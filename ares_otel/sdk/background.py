@@ -9,7 +9,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from opentelemetry.instrumentation.utils import suppress_instrumentation
@@ -105,8 +105,28 @@ async def _untraced(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         return await work()
 
 
+class _Threads(ThreadPoolExecutor):
+    """For what a loop cannot do itself, such as to look up the address of a host: a daemon thread for each. The threads
+    of a pool take nothing on once the interpreter's end has begun, which is when an application stores its last
+    telemetry."""
+
+    def submit(self, call: Callable[..., T], /, *arguments: Any, **options: Any) -> Future[T]:
+        future: Future[T] = Future()
+
+        def work() -> None:
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(call(*arguments, **options))
+                except BaseException as error:
+                    future.set_exception(error)
+
+        threading.Thread(target=work, name="ares-otel", daemon=True).start()
+        return future
+
+
 def _run(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
+    loop.set_default_executor(_Threads())
     try:
         loop.run_forever()
     finally:

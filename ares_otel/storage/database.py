@@ -90,7 +90,7 @@ async def check_database(url: str, *, need_create: bool = True) -> ServerFacts:
         StartError: one clear line, never with the password in it: the URL is wrong, nobody answers, the server refuses,
             is older than PostgreSQL 15, stores no UTF-8, only reads, or does not give the rights that are needed.
     """
-    where = _describe(url)
+    where = describe(url)
     async with _connected(url, where) as connection:
         # One transaction: a pooler that pools transactions then stays with one server connection.
         async with connection.transaction():
@@ -248,7 +248,7 @@ def _bad_url() -> str:
     )
 
 
-def _describe(url: str) -> str:
+def describe(url: str) -> str:
     """`HOST:PORT/DATABASE` of a URL, for messages. Raises StartError for what is not a PostgreSQL URL.
 
     A raw @ behind the host, or two before it, means a password with characters that are not encoded: then every other

@@ -26,11 +26,14 @@ NATIVE_INLINE_ENVELOPES = 1_000
 class Encoders:
     """Encodes requests for one store."""
 
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="encode")
+    def __init__(self, *, threads: int = 2) -> None:
+        """Args: threads: for larger requests; 0 where the event loop serves nobody else."""
+        self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="encode") if threads else None
 
     async def encode(self, batch: Batch, windows: Windows, known: KnownSeries | None) -> EncodedBatch:
         """What `encode_batch` gives. Raises what it raises."""
+        if self._threads is None:
+            return encode_batch(batch, windows, known)
         size, items = len(batch.payload), batch.items
         if size <= INLINE_BYTES and items <= INLINE_ITEMS:
             return encode_batch(batch, windows, known)
@@ -50,4 +53,5 @@ class Encoders:
 
     def close(self) -> None:
         """Lets running work end. Safe twice."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)

@@ -59,10 +59,14 @@ class Store:
         spool: Spool | None = None,
         on_replayed: OnReplayed = lambda record, answer: None,
         connections: int = CONNECTIONS,
+        encoding_threads: int = 2,
+        makes_partitions: bool = True,
     ) -> None:
         """
         Args:
             connections: of the writer, for each signal.
+            encoding_threads: for larger requests; 0 where the event loop serves nobody else.
+            makes_partitions: False where the role may not; others have to make them ahead of time.
             spool: where requests go while the database cannot take them, opened; without one they are refused then.
                 Whoever opened it closes it, after the store has stopped.
             on_replayed: told what became of each request that had gone to the spool.
@@ -88,7 +92,8 @@ class Store:
             in_flights=self._options.get("statement_cache_size") != 0,  # 0 is for a pooler
         )
         self.replayer = Replayer(self, spool, on_replayed)
-        self._encoders = Encoders()
+        self._makes_partitions = makes_partitions
+        self._encoders = Encoders(threads=encoding_threads)
         self._under_way: dict[bytes, asyncio.Future[Accepted]] = {}
         self._job: asyncio.Task[None] | None = None
         self._partitions = asyncio.Lock()
@@ -257,7 +262,7 @@ class Store:
     async def _keep_partitions(self) -> None:
         connection = await self.connect()
         try:
-            made = await ensure_partitions(connection, self._clock)
+            made = await ensure_partitions(connection, self._clock) if self._makes_partitions else []
             if made:
                 log.info("Made %d partitions, %s to %s.", len(made), made[0], made[-1])
             self.windows = await read_windows(connection, self._clock)

@@ -185,7 +185,7 @@ async def every_suggested_query_finds_something_when_it_is_pasted_into_a_shell(
 async def test_the_shop_fills_tables_and_views_with_rows_that_mean_something(
     data_dir: Path, subtests: pytest.Subtests
 ) -> None:
-    with running_ares(data_dir, "--demo") as ares:
+    with running_ares(data_dir, "--demo", fresh=True) as ares:  # it shows how it was started
         database = await asyncpg.connect(ares.database)
         try:
             for check in (

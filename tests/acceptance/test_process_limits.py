@@ -14,7 +14,7 @@ def test_ares_takes_as_many_open_files_as_it_may(tmp_path: Path, database_url: s
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
     try:
-        with running_ares(tmp_path, "--database-url", database_url) as ares:
+        with running_ares(tmp_path, "--database-url", database_url, fresh=True) as ares:
             limits = Path(f"/proc/{ares.pid}/limits").read_text()
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -44,14 +44,16 @@ async def call(ares: AresProcess, body: bytes) -> bytes | grpc.aio.AioRpcError:
 
 
 async def waiting(url: str, count: int) -> None:
-    """Returns when so many sessions wait for a lock."""
+    """Returns when so many requests wait for the lock on the spans. Jobs of Ares wait for it too, and say nothing about
+    whether a request has arrived."""
+    sql = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+        """AND wait_event_type = 'Lock' AND query LIKE 'COPY "service_spans"%'"""
+    )
     connection = await asyncpg.connect(url)
     try:
 
         async def look() -> bool:
-            sql = (
-                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-            )
             return int(await connection.fetchval(sql)) >= count
 
         await eventually(look, every=0.02)

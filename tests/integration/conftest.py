@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -10,8 +11,11 @@ import pytest
 from redis.asyncio import Redis
 
 from ares_otel.storage import breaker, replay
+from ares_otel.storage.rows.encoded import DEFINITIONS, INCREMENTS, PARTITIONED
 from ares_otel.storage.store import Store
 from tests.support.bus import Buses, buses
+from tests.support.otlp_sink import Sink, otlp_sink
+from tests.support.postgres import copied_database
 from tests.support.redis import RedisServer, redis_server
 from tests.support.spooling import Place
 
@@ -24,6 +28,27 @@ async def sql(database_url: str) -> AsyncIterator[asyncpg.Connection]:
     await connection.close()
 
 
+@pytest.fixture(scope="module")
+def module_database_url(postgres_server: str) -> Iterator[str]:
+    """URL of a migrated database that the tests of a file share."""
+    with copied_database(postgres_server) as url:
+        yield url
+
+
+@pytest.fixture
+def emptied_database_url(module_database_url: str) -> Iterator[str]:
+    """The same, without telemetry at the beginning of each test: sooner than a copy for each."""
+    yield module_database_url
+    asyncio.run(_empty(module_database_url))
+
+
+async def _empty(url: str) -> None:
+    connection = await asyncpg.connect(url)
+    for table in (*PARTITIONED, *INCREMENTS, *DEFINITIONS, "ingest_receipts", "ingest_rejected"):
+        await connection.execute(f"DELETE FROM {table}")
+    await connection.close()
+
+
 @pytest.fixture
 async def store(database_url: str) -> AsyncIterator[Store]:
     """A store on the test's database, running, without a spool."""
@@ -31,6 +56,13 @@ async def store(database_url: str) -> AsyncIterator[Store]:
     await store.start()
     yield store
     await store.stop()
+
+
+@pytest.fixture(scope="session")
+def sink() -> Iterator[Sink]:
+    """A real OTLP receiver for applications that run as processes of their own."""
+    with otlp_sink() as receiver:
+        yield receiver
 
 
 @pytest.fixture

@@ -40,7 +40,8 @@ async def test_the_defaults_are_there_and_listed_by_key(api: ConfigApi) -> None:
         "service.heartbeat_interval": 30,
     }
     assert [entry["config_key"] for entry in body["configs"]] == sorted(e["config_key"] for e in body["configs"])
-    assert (await api.get("nobody")).json() == {"service_name": "nobody", "configs": [], "truncated": False}
+    nobody = {"service_name": "nobody", "configs": [], "truncated": False, "revision": 0}
+    assert (await api.get("nobody")).json() == nobody
 
 
 async def test_a_setting_is_created_changed_and_its_versions_count_up(api: ConfigApi) -> None:

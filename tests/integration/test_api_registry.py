@@ -43,7 +43,8 @@ async def test_a_service_registers_lives_and_leaves(api: Api) -> None:
     answer = await api.client.post(ROOT, json=ORDERS)
     assert answer.status_code == 201, answer.text
     row = answer.json()
-    models.RegisteredService.model_validate(row, extra="forbid")
+    models.Registered.model_validate(row, extra="forbid")
+    assert row.pop("heartbeat_interval") == 30.0
     assert {name: row[name] for name in ORDERS} == ORDERS
     assert (row["status"], row["registered"], row["signs"]["heartbeats"]) == ("online", True, False)
     place = answer.headers["location"]
@@ -53,6 +54,7 @@ async def test_a_service_registers_lives_and_leaves(api: Api) -> None:
     beat = await api.client.put(f"{place}/heartbeat")
     assert beat.status_code == 200
     assert beat.json()["signs"]["heartbeats"] is True
+    assert beat.json()["heartbeat_interval"] == 30.0
     assert beat.json()["last_registration_heartbeat"].endswith("Z")
     beat = await api.client.put(f"{place}/heartbeat", json={"status": "degraded", "metadata": {"queue": 71}})
     assert beat.json()["status"] == "degraded"
@@ -213,6 +215,7 @@ async def test_the_page_explains_every_path_and_parameter(api: Api) -> None:
 def test_the_examples_are_as_the_models_have_them() -> None:
     for model, example in (
         (models.RegisteredService, examples.REGISTERED),
+        (models.Registered, examples.HEARD),
         (models.RegistryPage, examples.REGISTRY),
         (models.RegistrationBody, examples.REGISTRATION),
         (models.HeartbeatBody, examples.HEARTBEAT),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.ares_process import command, environment
+from tests.support.ares_process import command, environment, run_ares
 
 ONE, TWO = bytes(32).hex(), bytes(range(32)).hex()
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -20,21 +20,13 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture
 def run(database_url: str) -> Run:
     def run(*arguments: str, stdin: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command("config", *arguments),
-            env=_environment(database_url, **variables),
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        return run_ares(["config", *arguments], env=_variables(database_url, **variables), stdin=stdin)
 
     return run
 
 
-def _environment(database_url: str, **variables: str) -> dict[str, str]:
-    mine = {"ARES_OTEL_DATABASE_URL": database_url, "ARES_OTEL_CONFIG_KEY": ONE, "USER": "alice"}
-    return environment({**mine, **variables})
+def _variables(database_url: str, **variables: str) -> dict[str, str]:
+    return {"ARES_OTEL_DATABASE_URL": database_url, "ARES_OTEL_CONFIG_KEY": ONE, "USER": "alice", **variables}
 
 
 def said(result: subprocess.CompletedProcess[str], status: int = 0) -> str:
@@ -184,7 +176,7 @@ def test_the_key_is_changed_and_the_old_one_is_needed_no_more(run: Run) -> None:
 def watching(database_url: str) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
         command("config", "watch", "shop"),
-        env=_environment(database_url),
+        env=environment(_variables(database_url)),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

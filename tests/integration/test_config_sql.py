@@ -156,6 +156,7 @@ async def test_a_change_is_announced_when_it_is_committed_without_its_value(
     await listener.close()
 
 
+@pytest.mark.embedded_server
 async def test_thousands_of_edits_of_one_key_at_the_same_time_lose_nothing(
     sql: asyncpg.Connection, database_url: str
 ) -> None:

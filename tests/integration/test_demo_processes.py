@@ -49,7 +49,7 @@ async def open_shop(endpoint: str, said: list[str]) -> AsyncIterator[dict[str, s
 async def test_the_shop_works_and_stops_without_a_receiver(nobody: str) -> None:
     said: list[str] = []
     before = set(psutil.Process().children(recursive=True))
-    async with open_shop(nobody, said) as urls, httpx.AsyncClient(trust_env=False) as client:
+    async with open_shop(nobody, said) as urls, httpx.AsyncClient(trust_env=False, timeout=60) as client:
         assert set(urls) == {"storefront", "orders", "payments", "inventory"}
         services = set(psutil.Process().children(recursive=True)) - before
         assert len(services) == 4

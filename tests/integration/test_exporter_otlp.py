@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ from ares_otel.pipeline.sending import Sending
 from tests.support.eventually import eventually
 from tests.support.otlp_peers import GrpcPeer, grpc_peer
 from tests.support.parts import logs, make_batch, make_context, metrics, sample, traces
+from tests.support.ports import free_port
 
 TLS = Path(__file__).parent.parent / "support" / "tls"
 
@@ -146,9 +146,7 @@ async def test_an_answer_that_is_not_otlp_is_final() -> None:
 
 
 async def test_a_destination_that_is_not_there_is_retryable_and_found_when_it_comes() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     context = make_context("otlp/late")
     options = {
         "endpoint": f"http://127.0.0.1:{port}",

@@ -267,6 +267,29 @@ async def test_leaving_is_told_and_the_history_stays(pool: asyncpg.Pool, registr
     assert await history(pool, "orders") == [(None, "online"), ("online", "offline")]
 
 
+async def test_what_a_service_still_sends_when_it_has_left_does_not_bring_it_back(
+    pool: asyncpg.Pool, registry: Registry
+) -> None:
+    async def noted(instance: str) -> None:
+        heartbeats = Heartbeats(pool)
+        await heartbeats.start()
+        heartbeats.seen([ServiceSeen("orders", "", "1.0", instance, "python")])
+        await heartbeats.stop()
+
+    row, _ = await registry.register(Registration("orders", instance_id="one"))
+    await registry.deregister(ServiceId(row.id))
+    await noted("one")
+    await noted("two")
+    assert [row.instance_id for row in (await registry.services())[0]] == ["two"], "another instance is another service"
+    await registry.register(Registration("orders", instance_id="one"))
+    await noted("one")
+    assert [row.signs_telemetry for row in (await registry.services())[0]] == [True, True], "it came back by itself"
+    await pool.execute("DELETE FROM service_registry WHERE instance_id = 'one'")
+    await pool.execute("UPDATE service_status_history SET changed_at = changed_at - interval '61 s'")
+    await noted("one")
+    assert [row.instance_id for row in (await registry.services())[0]] == ["two", "one"], "it is there, after all"
+
+
 async def test_metadata_is_merged_within_a_bound(pool: asyncpg.Pool, registry: Registry) -> None:
     await sends(pool, registry, "orders")
     row, created = await registry.register(Registration("orders", version="2.0", metadata={"team": "checkout"}))

@@ -20,7 +20,7 @@ from ares_otel.cli.shown import json_shown
 from ares_otel.model.errors import StartError
 from ares_otel.model.signal import TRACES
 from ares_otel.query.ledger import ledger_imbalances, read_ledger
-from tests.support.ares_process import command, environment, run_ares
+from tests.support.ares_process import command, environment, run_ares, start_ares
 from tests.support.otlp_samples import any_value, log_record, logs_request, metrics_request, trace_request
 from tests.support.rejected import insert_rejected
 
@@ -219,14 +219,8 @@ def test_a_retry_that_is_killed_again_and_again_stores_each_entry_once(run: Run,
             await insert_rejected(connection, request)
 
     async def kill_after(connection: asyncpg.Connection, stored: int) -> bool:
-        process = await asyncio.create_subprocess_exec(
-            *command("rejected", "retry", "--all"),
-            env=environment({"ARES_OTEL_DATABASE_URL": database_url}),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        ended = asyncio.create_task(process.wait())
+        process = start_ares(["rejected", "retry", "--all"], env={"ARES_OTEL_DATABASE_URL": database_url})
+        ended = asyncio.create_task(asyncio.to_thread(process.wait))
         while not ended.done() and await connection.fetchval("SELECT count(*) FROM service_logs") <= stored:
             pass
         if not ended.done():

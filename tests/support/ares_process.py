@@ -17,7 +17,8 @@ from typing import IO
 
 import psutil
 
-from tests.support.forked_ares import COMMANDS, Forkserver
+from tests.support.forked_ares import COMMANDS
+from tests.support.forkserver import ForkedProcess, Forkserver
 
 START_SECONDS = 90.0
 STOP_SECONDS = 45.0
@@ -28,6 +29,9 @@ class AresProcess:
 
     doors: URL by name, as printed: `http`, `otlp-grpc`, `otlp-http`, `database`. Raises AssertionError, with what the
     command said on standard error, when it does not become ready in time.
+
+    fresh: in an interpreter of its own, as a user starts it. Otherwise it is forked from a process that has imported
+    everything, unless `env` holds what only a start of a program reads.
     """
 
     def __init__(
@@ -36,18 +40,17 @@ class AresProcess:
         *arguments: str,
         env: Mapping[str, str] | None = None,
         start_seconds: float = START_SECONDS,
+        fresh: bool = False,
     ) -> None:
         self.doors: dict[str, str] = {}
         self._said = ""
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
-        self._process = subprocess.Popen(
-            [*command("up"), "--data-dir", str(data_dir), *_FREE_PORTS, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            env=environment(env),
-            start_new_session=True,  # its own process group, as a shell gives it: Ctrl-C can be sent to all of it
-        )
+        words = ["up", "--data-dir", str(data_dir), *_FREE_PORTS, *arguments]
+        reader, writer = os.pipe()
+        with open(writer, "wb") as stdout:
+            self._process = _started(words, env, stdout, self._stderr, fresh=fresh)
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        threading.Thread(target=_pump, args=(reader, self._lines), daemon=True).start()
         try:
             self._read_doors(start_seconds)
         except BaseException:
@@ -134,13 +137,10 @@ class AresProcess:
         self._stderr.close()
 
     def _read_doors(self, seconds: float) -> None:
-        lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        assert self._process.stdout is not None
-        threading.Thread(target=_pump, args=(self._process.stdout, lines), daemon=True).start()
         deadline = time.monotonic() + seconds
         while True:
             try:
-                line = lines.get(timeout=max(0.0, deadline - time.monotonic()))
+                line = self._lines.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
                 raise AssertionError(f"ares-otel was not ready within {seconds:.0f} s.\n{self.stderr}") from None
             if line is None:
@@ -159,10 +159,11 @@ def running_ares(
     *arguments: str,
     env: Mapping[str, str] | None = None,
     start_seconds: float = START_SECONDS,
+    fresh: bool = False,
 ) -> Iterator[AresProcess]:
     """`ares-otel up` for the length of a block. It is stopped cleanly at the end, unless the test stopped or killed
     it itself; when the test fails, what Ares said is added to the failure."""
-    ares = AresProcess(data_dir, *arguments, env=env, start_seconds=start_seconds)
+    ares = AresProcess(data_dir, *arguments, env=env, start_seconds=start_seconds, fresh=fresh)
     try:
         yield ares
     except BaseException as error:
@@ -185,22 +186,50 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def run_ares(
-    arguments: Sequence[str], *, env: Mapping[str, str] | None = None, timeout: float = START_SECONDS
+    arguments: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    stdin: str = "",
+    timeout: float = START_SECONDS,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command of `ares-otel` to its end."""
+    """Run a command of `ares-otel` to its end. `stdin`: what it can read."""
     if arguments and arguments[0] in COMMANDS:
-        return _FORKSERVER.run(arguments, environment(env), timeout)
+        return _FORKSERVER.run(arguments, environment(env), timeout, stdin=stdin.encode())
     return subprocess.run(
         command(*arguments),
         env=environment(env),
-        stdin=subprocess.DEVNULL,
+        input=stdin,
         capture_output=True,
         text=True,
         timeout=timeout,
     )
 
 
-_FORKSERVER = Forkserver()
+def start_ares(arguments: Sequence[str], *, env: Mapping[str, str] | None = None) -> ForkedProcess:
+    """Starts a command of `ares-otel`; nobody reads what it says. The caller ends it."""
+    with open(os.devnull, "wb") as nobody:
+        return _FORKSERVER.start(arguments, environment(env), nobody, nobody)
+
+
+def _started(
+    words: list[str], env: Mapping[str, str] | None, stdout: IO[bytes], stderr: IO[bytes], *, fresh: bool
+) -> subprocess.Popen[bytes] | ForkedProcess:
+    """The command, leading a process group of its own, as a shell gives it: Ctrl-C can be sent to all of it."""
+    if not fresh and not any(name.startswith(_READ_AT_START) for name in env or ()):
+        return _FORKSERVER.start(words, environment(env), stdout, stderr, session=True)
+    return subprocess.Popen(
+        command(*words),
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        env=environment(env),
+        start_new_session=True,
+    )
+
+
+_FORKSERVER = Forkserver("tests.support.forked_ares")
+_READ_AT_START = ("LD_", "MALLOC_", "PYTHON")
+"""Variables that the loader, the C library and the interpreter read."""
 _WORKER = "ares_otel.cli.workers.main"
 _FREE_PORTS = ("--http-port", "0", "--otlp-grpc-port", "0", "--otlp-http-port", "0")
 
@@ -212,8 +241,8 @@ def _words(process: psutil.Process) -> list[str]:
         return []
 
 
-def _pump(stdout: IO[bytes], lines: queue.SimpleQueue[str | None]) -> None:
-    with stdout:
+def _pump(reader: int, lines: queue.SimpleQueue[str | None]) -> None:
+    with open(reader, "rb") as stdout:
         for line in stdout:
             lines.put(line.decode().strip())
     lines.put(None)

@@ -12,6 +12,7 @@ import pytest
 from ares_otel.model.errors import AddressInUse
 from ares_otel.pipeline.listen import bind
 from ares_otel.pipeline.shared_ports import Endpoint, Reservations
+from tests.support.ports import free_port
 
 
 def endpoint(protocol: str = "grpc", port: int = 0, host: str = "127.0.0.1", receiver: str = "otlp") -> Endpoint:
@@ -28,12 +29,6 @@ def listener(port: int, *, shared: bool, host: str = "127.0.0.1") -> socket.sock
     [made] = bind(host, port, "--port", shared=shared)
     made.listen()
     return made
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_several_processes_listen_on_a_reserved_port_and_each_gets_connections(reservations: Reservations) -> None:

@@ -76,6 +76,7 @@ def config_router(service: ConfigService) -> APIRouter:
                 "service_name": service_name,
                 "configs": [render_setting(row) for row in found.rows],
                 "truncated": found.truncated,
+                "revision": found.revision,
             }
         )
 

@@ -76,6 +76,7 @@ async def _events(
             "service_name": service,
             "configs": [render_setting(row) for row in settings.rows],
             "truncated": settings.truncated,
+            "revision": settings.revision,
         }
         yield _event(number, "snapshot", data)
     last = time.monotonic()

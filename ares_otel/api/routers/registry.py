@@ -13,7 +13,8 @@ from ares_otel.api.openapi import PROBLEMS
 from ares_otel.api.parameters import NoParameters, RegistryId, RegistryParameters, each_once
 from ares_otel.api.problems import SERVICE_NOT_FOUND, FieldError, InvalidParameters, problem
 from ares_otel.api.rendering import json_response, render_service
-from ares_otel.control.registry import InvalidService, Registration, Registry, ServiceId, ServiceNotFound
+from ares_otel.control.registry import InvalidService, Registration, Registry, ServiceId, ServiceNotFound, ServiceRow
+from ares_otel.control.status_changes import beat
 from ares_otel.query.cursor import Cursor
 from ares_otel.query.instant import from_micros
 
@@ -26,14 +27,17 @@ def registry_router(registry: Registry) -> APIRouter:
     """The endpoints under `/api/v1/registry`."""
     router = APIRouter(prefix="/api/v1/registry", tags=["registry"], dependencies=[Depends(each_once)])
 
+    def heard(row: ServiceRow) -> dict[str, Any]:
+        return {**render_service(row), "heartbeat_interval": beat(registry.interval).total_seconds()}
+
     @router.post(
         "",
         name="register_service",
         summary="Register a service",
         status_code=201,
         responses={
-            200: {**_answer(examples.REGISTERED), "description": "The registration was renewed"},
-            201: {**_answer(examples.REGISTERED), "description": "The service is new"},
+            200: {**_answer(examples.HEARD, models.Registered), "description": "The registration was renewed"},
+            201: {**_answer(examples.HEARD, models.Registered), "description": "The service is new"},
         },
         openapi_extra=_body(models.RegistrationBody, examples.REGISTRATION, required=True),
     )
@@ -45,7 +49,7 @@ def registry_router(registry: Registry) -> APIRouter:
             row, created = await registry.register(_registration(body))
         except InvalidService as error:
             raise _invalid(error) from None
-        answer = json_response(render_service(row))
+        answer = json_response(heard(row))
         if created:
             answer.status_code = 201
             answer.headers["location"] = f"/api/v1/registry/{row.id}"
@@ -87,11 +91,11 @@ def registry_router(registry: Registry) -> APIRouter:
         "/{id}/heartbeat",
         name="heartbeat",
         summary="A service says that it lives",
-        responses={200: _answer(examples.REGISTERED)},
+        responses={200: _answer(examples.HEARD, models.Registered)},
         openapi_extra={**_body(models.HeartbeatBody, examples.HEARTBEAT, required=False), **_NOT_FOUND},
     )
     async def heartbeat(id: RegistryId, request: Request, _: Annotated[NoParameters, Query()]) -> Response:
-        """To be sent every `service.heartbeat_interval` seconds. The answer is the row; 404 means: register again."""
+        """To be sent every `heartbeat_interval` seconds, as the answer says. 404 means: register again."""
         body = await parse_body(request, models.HeartbeatBody, MAX_BODY, optional=True)
         try:
             row = await registry.heartbeat(ServiceId(id), status=body.status or "online", metadata=body.metadata)
@@ -99,7 +103,7 @@ def registry_router(registry: Registry) -> APIRouter:
             return _not_found(id)
         except InvalidService as error:
             raise _invalid(error) from None
-        return json_response(render_service(row))
+        return json_response(heard(row))
 
     @router.delete(
         "/{id}",
@@ -110,7 +114,7 @@ def registry_router(registry: Registry) -> APIRouter:
         openapi_extra=_NOT_FOUND,
     )
     async def deregister(id: RegistryId, _: Annotated[NoParameters, Query()]) -> Response:
-        """For a service that leaves for good. When it sends telemetry afterwards, it is known again, from that."""
+        """For a service that leaves for good. When it still sends telemetry a minute later, it is known again."""
         try:
             await registry.deregister(ServiceId(id))
         except ServiceNotFound:

@@ -244,8 +244,8 @@ def sdk(
     json_file: JsonFile = None,
     write: Write = False,
 ) -> None:
-    """What an instrumented call costs its application with the stock OTLP exporter, and without. Ares's own
-    exporters are to come; they will stand beside it."""
+    """What an instrumented call and an instrumented request cost their application: with the stock OTLP exporters, with
+    Ares's own into PostgreSQL, without any, and while nobody takes the telemetry."""
     from ares_otel.cli.bench import runs
 
     _run(lambda report: runs.sdk(report, database_url, calls, rounds), json_file, write)

@@ -14,7 +14,7 @@ from ares_otel.cli.bench.process import Running, new_data_dir, running_ares
 from ares_otel.cli.bench.process_costs import measure_idle, measure_start
 from ares_otel.cli.bench.query import Answers, ask_all, report_answers
 from ares_otel.cli.bench.report import Report, Row
-from ares_otel.cli.bench.sdk import measure_sdk
+from ares_otel.cli.bench.sdk import measure_away, measure_sdk
 from ares_otel.cli.bench.storage import measure_storage
 from ares_otel.model.signal import SIGNALS
 
@@ -125,6 +125,8 @@ async def sdk(report: Report, database_url: str | None, calls: int, rounds: int)
     async with running_ares(database_url) as running:
         await report.name_server(running.database)
         await measure_sdk(report, running, calls=calls, rounds=rounds)
+    # Many short rounds: what else the machine does must not fall upon one kind.
+    await measure_away(report, requests=max(1, calls // 100), rounds=4 * rounds)
 
 
 async def everything(report: Report, database_url: str | None) -> None:

@@ -123,6 +123,9 @@ RETURNING id
 -- name: newest_change
 SELECT COALESCE(max(id), 0) AS id FROM service_config_history
 
+-- name: newest_change_of
+SELECT COALESCE(max(id), 0) AS id FROM service_config_history WHERE service_name = :service
+
 -- name: changes_after
 SELECT id, service_name, config_key, version, NULL::text AS old_value,
        CASE WHEN new_is_encrypted AND new_value IS NOT NULL THEN 'null' ELSE new_value::text END AS new_value,

@@ -43,6 +43,8 @@ class Settings:
     rows: list[Setting]
     truncated: bool
     """Whether there are more than one answer may hold."""
+    revision: int
+    """Id of the newest change of them in the history, 0 when there never was one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +89,15 @@ class ConfigService:
         """
         check_names(service)
         async with self._opened(revealed_by) as transaction:
+            revision = await transaction.first("newest_change_of", service=service)
             records = await transaction.all("settings", service=service, limit=MAX_SETTINGS + 1, max_bytes=MAX_BYTES)
             rows = settings_of(records[:MAX_SETTINGS])
             if revealed_by is not None:
                 pairs = [self._secrets.opened_or_masked(row) for row in rows]
                 await _record(transaction, service, revealed_by, "list", [row for row, shown in pairs if shown])
                 rows = [row for row, _ in pairs]
-        return Settings([*map(masked, rows)] if revealed_by is None else rows, was_cut(records, MAX_SETTINGS))
+        rows = [*map(masked, rows)] if revealed_by is None else rows
+        return Settings(rows, was_cut(records, MAX_SETTINGS), _id(revision))
 
     async def get(self, service: str, key: str, *, revealed_by: str | None = None) -> Setting:
         """One setting.
@@ -278,9 +282,10 @@ class ConfigService:
         check_names(service)
         async with self._database.reading() as transaction:
             newest = await transaction.first("newest_change")
+            revision = await transaction.first("newest_change_of", service=service)
             records = await transaction.all("settings", service=service, limit=MAX_SETTINGS + 1, max_bytes=MAX_BYTES)
         rows = [masked(row) for row in settings_of(records[:MAX_SETTINGS])]
-        return newest["id"] if newest else 0, Settings(rows, was_cut(records, MAX_SETTINGS))
+        return _id(newest), Settings(rows, was_cut(records, MAX_SETTINGS), _id(revision))
 
     async def changes(self, service: str, after: int, *, limit: int = 20) -> Sequence[Change]:
         """The next changes of a service after the one with the id `after`, in the order of their commits. Without old
@@ -292,8 +297,7 @@ class ConfigService:
     async def newest_change(self) -> int:
         """The id of the newest change of all, 0 when there is none."""
         async with self._database.reading() as transaction:
-            newest = await transaction.first("newest_change")
-        return newest["id"] if newest else 0
+            return _id(await transaction.first("newest_change"))
 
     def _opened(self, revealed_by: str | None) -> Any:
         if revealed_by is None:
@@ -346,6 +350,10 @@ def _announced(record: Any) -> Change:
 
 def _no_such(service: str, key: str) -> NoSuchSetting:
     return NoSuchSetting(f"{service} has no setting {key}.")
+
+
+def _id(record: Any | None) -> int:
+    return record["id"] if record else 0
 
 
 async def _record(

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 import orjson
 
+from ares_otel.control.config_values import same_json as same_json
 from ares_otel.query.rows import Json
 
 MAX_BYTES = 1024 * 1024
@@ -85,19 +86,6 @@ def load_json(text: str) -> Any:
     return json.loads(
         text, parse_float=_number, parse_int=lambda digits: int(digits) if len(digits) < 19 else _number(digits)
     )
-
-
-def same_json(one: Any, other: Any) -> bool:
-    """Whether jsonb would call them equal: numbers by value (1 is 1.0), true is not 1, order of names is nothing."""
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(same_json(one[name], other[name]) for name in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(same_json(a, b) for a, b in zip(one, other, strict=True))
-    if isinstance(one, int | float | Decimal) and isinstance(other, int | float | Decimal):
-        return Decimal(str(one)) == Decimal(str(other))
-    return type(one) is type(other) and bool(one == other)
 
 
 def text_problem(text: str) -> str | None:

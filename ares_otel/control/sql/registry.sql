@@ -41,11 +41,18 @@ WHERE id = :id
 RETURNING octet_length(metadata::text) AS metadata_bytes
 
 -- name: telemetry
+-- Who has just left still had something to send: that does not bring it back.
 WITH written AS (
     INSERT INTO service_registry AS r (name, instance_id, version, metadata, last_telemetry, status_reason)
     SELECT name, instance_id, version, metadata, now(), 'It sends telemetry.'
     FROM unnest(:names::text[], :instance_ids::text[], :versions::text[], :metadata::jsonb[])
          AS seen (name, instance_id, version, metadata)
+    WHERE EXISTS (SELECT FROM service_registry known
+                  WHERE known.name = seen.name AND known.instance_id = seen.instance_id)
+       OR NOT EXISTS (SELECT FROM service_status_history gone
+                      WHERE gone.service_name = seen.name AND gone.instance_id = seen.instance_id
+                        AND gone.changed_at > now() - :farewell::interval
+                        AND gone.reason = 'It was taken off the registry.')
     ON CONFLICT (name, instance_id) DO UPDATE SET
         last_heartbeat = now(),
         last_telemetry = now(),

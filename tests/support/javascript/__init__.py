@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -35,15 +36,19 @@ class Sent:
     child: str
 
 
-def install() -> Path:
-    """The folder with the client and its packages, installed when they are not there yet.
+def install(source: Path = _HERE, programs: Sequence[str] = ("client.mjs",)) -> Path:
+    """The folder with programs and their packages, installed when they are not there yet.
 
-    Raises UnavailableError where Node or npm is missing or the packages cannot be had.
+    Args:
+        source: where the programs lie, with `package.json` and `package-lock.json`.
+        programs: names of files.
+    Raises:
+        UnavailableError: Node or npm is missing, or the packages cannot be had.
     """
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         raise UnavailableError("the JavaScript SDK needs node and npm on the PATH")
-    digest = hashlib.sha256(b"".join((_HERE / name).read_bytes() for name in _PINS)).hexdigest()[:16]
+    digest = hashlib.sha256(b"".join((source / name).read_bytes() for name in _PINS)).hexdigest()[:16]
     cache = Path(os.environ.get("ARES_OTEL_TEST_CACHE") or Path.home() / ".cache" / "ares-otel-tests")
     folder = cache / f"javascript-{digest}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -51,7 +56,7 @@ def install() -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)  # workers of one run take turns
         if not (folder / "installed").exists():
             for name in _PINS:
-                shutil.copy(_HERE / name, folder)
+                shutil.copy(source / name, folder)
             command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
             try:
                 subprocess.run(
@@ -62,9 +67,10 @@ def install() -> Path:
             except subprocess.TimeoutExpired as error:
                 raise UnavailableError(f"npm was not done within {_INSTALL_SECONDS} s") from error
             (folder / "installed").touch()
-        # ECMAScript modules find their packages beside themselves, so the client has to lie there too.
-        shutil.copy(_HERE / "client.mjs", folder / "client.tmp")
-        (folder / "client.tmp").replace(folder / "client.mjs")
+        # Modules find their packages beside themselves, so the programs have to lie there too.
+        for name in programs:
+            shutil.copy(source / name, folder / f"{name}.new")
+            (folder / f"{name}.new").replace(folder / name)
     return folder
 
 

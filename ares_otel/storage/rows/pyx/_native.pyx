@@ -12,7 +12,7 @@ One extension module from one file a noun, in the order in which they build on e
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_XDECREF
-from cpython.unicode cimport PyUnicode_DecodeUTF8
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
 from libc.stdint cimport SIZE_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, qsort, realloc
 from libc.string cimport memchr, memcmp, memcpy, memmove, memset, strcmp, strlen
@@ -62,3 +62,6 @@ include "metrics.pxi"
 include "scan.pxi"
 include "encode.pxi"
 include "encode_metrics.pxi"
+include "sdk_values.pxi"
+include "sdk_requests.pxi"
+include "sdk_items.pxi"

@@ -1,0 +1,138 @@
+"""What `configure()` gives: the providers of the process, and how they end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+
+from ares_otel.sdk import handler as handlers
+from ares_otel.sdk import providers as building
+from ares_otel.sdk import resource as resources
+from ares_otel.sdk.lifecycle import Closer, Lifecycle
+from ares_otel.sdk.options import Options
+from ares_otel.sdk.providers import Providers
+
+if TYPE_CHECKING:
+    from ares_otel.sdk.control import Control
+    from ares_otel.sdk.remote.settings import Settings
+
+LOG = logging.getLogger(__name__)
+
+EXIT_TIMEOUT = "ARES_OTEL_EXIT_TIMEOUT"
+EXIT_SECONDS = 5.0
+"""How long the end of a process waits for telemetry; half of what `docker stop` grants."""
+
+
+class Telemetry:
+    """The providers of this process. Everything is reached through OpenTelemetry's own API as well."""
+
+    def __init__(self, options: Options, providers: Providers, control: Control | None, *, adopted: bool) -> None:
+        """
+        Args:
+            options: what it was asked for.
+            providers: those of the process.
+            control: settings and registry, not started yet; None: neither.
+            adopted: whether somebody else has set the providers, and ends them at exit.
+        """
+        self.options = options
+        self.tracer_provider: TracerProvider = providers.traces
+        self.meter_provider: MeterProvider = providers.metrics
+        self.logger_provider: LoggerProvider = providers.logs
+        self.settings: Settings | None = control.settings if control is not None else None
+        """The settings of this service in Ares's configuration service; None where they are not followed."""
+        self._control = control
+        self._providers = providers
+        self._exit_seconds = _exit_seconds()
+        handlers.set_level(options.log_level)
+        self._attached = handlers.Attached(providers.logs) if handlers.wanted() else None
+        self._closer = Closer(self._close)
+        self._lifecycle = Lifecycle(self._end, self._forked, at_exit=not adopted)
+        if control is not None:
+            control.start()
+
+    @property
+    def resource(self) -> Resource:
+        """Who this process is. A fork has another instance id."""
+        return self.tracer_provider.resource
+
+    @property
+    def ended(self) -> bool:
+        """Whether it was shut down."""
+        return self._closer.asked
+
+    def force_flush(self, timeout_seconds: float = 10.0) -> bool:
+        """Sends what was recorded so far; True when the exporters were through with it in time. What a receiver refused
+        the exporters have logged: the SDK's processors do not hand on what became of an export."""
+        deadline = time.monotonic() + timeout_seconds
+        millis = max(1, int(timeout_seconds * 1000))
+        flushes = [
+            _Flush(self.tracer_provider.force_flush, millis),
+            _Flush(self.logger_provider.force_flush, millis),
+            _Flush(self.meter_provider.force_flush, millis),
+        ]
+        return sum(flush.wait(deadline) for flush in flushes) == len(flushes)  # each of them is waited for
+
+    def shutdown(self, timeout_seconds: float = 10.0) -> bool:
+        """Sends what was recorded and ends telemetry; True when that was done in time. Leaves `logging` and the
+        handling of signals as they were. Safe twice."""
+        done = self._closer.run(timeout_seconds)
+        self._lifecycle.stop()
+        if self._attached is not None:
+            self._attached.detach()
+        return done
+
+    def _end(self) -> None:
+        self._closer.run(self._exit_seconds)
+
+    def _close(self, deadline: float) -> bool:
+        return building.end(self._providers, deadline, self._stop_control)
+
+    def _stop_control(self, seconds: float) -> bool:
+        return self._control is None or self._control.stop(seconds)
+
+    def _forked(self) -> None:
+        building.forked(self._providers, resources.of_the_fork())
+        self._closer.forked()
+
+
+class _Flush:
+    """A flush on a thread of its own: the SDK's processors do not look at their time-outs
+    (https://github.com/open-telemetry/opentelemetry-python/issues/4555)."""
+
+    def __init__(self, flush: Callable[[int], object], millis: int) -> None:
+        self._flush = flush
+        self._millis = millis
+        self._result = False
+        self._thread = threading.Thread(target=self._run, name="ares-otel-flush", daemon=True)
+        self._thread.start()
+
+    def wait(self, deadline: float) -> bool:
+        self._thread.join(max(0.0, deadline - time.monotonic()))
+        return not self._thread.is_alive() and self._result
+
+    def _run(self) -> None:
+        try:
+            self._result = self._flush(self._millis) is not False
+        except Exception as error:
+            LOG.warning("telemetry could not be flushed: %s", error)
+
+
+def _exit_seconds() -> float:
+    said = os.environ.get(EXIT_TIMEOUT, "").strip()
+    try:
+        seconds = float(said or EXIT_SECONDS)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= threading.TIMEOUT_MAX:
+        LOG.warning("%s=%s is no number of seconds; %g is used", EXIT_TIMEOUT, said, EXIT_SECONDS)
+        return EXIT_SECONDS
+    return seconds
