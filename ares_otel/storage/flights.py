@@ -6,7 +6,7 @@ transaction, drops what is left of the rows, and COMMIT rolls back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from uuid import UUID
 from weakref import WeakSet
 
@@ -26,6 +26,8 @@ _COPY = {
     table: messages.query(f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT binary)")
     for table, columns in COPY_COLUMNS.items()
 }
+COPY_BYTES = 128 * 1024
+"""Bytes of one COPY message: the server reads it whole, and a socket takes it, or the rest would be copied."""
 _TO_2000_US = 946_684_800_000_000
 """From 1970 to 2000, from where PostgreSQL counts; microseconds."""
 
@@ -79,8 +81,7 @@ async def copy_and_commit(
     """
     pieces: list[Piece] = []
     for table, parts in tables:
-        size = len(COPY_HEADER) + sum(map(len, parts)) + len(COPY_TRAILER)
-        pieces += (_COPY[table], messages.copy_data(size), COPY_HEADER, *parts, COPY_TRAILER, messages.COPY_DONE)
+        pieces += (_COPY[table], *_copy_data([COPY_HEADER, *parts, COPY_TRAILER]), messages.COPY_DONE)
     pieces.append(_COMMIT)
     flight = Flight(connection, answers=len(tables) + 1)
     try:
@@ -89,6 +90,24 @@ async def copy_and_commit(
         if not flight.refused:
             on_unsure()
         raise
+
+
+def _copy_data(parts: Sequence[bytes | bytearray]) -> Iterator[Piece]:
+    """A COPY stream in messages of bounded size."""
+    together: list[Piece] = []
+    size = 0
+    for part in parts:
+        view = memoryview(part)
+        for start in range(0, len(part), COPY_BYTES):
+            piece = view[start : start + COPY_BYTES]
+            if size + len(piece) > COPY_BYTES:
+                yield messages.copy_data(size)
+                yield from together
+                together, size = [], 0
+            together.append(piece)
+            size += len(piece)
+    yield messages.copy_data(size)
+    yield from together
 
 
 def _parameters(batches: Sequence[EncodedBatch], process: UUID) -> list[bytes]:

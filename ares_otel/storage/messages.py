@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from uuid import UUID
 
 _INT32 = struct.Struct("!i")
 _INT64 = struct.Struct("!q")
@@ -64,10 +63,6 @@ def int8s(values: Sequence[int], kind: int = INT8) -> bytes:
 
 def texts(values: Sequence[str]) -> bytes:
     return array(TEXT, [value.encode() for value in values])
-
-
-def uuid(value: UUID) -> bytes:
-    return value.bytes
 
 
 def fields(row: bytes) -> Iterator[bytes | None]:

@@ -19,13 +19,10 @@ Piece = bytes | bytearray | memoryview
 
 _JOINED = 64 * 1024
 """Pieces up to this size are joined, to be sent at once; larger ones are not copied."""
-_SENT = 128 * 1024
-"""Bytes after which the server's pace is felt, and others get their turn: no more than a socket takes, or the rest is
-copied."""
 _LARGEST = 1024 * 1024
 """Bytes of a message from the server, of which none is expected to have more than a few hundred."""
 _ROWS = 10_000
-"""Rows that are kept; nothing asks for as many."""
+"""Rows in an answer; nothing asks for as many."""
 
 
 def can_fly(connection: asyncpg.Connection) -> bool:
@@ -60,7 +57,8 @@ class Flight(asyncio.Protocol):
         """The first one of the server, or what broke the connection."""
 
     async def run(self, pieces: Sequence[Piece]) -> None:
-        """Sends the pieces and waits for all answers.
+        """Sends the pieces and waits for all answers. Between larger pieces the server's pace is felt, and others get their
+        turn.
 
         When not all of them come, the connection is closed.
 
@@ -93,9 +91,7 @@ class Flight(asyncio.Protocol):
                 await self._write(b"".join(joined))
                 joined, size = [], 0
             if len(piece) > _JOINED:
-                view = memoryview(piece)
-                for start in range(0, len(view), _SENT):
-                    await self._write(view[start : start + _SENT])
+                await self._write(piece)
             else:
                 joined.append(piece)
                 size += len(piece)
@@ -130,8 +126,10 @@ class Flight(asyncio.Protocol):
                 self._complete = True
                 self._land()
         elif kind == 0x44:  # D, DataRow
-            if len(self.rows) < _ROWS:
-                self.rows.append(data[start:end])
+            if len(self.rows) == _ROWS:
+                self._break(asyncpg.InternalClientError("The server sent more rows than anybody asked for."))
+                return
+            self.rows.append(data[start:end])
         elif kind == 0x45:  # E, ErrorResponse
             if self._error is None:
                 self._error = asyncpg.PostgresError.new(error_fields(data[start:end]))

@@ -11,10 +11,13 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ares_otel.model.batch import Batch
 from ares_otel.model.signal import TRACES
 from ares_otel.storage import flights, receipts
+from ares_otel.storage.flights import COPY_BYTES, _copy_data
 from ares_otel.storage.partitions import read_windows
 from ares_otel.storage.receipts import State
 from ares_otel.storage.rows.encode import encode_batch
@@ -129,6 +132,20 @@ async def test_rows_that_are_refused_at_commit_may_be_stored(
         await store(connection, await encoded(sql), unsure=unsure)
     assert unsure.said
     assert await sql.fetchval(COUNT) == 0
+
+
+@given(st.lists(st.binary(min_size=1, max_size=700), min_size=1, max_size=6))
+def test_a_copy_stream_is_cut_into_messages_of_bounded_size(parts: list[bytes]) -> None:
+    parts = [part * (COPY_BYTES // 300) for part in parts]
+    wire = b"".join(_copy_data(parts))
+    found = []
+    while wire:
+        size = int.from_bytes(wire[1:5], "big")
+        assert wire[:1] == b"d"
+        assert size <= COPY_BYTES + 4
+        found.append(wire[5 : size + 1])
+        wire = wire[size + 1 :]
+    assert b"".join(found) == b"".join(parts)
 
 
 @pytest.mark.parametrize("end", ["kill", "cancel"])
