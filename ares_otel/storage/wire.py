@@ -57,8 +57,8 @@ class Flight(asyncio.Protocol):
         """The first one of the server, or what broke the connection."""
 
     async def run(self, pieces: Sequence[Piece]) -> None:
-        """Sends the pieces and waits for all answers. Between larger pieces the server's pace is felt, and others get their
-        turn.
+        """Sends the pieces and waits for all answers. Between larger pieces the server's pace is felt, and others get
+        their turn.
 
         When not all of them come, the connection is closed.
 
