@@ -92,6 +92,10 @@ class Lane:
         few = self._connections - self.free < AT_ONCE
         return few or self.size >= ANOTHER_BYTES or now >= self._waiting[0].since + ANOTHER_SECONDS
 
+    def stop_looking(self) -> None:
+        if self.looking is not None:
+            self.looking.cancel()
+
     def set_apart(self, waiting: Waiting) -> None:
         self.poisoned.append(waiting)
         self.size += waiting.batch.size

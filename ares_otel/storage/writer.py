@@ -108,8 +108,7 @@ class Writer:
         """
         self.process = uuid4()
         """Who stored something, as the receipts tell."""
-        self._with_receipts = with_receipts
-        self._in_flights = in_flights
+        self._how = {"with_receipts": with_receipts, "in_flights": in_flights}
         self._connect = connect
         self._group_bytes = self._group_limit = group_bytes
         self._queue_bytes = queue_bytes
@@ -160,18 +159,17 @@ class Writer:
         finally:
             del waiting  # an error refers to this frame: together they would keep the rows until the collector comes
 
-    def _look_after(self, lane: Lane) -> None:
+    def _look_after(self, lane: Lane, *, again: bool = False) -> None:
         """Lets another connection take from a lane when it shall, and looks again later while something waits."""
+        if again:
+            lane.looking = None
         if lane.wants_another(self._clock.monotonic()):
             lane.free -= 1
             lane.called = True
             self._begin(self._drain(lane), f"writer {lane.signal}")
         elif lane.waits and lane.free and lane.looking is None:
-            lane.looking = asyncio.get_running_loop().call_later(ANOTHER_SECONDS, self._look_again, lane)
-
-    def _look_again(self, lane: Lane) -> None:
-        lane.looking = None
-        self._look_after(lane)
+            look = partial(self._look_after, lane, again=True)
+            lane.looking = asyncio.get_running_loop().call_later(ANOTHER_SECONDS, look)
 
     def _begin(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)
@@ -184,8 +182,7 @@ class Writer:
         while self._running:
             await asyncio.wait(self._running)
         for lane in self._lanes.values():
-            if lane.looking is not None:
-                lane.looking.cancel()
+            lane.stop_looking()
         idle, self._idle = self._idle, []
         await asyncio.gather(*(_close(connection) for connection in idle))
 
@@ -225,8 +222,7 @@ class Writer:
         lane.called = False
         group = lane.take(self._group_limit, self._clock.monotonic())
         self._tell_queue()
-        if lane.waits:
-            self._look_after(lane)
+        self._look_after(lane)
         return group
 
     def _tell_queue(self) -> None:
@@ -300,12 +296,7 @@ class Writer:
         batches = [waiting.batch for waiting in group]
         await self._definitions.store(connection, batches)
         claims, rows = await store_group(
-            connection,
-            batches,
-            self.process,
-            on_unsure=lambda: mark_unsure(group),
-            with_receipts=self._with_receipts,
-            in_flights=self._in_flights,
+            connection, batches, self.process, on_unsure=lambda: mark_unsure(group), **self._how
         )
         self._observer.committed(rows, self._clock.monotonic() - started)
         for waiting, claim in zip(group, claims, strict=True):
