@@ -19,6 +19,8 @@ $(VENV)/.installed: pyproject.toml
 	@echo "Installing Ares OTel into $(VENV) (once) ..."
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Ares OTel needs Python 3.11 or newer; set PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv $(VENV)
+	@# The pip that comes with Python 3.11 gives up while a release of OpenTelemetry is there for a part of its packages.
+	-$(BIN)/python -m pip install --disable-pip-version-check --quiet --upgrade pip
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -e .
 	@touch $(VENV)/.native $@
 	@$(SAY_ENCODER)
@@ -74,6 +76,7 @@ format: $(VENV)/.installed-dev ## Rewrite the code in the project's style
 docs: $(VENV)/.installed-dev ## Write the generated reference pages
 	$(BIN)/python -m tests.support.reference
 	$(BIN)/python -m tests.support.pipeline_reference
+	$(BIN)/python -m tests.support.testing_page
 
 check: lint test ## What CI runs
 

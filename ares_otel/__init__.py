@@ -1,6 +1,9 @@
 """Ares OTel: OpenTelemetry in, plain PostgreSQL tables out.
 
 What an application imports is here; everything behind it is loaded when it is first used.
+
+PYTEST_DONT_REWRITE: pytest, which rewrites packages with plugins, shall not mind that this one is imported already, as
+under `opentelemetry-instrument`.
 """
 
 from __future__ import annotations

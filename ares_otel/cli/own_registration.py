@@ -10,7 +10,7 @@ from collections.abc import Callable
 from ares_otel.control.registry import Registration, Registry, ServiceId, ServiceNotFound
 from ares_otel.query.reader import DatabaseUnavailable, QueryTooSlow
 
-SLICE = 0.5
+SLICE = 2.0
 """Seconds after which the interval is looked at again."""
 
 log = logging.getLogger("ares_otel.control.own")
@@ -51,6 +51,6 @@ class OwnRegistration:
             except (DatabaseUnavailable, QueryTooSlow) as error:
                 log.debug("Ares's own heartbeat was not written: %s", error)
             waited = 0.0
-            while waited < max(1.0, self._interval()):  # which may be made shorter meanwhile
-                await asyncio.sleep(SLICE)
-                waited += SLICE
+            while (left := max(1.0, self._interval()) - waited) > 0:  # the interval may be made shorter meanwhile
+                await asyncio.sleep(min(SLICE, left))
+                waited += min(SLICE, left)

@@ -23,8 +23,11 @@ CONCURRENCY = 50
 JITTER = 0.2
 """The next check follows after one interval and up to this part of it more, by chance: never two in an interval, and
 those that registered together do not stay together."""
-POLL = 0.5
+POLL = 2.0
 """Seconds between two looks for work where there is none; a fifth of the interval, if shorter."""
+GATHER = 0.5
+"""Seconds that a check which has ended waits for others, so that one statement writes them; a tenth of it while
+services wait for their check."""
 
 log = logging.getLogger("ares_otel.control.prober")
 
@@ -92,22 +95,25 @@ class Prober:
         check = HealthCheck(self._targets, resolver)
         try:
             while True:
-                more = False
+                more, failed = False, True
                 try:
                     await self._write()
                     more = await self._take(check)
-                    self._away = False
+                    self._away = failed = False
                 except (DatabaseUnavailable, QueryTooSlow) as error:
                     if not self._away:
                         log.warning("Health checks rest: %s", error.message)
                     self._away = True
                 except Exception:
                     log.exception("Health checks could not be taken or written; the next attempt follows.")
-                if more and self._running:
-                    await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
-                    await asyncio.sleep(POLL / 10)  # several end together; one statement writes them
-                else:
-                    await asyncio.sleep(min(POLL, beat(self._interval).total_seconds() / 5))
+                pause = min(POLL, beat(self._interval).total_seconds() / 5)
+                if self._running and not failed:
+                    timeout = None if more else pause
+                    await asyncio.wait(self._running, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+                if self._done and not failed:
+                    await asyncio.sleep(GATHER / 10 if more else GATHER)
+                elif failed or not self._running:
+                    await asyncio.sleep(pause)
         finally:
             for task in self._running:
                 task.cancel()

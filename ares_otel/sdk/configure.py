@@ -148,6 +148,8 @@ def set_up_for_the_process(auto_version: str | None) -> None:
 
 def _set_up(options: Options, auto_version: str | None = None) -> Telemetry:
     global _current
+    if _current is not None:  # its providers are not those of the process any more, as between tests
+        _current.let_go()
     if os.environ.get(OTEL_CONFIG_FILE) and building.adopted() is None:
         _Declared().configure()  # type: ignore[no-untyped-call]
     found = building.adopted()

@@ -14,7 +14,7 @@ import time
 import weakref
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 LOG = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Closer:
         self._asked: bool = False
         self._result: bool = False
         self._state = threading.RLock()  # a signal handler may interrupt its holder
-        self._requests: queue.SimpleQueue[float | None] = queue.SimpleQueue()
+        self._requests: queue.SimpleQueue[float] = queue.SimpleQueue()
         self._open = threading.Lock()  # held until it is done; not an Event, whose lock a signal handler may find taken
         self._open.acquire()
         self._thread = threading.Thread(target=self._wait, name="ares-otel-end", daemon=True)
@@ -62,15 +62,6 @@ class Closer:
         """Whether the end has begun."""
         return self._asked
 
-    def abandon(self) -> None:
-        """Lets the thread go, with nothing ended."""
-        with self._state:
-            first = not self._asked
-            self._asked = True
-        if first:
-            self._requests.put(None)
-            self._thread.join()
-
     def forked(self) -> None:
         """A new thread, in the child of a fork."""
         if not self._asked:
@@ -80,8 +71,6 @@ class Closer:
     def _wait(self) -> None:
         deadline = self._requests.get()
         try:
-            if deadline is None:
-                return
             self._result = self._close(deadline)
         except Exception:
             LOG.exception("telemetry could not be ended in order")
@@ -89,18 +78,33 @@ class Closer:
             self._open.release()
 
 
+class Forking(Protocol):
+    """Somebody for whom a fork makes a difference."""
+
+    def before_fork(self) -> None: ...
+
+    def after_fork_in_parent(self) -> None: ...
+
+    def after_fork_in_child(self) -> None: ...
+
+
 class Lifecycle:
     """Calls `end` when the process ends: at exit, in children of `multiprocessing`, and on SIGTERM while that would
-    just kill the process. Calls `forked` in the child of a fork.
+    just kill the process.
 
     A handler of the application for SIGTERM is kept and called; telemetry then ends when the process exits. Servers
     such as uvicorn put their handler in place, end in order, put the former one back and raise the signal again: while
     `end` is wanted, putting back the default puts back ours.
     """
 
-    def __init__(self, end: Callable[[], None], forked: Callable[[], None], at_exit: bool = True) -> None:
+    def __init__(self, end: Callable[[], None], forking: Forking, at_exit: bool = True) -> None:
+        """
+        Args:
+            end: sends what is under way, in bounded time.
+            forking: is told of forks.
+            at_exit: whether the exit of the process is a reason to end; else only SIGTERM is.
+        """
         self._end = end
-        self.forked = forked
         self._at_exit = at_exit
         self._signal = signal.signal
         self._installed: Any = None
@@ -109,7 +113,7 @@ class Lifecycle:
             if multiprocessing.parent_process() is not None:
                 self._in_a_child()
             multiprocessing.util.register_after_fork(self, Lifecycle._in_a_child)
-        _at_fork(self)
+        _at_fork(forking)
         self._watch_signals()
 
     def stop(self) -> None:
@@ -153,15 +157,22 @@ class Lifecycle:
         os.kill(os.getpid(), signalnum)
 
 
-def _at_fork(lifecycle: Lifecycle) -> None:
-    """Hooks of `os.register_at_fork` stay for good, what they call need not."""
+def _at_fork(forking: Forking) -> None:
+    """Hooks of `os.register_at_fork` stay for good, whom they tell need not."""
     if not hasattr(os, "register_at_fork"):
         return
-    there = weakref.ref(lifecycle)
+    there = weakref.ref(forking)
 
-    def in_child() -> None:
-        forked = there()
-        if forked is not None:
-            forked.forked()
+    def tell(what: Callable[[Forking], None]) -> Callable[[], None]:
+        def hook() -> None:
+            told = there()
+            if told is not None:
+                what(told)
 
-    os.register_at_fork(after_in_child=in_child)
+        return hook
+
+    os.register_at_fork(
+        before=tell(lambda told: told.before_fork()),
+        after_in_parent=tell(lambda told: told.after_fork_in_parent()),
+        after_in_child=tell(lambda told: told.after_fork_in_child()),
+    )

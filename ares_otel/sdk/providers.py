@@ -7,11 +7,7 @@ themselves.
 
 from __future__ import annotations
 
-import inspect
-import logging
 import os
-import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -31,13 +27,8 @@ from opentelemetry.util._importlib_metadata import entry_points
 
 from ares_otel.sdk.options import Options
 
-LOG = logging.getLogger(__name__)
-
 SIGNALS = ("traces", "metrics", "logs")
 STRAIGHT = "ares_postgres"
-
-RETRY_SECONDS = 1.5
-"""How long exports are retried when the process ends: one more time."""
 
 _OTLP = ("otlp_proto_grpc", "otlp_proto_http")
 
@@ -71,6 +62,8 @@ class Providers:
     """Those of OTLP."""
     connections: tuple[Callable[[], None], ...] = ()
     """Each makes one of them anew, in place, on a connection of its own."""
+    silent: bool = False
+    """Whether log records go nowhere."""
 
 
 def adopted() -> Providers | None:
@@ -85,6 +78,7 @@ def adopted() -> Providers | None:
         if isinstance(meters, MeterProvider)
         else MeterProvider(resource=traces.resource, shutdown_on_exit=False),
         loggers if isinstance(loggers, LoggerProvider) else LoggerProvider(traces.resource, shutdown_on_exit=False),
+        silent=not isinstance(loggers, LoggerProvider),
     )
 
 
@@ -138,7 +132,8 @@ def build(
     except RuntimeError as error:
         raise ValueError(_unknown(chosen, error)) from error
     made = _Made(options)
-
+    span_exporters = [(name, made.exporter(name, kind, "traces")) for name, kind in spans.items()]
+    log_exporters = [(name, made.exporter(name, kind, "logs")) for name, kind in records.items()]
     readers = tuple(_reader(made, name, kind, steering) for name, kind in points.items())
     meters = MeterProvider(
         metric_readers=readers,
@@ -146,7 +141,6 @@ def build(
         shutdown_on_exit=False,
         _meter_configurator=official._import_meter_configurator(official._get_meter_configurator()),
     )
-    metrics.set_meter_provider(meters)
 
     sampler = official._import_sampler(official._get_sampler()) or _get_from_env_or_default()
     tracers = TracerProvider(
@@ -165,38 +159,18 @@ def build(
         tracers.add_span_processor(steering.span_processor())
         loggers.add_log_record_processor(steering.log_record_processor())
         steering.observe(meters)
-    span_batches = [_span_batch(name)(made.exporter(name, kind, "traces")) for name, kind in spans.items()]
-    log_batches = [_log_batch(name)(made.exporter(name, kind, "logs")) for name, kind in records.items()]
+    span_batches = [_span_batch(name)(exporter) for name, exporter in span_exporters]
+    log_batches = [_log_batch(name)(exporter) for name, exporter in log_exporters]
     for spans_out in span_batches:
         tracers.add_span_processor(spans_out)
     for logs_out in log_batches:
         loggers.add_log_record_processor(logs_out)
     trace.set_tracer_provider(tracers)
+    metrics.set_meter_provider(meters)
     set_logger_provider(loggers)
     return Providers(
         tracers, meters, loggers, (*span_batches, *log_batches), readers, tuple(made.otlp), tuple(made.connections)
     )
-
-
-def forked(providers: Providers, resource: Resource) -> None:
-    """Repairs the providers in the child of a fork, after the SDK has: what the parent counted is the parent's, locks
-    that a thread of the parent may have held are new, and so are the connections of OTLP exporters.
-
-    Args:
-        providers: as `build` gave them.
-        resource: what is different about the child.
-    """
-    if "process.pid" in providers.traces.resource.attributes:
-        for provider in (providers.traces, providers.metrics, providers.logs):
-            provider._update_resource(resource)
-    consumer = providers.metrics._measurement_consumer
-    consumer._lock = threading.Lock()
-    for reader in providers.readers:
-        if isinstance(reader, PeriodicExportingMetricReader):
-            reader._export_lock = threading.Lock()
-        consumer.add_metric_reader(reader)  # an empty storage in the place of the parent's
-    for connect in providers.connections:
-        connect()
 
 
 class _Made:
@@ -271,62 +245,3 @@ def _unknown(chosen: Mapping[str, list[str]], error: RuntimeError) -> str:
     there = sorted({point.name for point in entry_points(group="opentelemetry_traces_exporter")} | {"none"})
     variables = ", ".join(f"OTEL_{signal.upper()}_EXPORTER" for signal in SIGNALS)
     return f"{error}. {variables} name exporters that are installed; those of traces are {', '.join(there)}."
-
-
-def end(providers: Providers, deadline: float, meanwhile: Callable[[float], bool]) -> bool:
-    """Sends what is under way and shuts the providers down; True when that was done by the deadline.
-
-    All queues are asked to empty themselves at once, each on its own thread. Whoever has not succeeded after a moment
-    may finish the attempt that is under way, and makes no other, and metrics are tried once: where nobody answers, a
-    process does not wait for all of its time. Exporters that are still at it at the deadline are shut down.
-
-    Args:
-        providers: those of the process.
-        deadline: `time.monotonic()`.
-        meanwhile: does something else, within so many seconds; False where that failed.
-    """
-    queues = [batch._batch_processor for batch in providers.batches]
-    for waiting in queues:
-        waiting._shutdown = True
-        waiting._worker_awaken.set()
-    done = meanwhile(max(0.0, deadline - time.monotonic()))
-    patience = min(deadline, time.monotonic() + RETRY_SECONDS)
-    for waiting in queues:
-        waiting._worker_thread.join(_left(patience))
-    for exporter in providers.exporters:
-        _no_more_attempts(exporter)
-    try:
-        providers.metrics.shutdown(timeout_millis=_left(deadline) * 1000)
-    except Exception as error:
-        LOG.warning("metrics could not be ended in order: %s", error)
-        done = False
-    for waiting in queues:
-        waiting._worker_thread.join(_left(deadline))
-        done = done and not waiting._worker_thread.is_alive()
-        waiting._shutdown_timeout_exceeded = True
-        done = _shut_down(waiting._exporter, deadline) and done
-    providers.traces.shutdown()
-    providers.logs.shutdown()
-    return done
-
-
-def _no_more_attempts(exporter: Any) -> None:
-    """An OTLP exporter that waits to try again gives up; an attempt that is under way goes on."""
-    ended = getattr(exporter, "_shutdown_in_progress", None) or getattr(
-        getattr(exporter, "_client", None), "_shutdown_event", None
-    )
-    if isinstance(ended, threading.Event):
-        ended.set()
-
-
-def _shut_down(exporter: Any, deadline: float) -> bool:
-    """False where the exporter says that it dropped something because of that."""
-    if "timeout_millis" in inspect.signature(exporter.shutdown).parameters:
-        exporter.shutdown(timeout_millis=_left(deadline) * 1000)
-    else:
-        exporter.shutdown()
-    return not (hasattr(exporter, "stats") and exporter.stats().dropped.get("shutdown"))
-
-
-def _left(deadline: float) -> float:
-    return max(0.001, deadline - time.monotonic())

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from opentelemetry.sdk.resources import (
+    PROCESS_PARENT_PID,
+    PROCESS_PID,
     ProcessResourceDetector,
     Resource,
     _HostResourceDetector,
@@ -60,4 +63,4 @@ def _named(options: Options) -> dict[str, Any]:
 
 def of_the_fork() -> Resource:
     """What is different about a process that was forked. Its instance id the SDK has replaced by itself."""
-    return ProcessResourceDetector().detect()
+    return Resource({PROCESS_PID: os.getpid(), PROCESS_PARENT_PID: os.getppid()})

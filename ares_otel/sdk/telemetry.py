@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -15,8 +16,8 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
 from ares_otel.sdk import handler as handlers
-from ares_otel.sdk import providers as building
 from ares_otel.sdk import resource as resources
+from ares_otel.sdk import upkeep
 from ares_otel.sdk.lifecycle import Closer, Lifecycle
 from ares_otel.sdk.options import Options
 from ares_otel.sdk.providers import Providers
@@ -30,6 +31,9 @@ LOG = logging.getLogger(__name__)
 EXIT_TIMEOUT = "ARES_OTEL_EXIT_TIMEOUT"
 EXIT_SECONDS = 5.0
 """How long the end of a process waits for telemetry; half of what `docker stop` grants."""
+
+FORK_SECONDS = 1.0
+"""How long a fork waits for exports that are under way."""
 
 
 class Telemetry:
@@ -53,9 +57,10 @@ class Telemetry:
         self._providers = providers
         self._exit_seconds = _exit_seconds()
         handlers.set_level(options.log_level)
-        self._attached = handlers.Attached(providers.logs) if handlers.wanted() else None
+        self._attached = handlers.Attached(providers.logs) if not providers.silent and handlers.wanted() else None
         self._closer = Closer(self._close)
-        self._lifecycle = Lifecycle(self._end, self._forked, at_exit=not adopted)
+        self._forks = _Forks(providers, self._closer)
+        self._lifecycle = Lifecycle(self._end, self._forks, at_exit=not adopted)
         if control is not None:
             control.start()
 
@@ -85,22 +90,46 @@ class Telemetry:
         """Sends what was recorded and ends telemetry; True when that was done in time. Leaves `logging` and the
         handling of signals as they were. Safe twice."""
         done = self._closer.run(timeout_seconds)
+        self.let_go()
+        return done
+
+    def let_go(self) -> None:
+        """Leaves `logging`, signals and exit as they were. What is under way is not sent; safe twice."""
         self._lifecycle.stop()
         if self._attached is not None:
             self._attached.detach()
-        return done
 
     def _end(self) -> None:
         self._closer.run(self._exit_seconds)
 
     def _close(self, deadline: float) -> bool:
-        return building.end(self._providers, deadline, self._stop_control)
+        return upkeep.end(self._providers, deadline, self._stop_control)
 
     def _stop_control(self, seconds: float) -> bool:
         return self._control is None or self._control.stop(seconds)
 
-    def _forked(self) -> None:
-        building.forked(self._providers, resources.of_the_fork())
+
+class _Forks:
+    """What a fork changes."""
+
+    def __init__(self, providers: Providers, closer: Closer) -> None:
+        self._providers = providers
+        self._closer = closer
+        self._held: list[threading.Lock] = []
+
+    def before_fork(self) -> None:
+        """Holds exports back for the moment."""
+        self._held = upkeep.quiet(self._providers, FORK_SECONDS)
+
+    def after_fork_in_parent(self) -> None:
+        """Lets them go on."""
+        while self._held:
+            self._held.pop().release()
+
+    def after_fork_in_child(self) -> None:
+        """Makes everything the child's own; the locks have been replaced."""
+        self._held = []
+        upkeep.forked(self._providers, resources.of_the_fork())
         self._closer.forked()
 
 
@@ -113,9 +142,12 @@ class _Flush:
         self._millis = millis
         self._result = False
         self._thread = threading.Thread(target=self._run, name="ares-otel-flush", daemon=True)
-        self._thread.start()
+        with contextlib.suppress(RuntimeError):  # at exit no thread can be started any more, and all is sent anyway
+            self._thread.start()
 
     def wait(self, deadline: float) -> bool:
+        if self._thread.ident is None:
+            return False
         self._thread.join(max(0.0, deadline - time.monotonic()))
         return not self._thread.is_alive() and self._result
 

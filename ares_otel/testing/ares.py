@@ -37,9 +37,6 @@ class Ares:
         self._log: Path | None = None
         self._sending: Sending | None = None
         self._database = database
-        database.url = lambda: self.database_url
-
-    # --- doors -------------------------------------------------------------------------------------------------------
 
     @property
     def database_url(self) -> str:
@@ -131,21 +128,19 @@ class Ares:
         if sending is not None:
             sending.stop()
 
-    # --- what is stored ----------------------------------------------------------------------------------------------
-
     def query(self, sql: str, *arguments: object) -> list[Row]:
         """The rows of a statement as dicts; `$1`, `$2`, … stand for the arguments, JSON columns are decoded.
 
         Raises:
             asyncpg.PostgresError: what the database says.
         """
-        self._send()
-        return self._database.run(lambda: self._database.fetch(sql, *arguments))
+        url = self._send()
+        return self._database.run(lambda: self._database.fetch(url, sql, *arguments))
 
     async def fetch(self, sql: str, *arguments: object) -> list[Row]:
         """As `query`, for a test that is a coroutine: its event loop goes on meanwhile."""
-        await asyncio.to_thread(self._send)
-        return await self._database.run_async(lambda: self._database.fetch(sql, *arguments))
+        url = await asyncio.to_thread(self._send)
+        return await self._database.run_async(lambda: self._database.fetch(url, sql, *arguments))
 
     def spans(self, service: str | None = None, name: str | None = None) -> list[Row]:
         """Rows of `v_spans`, of a service and an operation or of all, oldest first; not those of Ares itself."""
@@ -189,9 +184,9 @@ class Ares:
     ) -> list[Row]:
         """As `wait_for_spans`, for a test that is a coroutine."""
         __tracebackhide__ = True
-        await asyncio.to_thread(self._send)
+        url = await asyncio.to_thread(self._send)
         where = _where(_SPANS, service, operation_name=name)
-        rows = await self._database.run_async(lambda: self._database.until(count, timeout, *where))
+        rows = await self._database.run_async(lambda: self._database.until(count, timeout, url, *where))
         return self._enough("spans", count, timeout, rows)
 
     def wait_until(self, sql: str, *arguments: object, timeout: float = _SECONDS) -> list[Row]:
@@ -222,14 +217,16 @@ class Ares:
             if self._database_url is not None:
                 self._house.ask("release")
 
-    def _send(self) -> None:
+    def _send(self) -> str:
+        """Sends what is waiting; the database to look into."""
         if self._sending is not None:
             self._sending.flush()
+        return self.database_url
 
     def _wait(self, what: str, count: int, timeout: float, where: tuple[Any, ...]) -> list[Row]:
         __tracebackhide__ = True
-        self._send()
-        rows = self._database.run(lambda: self._database.until(count, timeout, *where))
+        url = self._send()
+        rows = self._database.run(lambda: self._database.until(count, timeout, url, *where))
         return self._enough(what, count, timeout, rows)
 
     def _enough(self, what: str, count: int, timeout: float, rows: list[Row]) -> list[Row]:

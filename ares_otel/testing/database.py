@@ -22,8 +22,6 @@ class DatabaseThread:
     """One connection at a time, made with the first question, on a thread of its own."""
 
     def __init__(self) -> None:
-        self.url: Callable[[], str] | None = None
-        """Asked for the URL when a connection is made."""
         self._background = Background("ares-testing")
         self._connection: asyncpg.Connection | None = None
         self._turn: asyncio.Lock | None = None
@@ -36,22 +34,22 @@ class DatabaseThread:
         """As `run`, while the caller's event loop goes on."""
         return await asyncio.wrap_future(self._background.submit(work))
 
-    async def fetch(self, sql: str, *arguments: object) -> list[Row]:
+    async def fetch(self, url: str, sql: str, *arguments: object) -> list[Row]:
         """On the thread: the rows of a statement."""
         if self._turn is None:
             self._turn = asyncio.Lock()
         async with self._turn:
             if self._connection is None or self._connection.is_closed():
-                self._connection = await self._connect()
+                self._connection = await _connect(url)
             return [dict(row) for row in await self._connection.fetch(sql, *arguments)]
 
-    async def until(self, count: int, timeout: float, sql: str, *arguments: object) -> list[Row]:
+    async def until(self, count: int, timeout: float, url: str, sql: str, *arguments: object) -> list[Row]:
         """On the thread: asks again until there are `count` rows, or `timeout` seconds have passed; the last rows."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
         pause = _POLL
         while True:
-            rows = await self.fetch(sql, *arguments)
+            rows = await self.fetch(url, sql, *arguments)
             if len(rows) >= count or loop.time() >= deadline:
                 return rows
             await asyncio.sleep(min(pause, max(0.0, deadline - loop.time())))
@@ -68,13 +66,12 @@ class DatabaseThread:
         self._background.stop(_CONNECT)
         self._turn = None
 
-    async def _connect(self) -> asyncpg.Connection:
-        # The URL may have to be made first, by a process that answers when it is ready.
-        assert self.url is not None
-        connection = await asyncpg.connect(await asyncio.to_thread(self.url), timeout=_CONNECT)
-        for kind in ("json", "jsonb"):
-            await connection.set_type_codec(kind, encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
-        return connection
+
+async def _connect(url: str) -> asyncpg.Connection:
+    connection = await asyncpg.connect(url, timeout=_CONNECT)
+    for kind in ("json", "jsonb"):
+        await connection.set_type_codec(kind, encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
+    return connection
 
 
 async def _close(connection: asyncpg.Connection) -> None:

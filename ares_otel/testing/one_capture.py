@@ -43,6 +43,7 @@ class Capture:
         self._changed = threading.Condition()
         self._spans: dict[int, ReadableSpan] = {}
         self._open: dict[int, Span] = {}
+        self._cleared: set[int] = set()
         self._logs: list[LogEntry] = []
         self._unpaired: dict[tuple[int, str, int], tuple[int, bool]] = {}
         self._listeners: list[Callable[[], None]] = []
@@ -53,8 +54,8 @@ class Capture:
         self.late_names: list[str] = []
 
     def knows(self, key: int) -> bool:
-        """Whether a span with this key was started here."""
-        return key in self._open or key in self._spans
+        """Whether a span with this key was started here, also one that was cleared."""
+        return key in self._open or key in self._spans or key in self._cleared
 
     def span_started(self, key: int, span: Span) -> None:
         with self._changed:
@@ -113,11 +114,14 @@ class Capture:
 
     def all_keys(self) -> list[int]:
         with self._changed:
-            return [*self._spans, *self._open]
+            return [*self._cleared, *self._spans, *self._open]
 
     def clear(self) -> None:
         """Forgets what has ended; what is still open is seen when it ends."""
         with self._changed:
+            if len(self._cleared) > MOST_SPANS:
+                self._cleared.clear()
+            self._cleared.update(self._spans)
             self._spans.clear()
             self._logs.clear()
             self._unpaired.clear()

@@ -7,8 +7,8 @@ import logging
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel_context
@@ -45,8 +45,6 @@ class Otel:
         self._meters = meters
         self._levels = ExitStack()
         self._summary = Summary(capture, meters, providers.recorder.handler)
-
-    # --- spans -------------------------------------------------------------------------------------------------------
 
     def spans(
         self,
@@ -130,7 +128,8 @@ class Otel:
         changed = asyncio.Event()
 
         def listener() -> None:
-            loop.call_soon_threadsafe(changed.set)
+            with suppress(RuntimeError):  # nobody waits on a loop that is closed
+                loop.call_soon_threadsafe(changed.set)
 
         began = loop.time()
         self._capture.listen(listener)
@@ -145,8 +144,6 @@ class Otel:
         finally:
             self._capture.unlisten(listener)
         return self._arrived(name, match, loop.time() - began, blocked=False)
-
-    # --- logs --------------------------------------------------------------------------------------------------------
 
     def logs(
         self,
@@ -213,8 +210,6 @@ class Otel:
         target.setLevel(level.upper() if isinstance(level, str) else level)
         self._levels.callback(target.setLevel, before)
 
-    # --- metrics -----------------------------------------------------------------------------------------------------
-
     def metrics(self, name: str | None = None, *, scope: str | None = None) -> list[CapturedMetric]:
         """What was recorded in this test and no other, all or one name. `scope`: what the meter was got with."""
         return captured(self._meters, name, scope)
@@ -240,8 +235,6 @@ class Otel:
             f"nothing was recorded for a metric '{shown_name(name)}'{did_you_mean(name, (one.name for one in every))}",
             metric_lines(every) or ["no metrics"],
         )
-
-    # --- all of it ---------------------------------------------------------------------------------------------------
 
     def no_errors(self) -> Self:
         """Asserts that no span has the status error and no log record the level ERROR."""
@@ -296,8 +289,6 @@ class Otel:
         spans, open_ones = len(self._capture.spans()), len(self._capture.open_spans())
         not_ended = f", {open_ones} not ended" if open_ones else ""
         return f"<otel: {spans} spans{not_ended}, {len(self._capture.logs())} log records>"
-
-    # --- inside ------------------------------------------------------------------------------------------------------
 
     @contextmanager
     def _recording(self) -> Iterator[None]:
@@ -396,6 +387,3 @@ def capture() -> Iterator[Otel]:
     otel = Otel(providers, Capture(), Meters())
     with otel._recording():
         yield otel
-
-
-_: Callable[[], Any] = capture

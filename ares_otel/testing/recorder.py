@@ -6,6 +6,7 @@ So the providers stay, and what changes from test to test is only who is told.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import weakref
@@ -63,9 +64,7 @@ class Recorder:
         self._active = tuple(one for one in self._active if one is not capture)
         for key in capture.all_keys():
             if not any(one.knows(key) for one in self._active):
-                self._past[key] = None
-        while len(self._past) > MOST_PAST:
-            self._past.popitem(last=False)
+                self._remember(key)
 
     def is_past(self, context: trace.SpanContext | None) -> bool:
         """Whether a span of an earlier test has this context."""
@@ -83,7 +82,7 @@ class Recorder:
         key = key_of(context.trace_id, context.span_id)
         self._past.pop(key, None)  # generators of ids that begin anew in each test
         if self._is_late(span.parent):
-            self._past[key] = None
+            self._remember(key)
             for capture in self._active:
                 capture.left_out(span.name)
             return
@@ -104,13 +103,20 @@ class Recorder:
         late = bool(self._past) and key_of(entry.trace_id, entry.span_id) in self._past
         for capture in self._active:
             if late and not capture.knows(key_of(entry.trace_id, entry.span_id)):
-                capture.left_out(f"log record: {str(entry.body)[:100]}")
+                said = entry.body[:100] if isinstance(entry.body, str) else type(entry.body).__name__
+                capture.left_out(f"log record: {said}")
             else:
                 capture.log_emitted(entry, from_logging=from_logging)
 
     def sent(self, record: ReadWriteLogRecord) -> None:
         for sink in self._sinks:
             sink.logs.on_emit(record)
+
+    def _remember(self, key: int) -> None:
+        self._past[key] = None
+        if len(self._past) > MOST_PAST:
+            with contextlib.suppress(KeyError):  # another thread has done it
+                self._past.popitem(last=False)
 
     def _is_late(self, parent: trace.SpanContext | None) -> bool:
         if parent is None or not self._past:

@@ -14,7 +14,7 @@ from ares_otel.cli.bench.process_costs import measure_idle
 from ares_otel.cli.bench.query import ask_all, report_answers
 from ares_otel.cli.bench.questions import QUESTIONS
 from ares_otel.cli.bench.report import Report
-from ares_otel.cli.bench.sdk import measure_sdk
+from ares_otel.cli.bench.sdk import measure_away, measure_sdk
 from ares_otel.cli.bench.storage import measure_storage
 from ares_otel.model.signal import LOGS, METRICS, TRACES
 from tests.support.ares_process import AresProcess, run_ares
@@ -76,8 +76,11 @@ async def test_storage_says_where_the_bytes_are(running: Running, report: Report
 async def test_idle_and_the_cost_of_a_call(running: Running, report: Report) -> None:
     await measure_idle(report, running, settle=0, seconds=0.2)
     await measure_sdk(report, running, calls=20, rounds=1)
+    await measure_away(report, requests=2, rounds=1)
     assert "processor seconds of an idle Ares ÷ seconds" in ratios(report)
     assert ratios(report)["time of a call with the stock OTLP exporter ÷ without exporter"] > 0
+    assert ratios(report)["processor time of a request, direct ÷ stock OTLP/gRPC"] > 0
+    assert sum(what.startswith("p50: Ares's exporter") for what in ratios(report)) == 2
 
 
 def test_the_command_prints_its_ratio_and_writes_json(postgres_server: str) -> None:

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 from opentelemetry.sdk.trace.export import SpanExportResult
 
-from ares_otel.sdk.direct import session, voice
+from ares_otel.sdk.direct import session, voice, worker
 from tests.faults.support.pg_proxy import AtCommit, Proxy, proxy
 from tests.support.sdk_application import Application, application, some_spans
 
@@ -147,11 +147,16 @@ async def test_flush_and_shutdown_honour_their_time_outs_with_a_silent_server(wa
         way.back()
 
 
-async def test_a_server_that_never_answered_does_not_hold_up_the_end(way: Proxy) -> None:
+async def test_a_server_that_never_answered_does_not_hold_up_the_end_for_each_exporter(
+    way: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     way.black_hole = True
-    with application(way.url, shutdown_seconds=0.3) as app:
+    with application(way.url, shutdown_seconds=100) as app:
         app.work()
-        await asyncio.to_thread(app.shutdown)
+        app.hand_over()
+        monkeypatch.setattr(worker, "IMPATIENCE", 0.01)
+        app.spans.shutdown(100)  # milliseconds
+        await asyncio.to_thread(app.shutdown)  # would take minutes
         assert [exporter.stats().dropped for exporter in app.exporters[:2]] == [{"shutdown": 1}] * 2
         way.back()
 

@@ -129,6 +129,7 @@ MISTAKES = {
         "endpoint='http://c', database_url='postgresql:///x'",
         "endpoint=",
     ),
+    "a database that nobody names": ("exporter='ares_postgres'", "ARES_OTEL_DATABASE_URL"),
     "an endpoint without a host": ("endpoint='http://'", "http://localhost:4317"),
     "an endpoint with a wrong port": ("endpoint='http://c:port'", "http://localhost:4317"),
     "an unknown instrumentation": ("instrument=('asyncpgg',)", "asyncpg"),
@@ -210,6 +211,25 @@ def test_providers_that_are_set_already_are_used_and_nothing_is_exported_twice(n
     assert [one.item.name for one in sink.spans(name)] == ["once"]
     assert [one.item.body.string_value for one in sink.logs(name)] == ["said once"]
     assert run.stderr.count("nothing is exported twice") == 1
+
+
+def test_other_providers_later_on_get_the_log_instead_of_the_former_ones() -> None:
+    """As between tests, each of which has providers of its own."""
+    before = dedent(
+        f"""
+        import logging
+        from opentelemetry.sdk._logs import LoggerProvider
+        from opentelemetry.sdk.trace import TracerProvider
+        handlers = []
+        for _ in range(2):
+            trace._TRACER_PROVIDER, _logs._internal._LOGGER_PROVIDER = TracerProvider(), LoggerProvider()
+            ares_otel.configure("orders", {QUIET})
+            handlers.append([handler._logger_provider for handler in logging.getLogger().handlers])
+        """
+    )
+    told = "[len(found) for found in handlers] + [handlers[1] == [_logs.get_logger_provider()]]"
+
+    assert tell(told, {}, before) == [1, 1, True]
 
 
 def test_where_nobody_answers_the_application_starts_and_ends_all_the_same() -> None:

@@ -99,6 +99,15 @@ def test_a_flask_application_is_taken_too(name: str, sink: Sink) -> None:
     assert names(sink, name) == ["GET /orders/<int:number>"]
 
 
+def test_a_framework_without_its_instrumentation_runs_and_is_said(name: str, sink: Sink) -> None:
+    body = """
+        from starlette.applications import Starlette
+        sys.modules["opentelemetry.instrumentation.starlette"] = None  # not installed
+        configure(app=Starlette())
+    """
+    assert "pip install opentelemetry-instrumentation-starlette" in run(body, name, sink)
+
+
 def test_a_library_that_is_asked_for_is_instrumented_once_and_others_are_not(name: str, sink: Sink) -> None:
     body = f"""
         configure()

@@ -75,10 +75,3 @@ def test_a_database_that_is_away_does_not_hold_the_end() -> None:
     run = run_application(script, {"ARES_OTEL_EXIT_TIMEOUT": "0.5"})
 
     assert (run.returncode, run.stdout) == (0, "works\n"), run.stderr
-
-
-def test_straight_into_postgresql_without_a_database_is_a_mistake_that_names_the_variable() -> None:
-    run = run_application("import ares_otel; ares_otel.configure('orders', exporter='ares_postgres')")
-
-    assert run.returncode == 1
-    assert "ARES_OTEL_DATABASE_URL" in run.stderr.splitlines()[-1]

@@ -141,8 +141,21 @@ def test_workers_share_a_postgres_and_leave_nothing_even_when_one_is_killed(pyte
 
         import pytest
 
+        import ares_otel
+
         SAID = pathlib.Path("said.json")
         WHERE = "SELECT current_database() AS name, inet_server_addr() IS NULL AS by_socket"
+
+
+        @pytest.mark.xdist_group("other")
+        @pytest.mark.parametrize("time", ["first", "second"])
+        def test_an_application_that_calls_configure(otel, time):
+            telemetry = ares_otel.configure("orders", remote_config=False, registry=False)
+            with telemetry.tracer_provider.get_tracer("x").start_as_current_span(time):
+                ares_otel.get_logger("shop").error(None, "words", {"n": 1})
+            assert [span.name for span in otel.spans()] == [time]
+            assert len(otel.logs(level="ERROR")) == 1
+            assert telemetry.shutdown()
 
 
         @pytest.mark.xdist_group("killed")
@@ -184,7 +197,7 @@ def test_workers_share_a_postgres_and_leave_nothing_even_when_one_is_killed(pyte
         text=True,
     )
 
-    assert "1 failed, 1 passed" in run.stdout, run.stdout + run.stderr
+    assert "1 failed, 3 passed" in run.stdout, run.stdout + run.stderr
     assert "crashed" in run.stdout
     said = json.loads((pytester.path / "said.json").read_text())
     place = re.search(r"host=([^&]*/ares-testing-[0-9a-f]+)", said["url"])

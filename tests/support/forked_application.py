@@ -49,14 +49,16 @@ def run_application(
 
     Args:
         script: Python; its common indentation is taken away.
-        env: variables beside those of this process, of which those of OpenTelemetry and Ares are left out.
+        env: variables beside those of this process, of which those of OpenTelemetry, Ares and gRPC are left out.
         timeout: seconds, after which it is killed.
         finalize: whether the interpreter takes itself apart at the end, which takes most of a second; else the process
             ends after its exit handlers.
     Raises:
         subprocess.TimeoutExpired: it was killed.
     """
-    around = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "ARES_OTEL_"))}
+    # Importing Ares's command line switches gRPC's care for forks off, in this process.
+    left_out = ("OTEL_", "ARES_OTEL_", "GRPC_")
+    around = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
     return _server.run([dedent(script), "finalize" if finalize else ""], {**around, **(env or {})}, timeout)
 
 

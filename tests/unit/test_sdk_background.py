@@ -56,6 +56,24 @@ def test_work_on_it_is_not_traced_and_does_not_see_the_callers_context(backgroun
     assert is_instrumentation_enabled()
 
 
+def test_stop_cancels_what_begins_while_it_cancels() -> None:
+    background = Background("beside")
+    waiting, begun = threading.Event(), list[asyncio.Task[None]]()
+
+    async def work() -> None:
+        waiting.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            begun.append(asyncio.create_task(asyncio.sleep(60)))
+
+    future = background.submit(work)
+    assert waiting.wait(5)
+    assert background.stop(5)
+    assert future.cancelled()
+    assert [task.cancelled() for task in begun] == [True]
+
+
 def test_stop_cancels_what_runs(background: Background) -> None:
     ended = threading.Event()
 

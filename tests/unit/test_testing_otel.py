@@ -472,3 +472,17 @@ def _root_handler(handler: logging.Handler, *, first: bool) -> Iterator[None]:
         yield
     finally:
         root.removeHandler(handler)
+
+
+def test_a_child_of_what_was_cleared_belongs_to_the_same_test() -> None:
+    with capture() as earlier:
+        parent = tracer.start_span("cleared")
+        parent.end()
+        earlier.clear()
+        below = trace.set_span_in_context(parent)
+        tracer.start_span("child", context=below).end()
+        earlier.span("child")
+
+    with capture() as later:
+        tracer.start_span("late child", context=below).end()
+        assert later.spans() == []

@@ -239,7 +239,7 @@ def start(
 @bench.command()
 def sdk(
     database_url: DatabaseUrl = None,
-    calls: Annotated[int, typer.Option(min=1, max=1_000_000, help="Calls of each kind in a round.")] = 20_000,
+    calls: Annotated[int, typer.Option(min=1, max=1_000_000, help="Calls of each kind in a round.")] = 6_000,
     rounds: Rounds = 5,
     json_file: JsonFile = None,
     write: Write = False,

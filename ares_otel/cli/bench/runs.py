@@ -126,7 +126,7 @@ async def sdk(report: Report, database_url: str | None, calls: int, rounds: int)
         await report.name_server(running.database)
         await measure_sdk(report, running, calls=calls, rounds=rounds)
     # Many short rounds: what else the machine does must not fall upon one kind.
-    await measure_away(report, requests=max(1, calls // 100), rounds=4 * rounds)
+    await measure_away(report, requests=max(1, calls // 40), rounds=4 * rounds)
 
 
 async def everything(report: Report, database_url: str | None) -> None:

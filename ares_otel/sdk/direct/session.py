@@ -39,8 +39,8 @@ class Session:
         self._opening: asyncio.Task[DirectStore] | None = None
         self._explaining: asyncio.Task[None] | None = None
         self.voice = Voice()
-        self.silent = False
-        """Whether the database let somebody wait in vain: then the next one waits less."""
+        self.stored_at = float("-inf")
+        """When the database last took something, by `time.monotonic()`."""
 
     @property
     def here(self) -> bool:
@@ -64,11 +64,12 @@ class Session:
         self._background.call_soon(partial(self._say_drops, box))
 
     def end(self, timeout: float) -> None:
-        """Ends the thread and the connections, `timeout` and a moment of seconds at most."""
-        if not self.silent:
+        """Ends the thread and the connections, in `timeout` seconds and a moment at most; without a goodbye to the
+        database where that is 0."""
+        if timeout > 0:
             ended = self._background.submit(self._stop_store)
             with contextlib.suppress(FutureTimeout):
-                ended.result(max(0.0, min(timeout, LAST_SECONDS)))
+                ended.result(min(timeout, LAST_SECONDS))
         store = self._store
         if store is not None:
             self._background.call_soon(store.cut_off)
@@ -96,7 +97,7 @@ class Session:
                 problem = await self._round(box)
                 if problem is None:
                     failures = 0
-                    self.silent = False
+                    self.stored_at = time.monotonic()
                     self.voice.back()
                     continue
                 failures += 1

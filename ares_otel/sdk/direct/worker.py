@@ -22,6 +22,8 @@ class Worker:
         self._lock = threading.Lock()
         self._boxes: set[Outbox] = set()
         self._session: Session | None = None
+        self._silent_at = float("-inf")
+        """When somebody last waited in vain at the end, by `time.monotonic()`."""
 
     def put(self, box: Outbox, payload: bytes, items: int) -> bool:
         """Hands a batch over; False when it was dropped. Does not wait for anything."""
@@ -54,9 +56,11 @@ class Worker:
         session = box.session
         if session is None:
             return True
-        done = self.flush(box, min(timeout, IMPATIENCE) if session.silent else timeout)
+        silent = self._silent_at > session.stored_at
+        done = self.flush(box, min(timeout, IMPATIENCE) if silent else timeout)
         if not box.is_empty:
-            session.silent = True
+            silent = True
+            self._silent_at = time.monotonic()
             box.drop_all()
         session.hurry(box)  # its end
         session.voice.drops(box.signal, box.tally, last=True)
@@ -66,7 +70,7 @@ class Worker:
             if last:
                 self._session = None
         if last and not session.here:
-            session.end(deadline - time.monotonic())
+            session.end(0 if silent else deadline - time.monotonic())
         return done
 
     def _begin(self, box: Outbox) -> Session | None:

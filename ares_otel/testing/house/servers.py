@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import os
 import socket
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +36,7 @@ class Servers:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder / f"servers-{os.getpid()}"
+        self._log = folder / "fork_server.log"
         self._config = folder / "ares.yaml"
         self._numbers = itertools.count(1)
         self._channel: socket.socket | None = None
@@ -75,23 +76,33 @@ class Servers:
 
     def stop(self) -> None:
         """Ends the fork server and all that it has forked. Safe without `start`."""
-        if self._channel is not None:
-            self._channel.close()
-        if self._process is not None:
-            self._process.wait()
+        channel, self._channel = self._channel, None
+        process, self._process = self._process, None
+        if channel is not None:
+            channel.close()
+        if process is not None:
+            process.wait()
 
     async def _fork(self, arguments: list[str], files: list[int]) -> int:
         async with self._turn:
             if self._channel is None:
                 self._launch()
             assert self._channel is not None
-            line = json.dumps({"fork": arguments}).encode() + b"\n"
-            socket.send_fds(self._channel, [line], files)
-            return int(await asyncio.to_thread(self._channel.recv, 16))
+            try:
+                socket.send_fds(self._channel, [json.dumps({"fork": arguments}).encode()], files)
+                answer = await asyncio.to_thread(self._channel.recv, 16)
+            except OSError:
+                answer = b""
+            if not answer:
+                self.stop()  # the next one starts it again
+                said = self._log.read_text(encoding="utf-8", errors="replace")[-_SAID:]
+                raise RuntimeError(f"The process that starts servers for the fixture `ares` has ended: {said}")
+            return int(answer)
 
     def _tell(self, **request: int) -> None:
         if self._channel is not None:
-            self._channel.sendall(json.dumps(request).encode() + b"\n")
+            with contextlib.suppress(OSError):  # it has ended, and with it what it had started
+                self._channel.sendall(json.dumps(request).encode())
 
     def _launch(self) -> None:
         config = yaml.safe_load(asset("collector/ares.yaml").read_text(encoding="utf-8"))
@@ -99,12 +110,13 @@ class Servers:
         config["service"]["telemetry"] = {"logs": {"level": "warn"}, "traces": {"level": "none"}}
         self._config.write_text(yaml.safe_dump(config), encoding="utf-8")
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
+        with theirs, self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 command("ares_otel.testing.house.fork_server", str(theirs.fileno())),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                stdout=sys.stderr,
+                stdout=log,
+                stderr=log,
             )
         self._channel = ours
 

@@ -26,6 +26,7 @@ def _run(program: str, ares: AresProcess, before: str = "", **env: str) -> Compl
 def worked(ares: AresProcess) -> str:
     done = _run("worker.py", ares)
     assert done.returncode == 0, done.stderr
+    print(done.stderr)  # shown with a failure
     return done.stderr
 
 
