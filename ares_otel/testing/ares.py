@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -97,11 +98,13 @@ class Ares:
             protocol: of OTLP.
         """
         variables: dict[str, str] = {f"OTEL_{signal}_EXPORTER": exporter for signal in ("TRACES", "LOGS", "METRICS")}
+        variables |= {"OTEL_SDK_DISABLED": "false"}  # which tests often say for all the others
         variables |= {"OTEL_BSP_SCHEDULE_DELAY": "100", "OTEL_BLRP_SCHEDULE_DELAY": "100"}
         variables |= {"OTEL_METRIC_EXPORT_INTERVAL": "500", "ARES_OTEL_DATABASE_URL": self.database_url}
         if exporter == "otlp":
             endpoint = self.otlp_grpc if protocol == "grpc" else self.otlp_http
             variables |= {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_PROTOCOL": protocol}
+            variables |= _past_proxies()
             variables |= {"ARES_OTEL_API_URL": self.http, "ARES_OTEL_DATABASE_URL": self.database_url}
         if service_name is not None:
             variables["OTEL_SERVICE_NAME"] = service_name
@@ -237,6 +240,12 @@ class Ares:
             said = ["Ares said:", *complaints] if complaints else []
             raise failure(f"{len(rows)} {what} after {timeout:g} s, not {count}", there, said)
         return rows
+
+
+def _past_proxies() -> dict[str, str]:
+    """A proxy of the environment is not asked for what is on this machine. Who reads which spelling differs."""
+    known = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+    return dict.fromkeys(("no_proxy", "NO_PROXY"), f"{known},127.0.0.1" if known else "127.0.0.1")
 
 
 def _where(sql: str, service: str | None, **more: str | None) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from ares_otel.testing.attributes import difference, has_all, holds, wanted
 from ares_otel.testing.captured_span import CapturedSpan
 from ares_otel.testing.failing import failure
 from ares_otel.testing.one_capture import Capture, LogEntry, key_of
-from ares_otel.testing.shown import VALUE_WIDTH, listed, padded, shown_name, shown_value
+from ares_otel.testing.shown import VALUE_WIDTH, as_text, listed, padded, shown_name, shown_value
 
 if TYPE_CHECKING:
     from typing import Self
@@ -31,7 +31,7 @@ class CapturedLog:
     def message(self) -> str:
         """The body as text."""
         body = self._entry.body
-        return body if isinstance(body, str) else "" if body is None else str(body)
+        return "" if body is None else as_text(body)
 
     @property
     def body(self) -> Any:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ares_otel.testing.attributes import difference, has_all, holds, wanted
 from ares_otel.testing.failing import did_you_mean, failure
 from ares_otel.testing.one_capture import Capture, key_of
-from ares_otel.testing.shown import listed, shown_name, shown_value
+from ares_otel.testing.shown import as_text, listed, shown_name, shown_value
 from ares_otel.testing.waterfall import draw, milliseconds
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ares_otel.testing.captured_trace import CapturedTrace
 
 _THIS = "this span"
+_SPAN_ID = (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +55,25 @@ class CapturedSpan:
         context = raw.get_span_context()
         assert context is not None
         self.key = key_of(context.trace_id, context.span_id)
-        self.trace_id = f"{context.trace_id:032x}"
-        self.span_id = f"{context.span_id:016x}"
-        self.parent_id = None if raw.parent is None else f"{raw.parent.span_id:016x}"
+
+    @property
+    def trace_id(self) -> str:
+        """In hex."""
+        return f"{self.key >> 64:032x}"
+
+    @property
+    def span_id(self) -> str:
+        """In hex."""
+        return f"{self.key & _SPAN_ID:016x}"
+
+    @property
+    def parent_id(self) -> str | None:
+        """In hex; None for a root."""
+        return None if self.raw.parent is None else f"{self.raw.parent.span_id:016x}"
 
     @property
     def name(self) -> str:
-        return self.raw.name
+        return as_text(self.raw.name)
 
     @property
     def kind(self) -> str:

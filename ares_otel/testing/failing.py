@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from ares_otel.testing.shown import shown_name
+from ares_otel.testing.shown import as_text, shown_name
 
 _CANDIDATES = 200
 _COMPARED = 200
@@ -30,17 +30,27 @@ def failure(sentence: str, *blocks: Sequence[str]) -> AssertionError:
 
 
 def sections(error: BaseException, fixtures: Mapping[str, object]) -> list[tuple[str, str]]:
-    """(heading, text) of what is shown below a test that failed. Other plugins may have fixtures of these names."""
+    """(heading, text) of what is shown below a test that failed. Other plugins may have fixtures of these names.
+
+    Never raises: an exception in a hook of pytest ends the whole run.
+    """
     if getattr(error, _DRAWN, False):
         return []
     found = []
     tree = getattr(fixtures.get("otel"), "tree", None)
     if callable(tree):
-        found.append(("Captured telemetry", str(tree())))
+        found.append(("Captured telemetry", _said(tree)))
     complaints = getattr(fixtures.get("ares"), "complaints", None)
-    if callable(complaints) and (lines := complaints()):
-        found.append(("What Ares said", "\n".join(lines)))
+    if callable(complaints) and (text := _said(lambda: "\n".join(complaints()))):
+        found.append(("What Ares said", text))
     return found
+
+
+def _said(text: Callable[[], object]) -> str:
+    try:
+        return str(text())
+    except Exception as error:
+        return f"It cannot be shown: {type(error).__name__}: {as_text(error)}"
 
 
 def did_you_mean(wanted: object, there: Iterable[str]) -> str:

@@ -64,6 +64,11 @@ class Meters:
         """(scope, metric, what observable counters said at the beginning)."""
         return [(scope, metric, before) for _, reader, before in self._readers for scope, metric in reader.read()]
 
+    @property
+    def ended(self) -> bool:
+        """Whether the application has shut a provider down, which gives no meters any more."""
+        return any(getattr(provider, "_shutdown", False) for provider, _, _ in self._readers)
+
     def clear(self) -> None:
         """Counts anew from here."""
         providers = [provider for provider, _, _ in self._readers]

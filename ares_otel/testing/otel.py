@@ -234,6 +234,8 @@ class Otel:
         raise failure(
             f"nothing was recorded for a metric '{shown_name(name)}'{did_you_mean(name, (one.name for one in every))}",
             metric_lines(every) or ["no metrics"],
+            ["The application has shut its meter provider down: meters got after that record nothing."]
+            * self._meters.ended,
         )
 
     def no_errors(self) -> Self:

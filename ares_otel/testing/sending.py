@@ -8,6 +8,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
+import requests
 from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -69,6 +70,12 @@ class Sending:
         self.logs.shutdown()  # type: ignore[no-untyped-call]
 
 
+def _session() -> requests.Session:
+    session = requests.Session()
+    session.trust_env = False  # a proxy of the environment is not asked for what is on this machine
+    return session
+
+
 class _Handler(LoggingHandler):
     """The inherited `flush` starts a thread, which nothing here waits for."""
 
@@ -91,7 +98,7 @@ class _Reader(MetricReader):
 
 class _Spans(OTLPSpanExporter):
     def __init__(self, named: Resource, endpoint: str) -> None:
-        super().__init__(endpoint=endpoint)
+        super().__init__(endpoint=endpoint, session=_session())
         self._named = named
 
     def export(self, spans: Sequence[ReadableSpan]) -> Any:
@@ -105,7 +112,7 @@ class _Spans(OTLPSpanExporter):
 
 class _Logs(OTLPLogExporter):
     def __init__(self, named: Resource, endpoint: str) -> None:
-        super().__init__(endpoint=endpoint)
+        super().__init__(endpoint=endpoint, session=_session())
         self._named = named
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> Any:
@@ -116,7 +123,7 @@ class _Logs(OTLPLogExporter):
 
 class _Metrics(OTLPMetricExporter):
     def __init__(self, named: Resource, endpoint: str) -> None:
-        super().__init__(endpoint=endpoint)
+        super().__init__(endpoint=endpoint, session=_session())
         self._named = named
 
     def export(self, metrics_data: MetricsData, timeout_millis: float | None = 10_000, **_: Any) -> Any:

@@ -15,7 +15,7 @@ _DEPTH = 3
 
 def shown_name(text: object, width: int = NAME_WIDTH) -> str:
     """The text itself where it is printable; control characters, line breaks and lone surrogates as escapes."""
-    raw = text if isinstance(text, str) else str(text)
+    raw = as_text(text)
     cut = raw[: width + 1]
     safe = cut if cut.isprintable() else "".join(one if one.isprintable() else _escaped(one) for one in cut)
     if len(raw) <= width and len(safe) <= width:
@@ -26,6 +26,14 @@ def shown_name(text: object, width: int = NAME_WIDTH) -> str:
 def shown_value(value: object, width: int = VALUE_WIDTH) -> str:
     """`repr` of an attribute value, cut before it is made: a text of megabytes costs nothing."""
     return _cut(_repr(value, width, _DEPTH), width)
+
+
+def as_text(value: object) -> str:
+    """The text itself, or `str`, which an object of the code under test may fail to give."""
+    try:
+        return value if isinstance(value, str) else str(value)
+    except Exception as error:
+        return f"<{type(value).__name__}, whose str raised {type(error).__name__}>"
 
 
 def cells(text: str) -> int:

@@ -28,6 +28,8 @@ pytest_plugins = ["pytester"]
 ROOT = Path(__file__).parents[2]
 tracer = trace.get_tracer("shop")
 orders = metrics.get_meter("shop").create_counter("orders")
+NOBODY = "http://127.0.0.1:9"
+"""A proxy that is not there."""
 EXPORTING = """
 import logging
 from opentelemetry import trace
@@ -65,8 +67,11 @@ async def test_the_next_test_sees_nothing_of_it_and_may_await(ares: Ares) -> Non
     await connection.close()
 
 
-def test_a_child_process_sends_here(ares: Ares) -> None:
+def test_a_child_process_sends_here_whatever_the_environment_says(ares: Ares, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", NOBODY)
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
     env = {**os.environ, **ares.env("orders")}
+    monkeypatch.delenv("http_proxy")  # for the questions below
     subprocess.run([sys.executable, "-c", EXPORTING], env=env, check=True)
 
     [span] = ares.wait_for_spans(1, service="orders", name="hello")
@@ -77,7 +82,10 @@ def test_a_child_process_sends_here(ares: Ares) -> None:
     assert "fsync=off" in ares.log
 
 
-def test_what_this_process_records_comes_here_and_stays_assertable(ares: Ares, otel: Otel) -> None:
+def test_what_this_process_records_comes_here_and_stays_assertable(
+    ares: Ares, otel: Otel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", NOBODY)
     ares.connect("orders")
     with tracer.start_as_current_span("POST /orders"):
         logging.getLogger("shop").error("no stock", extra={"item": 5})

@@ -5,18 +5,19 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 from unittest import mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from opentelemetry import metrics, trace
+from opentelemetry import _logs, metrics, trace
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from ares_otel.testing import Otel
 from ares_otel.testing.attributes import difference, has_all, holds
+from ares_otel.testing.failing import sections
 from ares_otel.testing.shown import cells, shown_name, shown_value
 from ares_otel.testing.waterfall import draw
 from tests.support.testing_page import PAGE, examples, fails_with
@@ -64,10 +65,34 @@ def test_a_hostile_name_is_shown_safely(otel: Otel, text: str) -> None:
     _is_safe(otel.tree())
 
 
+def test_a_name_that_is_no_text_is_one(otel: Otel) -> None:
+    name: Any = 123
+    trace.get_tracer("x").start_span(name).end()
+
+    assert otel.span(re.compile("12")).name == "123"
+    with pytest.raises(AssertionError, match="no span named 'x'"):
+        otel.span("x")
+
+
+def test_a_picture_that_fails_does_not_end_the_run() -> None:
+    class Broken:
+        def tree(self) -> str:
+            raise RuntimeError("no picture")
+
+        complaints = tree
+
+    assert sections(ValueError(), {"otel": Broken(), "ares": Broken()}) == [
+        ("Captured telemetry", "It cannot be shown: RuntimeError: no picture"),
+        ("What Ares said", "It cannot be shown: RuntimeError: no picture"),
+    ]
+
+
 def test_hostile_log_records_metrics_and_values_are_shown_safely(otel: Otel) -> None:
     class Bomb:
         def __repr__(self) -> str:
             raise RuntimeError("no repr")
+
+    _logs.get_logger("x").emit(body=cast(Any, Bomb()))
 
     logging.getLogger("\x1b[31m").error(
         "\x1b[2J", extra={"bomb": Bomb(), "deep": [[[[[1]]]]], "long": list(range(10**6))}
@@ -76,9 +101,10 @@ def test_hostile_log_records_metrics_and_values_are_shown_safely(otel: Otel) -> 
 
     _is_safe(otel.tree())
     _is_safe(repr(otel.logs()[0]))
+    _is_safe(repr(otel.logs()[1]))
     _is_safe(repr(otel.metric("c")))
     with pytest.raises(AssertionError) as raised:
-        otel.logs()[0].has_attributes(bomb=1, deep=1, long=1)
+        otel.logs()[1].has_attributes(bomb=1, deep=1, long=1)
     _is_safe(str(raised.value))
 
 

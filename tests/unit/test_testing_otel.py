@@ -363,6 +363,16 @@ def test_an_application_that_shuts_its_telemetry_down_can_be_tested_twice() -> N
             assert recorded.metric("orders").value == recorded.metric("late").value == 1
 
 
+def test_a_meter_provider_that_was_shut_down_is_said(otel: Otel) -> None:
+    provider = MeterProvider(shutdown_on_exit=False)
+    otel.attach(provider)
+    provider.shutdown()
+    provider.get_meter("late").create_counter("late").add(1)
+
+    with pytest.raises(AssertionError, match="has shut its meter provider down"):
+        otel.metric("late")
+
+
 def test_another_sdk_is_refused_with_a_sentence(otel: Otel) -> None:
     with pytest.raises(RuntimeError, match=r"builtins\.object is not one of opentelemetry-sdk"):
         otel.attach(object())

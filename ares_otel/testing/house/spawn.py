@@ -16,7 +16,7 @@ if root not in sys.path:
 from importlib import import_module
 import_module(module).main()
 """
-_DROPPED = ("ARES_OTEL_", "OTEL_", "PYTEST_", "COV_CORE_", "COVERAGE_")
+_DROPPED = ("ARES_OTEL_", "OTEL_", "PG", "PYTEST_", "COV_CORE_", "COVERAGE_")
 
 
 def command(module: str, *arguments: str) -> list[str]:
@@ -25,5 +25,5 @@ def command(module: str, *arguments: str) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """Without what is meant for the code under test, and for what measures it."""
+    """Without what is meant for the code under test and its database, and for what measures it."""
     return {name: value for name, value in os.environ.items() if not name.startswith(_DROPPED)}
