@@ -10,6 +10,7 @@ import re
 import socket
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import asyncpg
@@ -21,6 +22,7 @@ from opentelemetry import metrics, trace
 from ares_otel.testing import Ares, Otel
 from ares_otel.testing.ares_session import AresSession
 from ares_otel.testing.house.client import HouseClient
+from ares_otel.testing.house.folder import folder_of
 from tests.support.eventually import eventually
 
 pytest_plugins = ["pytester"]
@@ -108,6 +110,16 @@ def test_what_does_not_come_is_said_with_what_there_is(ares: Ares) -> None:
         ares.wait_for_metrics(2, timeout=0)
     with pytest.raises(AssertionError, match="0 rows after 0 s"):
         ares.wait_until("SELECT 1 WHERE false", timeout=0)
+
+
+def test_a_house_that_does_not_start_says_why_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    failing = [sys.executable, "-c", "raise SystemExit('no PostgreSQL today')"]
+    monkeypatch.setattr("ares_otel.testing.house.client.command", lambda *_: failing)
+    run = uuid.uuid4().hex
+
+    with pytest.raises(RuntimeError, match="does not start: no PostgreSQL today"):
+        HouseClient(run)
+    assert not folder_of(run).exists()
 
 
 def test_variables_are_those_of_the_way_that_is_asked_for(ares: Ares) -> None:

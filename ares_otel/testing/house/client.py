@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import threading
@@ -112,7 +113,9 @@ class HouseClient:
             time.sleep(_POLL)
         process.kill()
         process.wait()
-        raise RuntimeError(f"The server of the fixture `ares` does not start: {self._complaint()}")
+        complaint = self._complaint()
+        shutil.rmtree(self._folder, ignore_errors=True)  # with the lock in it: who waits for that makes another one
+        raise RuntimeError(f"The server of the fixture `ares` does not start: {complaint}")
 
     def _complaint(self) -> str:
         with contextlib.suppress(OSError):
