@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import logging
 import multiprocessing
 import multiprocessing.util
@@ -139,8 +140,10 @@ class Lifecycle:
             self._signal(signal.SIGTERM, self._terminate)
         original = self._signal
 
-        def set_handler(signalnum: int, handler: Any, /) -> Any:
-            if signalnum == signal.SIGTERM and handler is signal.SIG_DFL and self._installed is not None:
+        @functools.wraps(original)
+        def set_handler(signalnum: int, handler: Any) -> Any:
+            default = not callable(handler) and handler == signal.SIG_DFL  # which is also the number 0
+            if signalnum == signal.SIGTERM and default and self._installed is not None:
                 handler = self._terminate
             before = original(signalnum, handler)
             return signal.SIG_DFL if self._is_ours(before) else before
