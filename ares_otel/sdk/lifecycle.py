@@ -149,7 +149,7 @@ class Lifecycle:
             return signal.SIG_DFL if self._is_ours(before) else before
 
         self._installed = set_handler
-        signal.signal = set_handler  # type: ignore[assignment]
+        signal.signal = set_handler
 
     def _is_ours(self, handler: Any) -> bool:
         return getattr(handler, "__func__", None) is Lifecycle._terminate

@@ -121,7 +121,7 @@ class _Forks:
 
     def before_fork(self) -> None:
         """Holds exports back for the moment."""
-        self._held = upkeep.quiet(self._providers, FORK_SECONDS)
+        self._held += upkeep.quiet(self._providers, FORK_SECONDS)  # another thread may be forking, too
 
     def after_fork_in_parent(self) -> None:
         """Lets them go on."""
@@ -145,7 +145,7 @@ class _Flush:
         self._last: _Attempt | None = None
 
     def begin(self, millis: int) -> _Attempt | None:
-        """Does not wait; None while an earlier one is still at it, and where no thread can be started any more: at exit,
+        """Does not wait; None while an earlier one is at it, and where no thread can be started any more: at exit,
         when all is sent anyway."""
         if self._last is not None and self._last.is_alive():
             return None
