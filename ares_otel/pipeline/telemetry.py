@@ -242,6 +242,8 @@ class Telemetry:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._made: dict[str, Counter | Gauge | Histogram] = {}
+        self._children: dict[tuple[object, ...], Counter] = {}
+        """Counters of items by their labels: `labels` would look for them under a lock, several times for a request."""
         for instrument in INSTRUMENTS.values():
             if issubclass(instrument.kind, Histogram):
                 self._made[instrument.name] = Histogram(
@@ -279,10 +281,15 @@ class Telemetry:
 
         Outcomes: received | stored | deduplicated | rejected | refused | dropped | spooled.
         """
-        counter = self.counter("ares_otel_account_items")
         for outcome, amount in outcomes.items():
             if amount:
-                counter.labels(signal=signal.name, receiver=receiver, transport=transport, outcome=outcome).inc(amount)
+                key = signal, receiver, transport, outcome
+                child = self._children.get(key)
+                if child is None:
+                    child = self._children[key] = self.counter("ares_otel_account_items").labels(
+                        signal=signal.name, receiver=receiver, transport=transport, outcome=outcome
+                    )
+                child.inc(amount)
 
     def account_answer(self, signal: Signal, receiver: str, transport: str, answer: Accepted) -> None:
         """Enters the outcomes of an answered batch."""
@@ -300,4 +307,8 @@ class Telemetry:
     def count_items(self, template: str, signal: Signal, amount: int, **labels: str) -> None:
         """Counts items: `count_items("otelcol_receiver_accepted_{}", TRACES, 3, receiver=…, transport=…)`."""
         if amount:
-            self.counter(template.format(signal.items)).labels(**labels).inc(amount)
+            key = template, signal, *labels.items()
+            child = self._children.get(key)
+            if child is None:
+                child = self._children[key] = self.counter(template.format(signal.items)).labels(**labels)
+            child.inc(amount)

@@ -7,7 +7,7 @@ at this moment (only those have to be sent again).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -23,7 +23,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # The lock is taken before the insert looks for the key; a twin that committed in between is seen by ON CONFLICT,
 # whatever the statement's snapshot says. Keys are sorted, so that two groups with the same keys never wait for each
 # other in a circle.
-_CLAIM = """
+CLAIM = """
 WITH asked AS MATERIALIZED (
     SELECT a.*, pg_try_advisory_xact_lock(a.lock) AS mine
     FROM (
@@ -40,8 +40,9 @@ WITH asked AS MATERIALIZED (
     ON CONFLICT (key) DO NOTHING
     RETURNING key
 )
-SELECT asked.key, asked.mine, made.key IS NOT NULL AS made FROM asked LEFT JOIN made USING (key)
+SELECT asked.key, asked.mine FROM asked LEFT JOIN made USING (key) WHERE made.key IS NULL
 """
+"""Gives the keys that are not new."""
 _ANSWERS = """
 SELECT key, accepted, rejected, reason, stored_by, rejected_later FROM ingest_receipts WHERE key = ANY ($1::bytea[])
 """
@@ -127,7 +128,7 @@ async def claim(connection: asyncpg.Connection, batches: Sequence[EncodedBatch],
     """
     keys = [batch.key for batch in batches]
     found = await connection.fetch(
-        _CLAIM,
+        CLAIM,
         keys,
         [lock_of(key) for key in keys],
         [batch.tenant_id for batch in batches],
@@ -139,10 +140,21 @@ async def claim(connection: asyncpg.Connection, batches: Sequence[EncodedBatch],
         [batch.promised - batch.stored for batch in batches],
         process,
     )
-    if len(found) == len(keys) and all(row["made"] for row in found):
-        return [_NEW] * len(keys)
-    states = {row["key"]: _NEW if row["made"] else _BUSY for row in found}
-    known = [row["key"] for row in found if row["mine"] and not row["made"]]
+    return await settle(connection, batches, {row["key"]: row["mine"] for row in found})
+
+
+async def settle(
+    connection: asyncpg.Connection, batches: Sequence[EncodedBatch], others: Mapping[bytes, bool]
+) -> list[Claim]:
+    """What each batch is, in order, after `CLAIM`.
+
+    Args:
+        others: the keys that are not new, and whether nobody else is storing them now.
+    """
+    if not others:
+        return [_NEW] * len(batches)
+    states = dict.fromkeys(others, _BUSY)
+    known = [key for key, mine in others.items() if mine]
     if known:
         # So that this transaction writes something: its COMMIT then waits until all before it is confirmed.
         await connection.execute("SELECT pg_logical_emit_message(true, 'ares-otel', '')")
@@ -156,9 +168,9 @@ async def claim(connection: asyncpg.Connection, batches: Sequence[EncodedBatch],
                 row["rejected_later"],
             )
         for batch in batches:
-            if batch.told is not None and states[batch.key].rejected > batch.told.rejected:
+            if batch.told is not None and states.get(batch.key, _NEW).rejected > batch.told.rejected:
                 await connection.execute(_HEARD, batch.key, batch.told.rejected, batch.told.reason)
-    return [states[key] for key in keys]
+    return [states.get(batch.key, _NEW) for batch in batches]
 
 
 async def change(connection: asyncpg.Connection, batch: EncodedBatch, answer: Accepted, *, later: int) -> None:

@@ -84,7 +84,13 @@ class Store:
         self.spool = spool
         self.breakers: Mapping[Signal, Breaker] = {signal: Breaker(signal.name) for signal in SIGNALS.values()}
         """Whether the database takes data, by signal."""
-        self.writer = Writer(self.connect, connections=connections, observer=self._observer, clock=clock)
+        self.writer = Writer(
+            self.connect,
+            connections=connections,
+            observer=self._observer,
+            clock=clock,
+            in_flights=self._options.get("statement_cache_size") != 0,  # 0 is for a pooler
+        )
         self.replayer = Replayer(self, spool, on_replayed)
         self._makes_partitions = makes_partitions
         self._encoders = Encoders(threads=encoding_threads)

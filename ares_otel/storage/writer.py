@@ -21,7 +21,7 @@ from ares_otel.model.errors import InFlight, Overloaded, Retryable, Unavailable
 from ares_otel.model.signal import Signal
 from ares_otel.storage.complaints import Complaints
 from ares_otel.storage.definitions import DefinitionStore
-from ares_otel.storage.lane import Lane, Waiting, mark_unsure
+from ares_otel.storage.lane import ANOTHER_SECONDS, Lane, Waiting, mark_unsure
 from ares_otel.storage.observer import SilentObserver, StorageObserver
 from ares_otel.storage.poison import store_alone
 from ares_otel.storage.receipts import Claim, State
@@ -96,17 +96,19 @@ class Writer:
         observer: StorageObserver | None = None,
         clock: Clock = SYSTEM_CLOCK,
         with_receipts: bool = True,
+        in_flights: bool = True,
     ) -> None:
         """
         Args:
             connect: opens a connection; called again after one was lost.
             group_bytes: row bytes after which a transaction takes no more batches.
             queue_bytes: row bytes of one signal that may wait; more are refused with `Overloaded`.
+            in_flights: False where a pooler stands between, which may not follow.
             with_receipts: False only to measure what receipts cost; a request that is sent again is then stored again.
         """
         self.process = uuid4()
         """Who stored something, as the receipts tell."""
-        self._with_receipts = with_receipts
+        self._how = {"with_receipts": with_receipts, "in_flights": in_flights}
         self._connect = connect
         self._group_bytes = self._group_limit = group_bytes
         self._queue_bytes = queue_bytes
@@ -145,19 +147,29 @@ class Writer:
         """
         if self._closed:
             raise Retryable("Ares is stopping; send the data again later.")
-        lane = self._lanes.setdefault(batch.signal, Lane(self._connections))
+        lane = self._lanes.setdefault(batch.signal, Lane(batch.signal, self._connections))
         if lane.size and lane.size + batch.size > self._queue_bytes:
             raise Overloaded("The database is slower than the senders; send the data again later.")
-        waiting = Waiting(batch, asyncio.get_running_loop().create_future())
+        waiting = Waiting(batch, asyncio.get_running_loop().create_future(), self._clock.monotonic())
         lane.put(waiting)
         self._tell_queue()
-        if lane.free:
-            lane.free -= 1
-            self._begin(self._drain(lane), f"writer {batch.signal}")
+        self._look_after(lane)
         try:
             return await waiting.done
         finally:
             del waiting  # an error refers to this frame: together they would keep the rows until the collector comes
+
+    def _look_after(self, lane: Lane, *, again: bool = False) -> None:
+        """Lets another connection take from a lane when it shall, and looks again later while something waits."""
+        if again:
+            lane.looking = None
+        if lane.wants_another(self._clock.monotonic()):
+            lane.free -= 1
+            lane.called = True
+            self._begin(self._drain(lane), f"writer {lane.signal}")
+        elif lane.waits and lane.free and lane.looking is None:
+            look = partial(self._look_after, lane, again=True)
+            lane.looking = asyncio.get_running_loop().call_later(ANOTHER_SECONDS, look)
 
     def _begin(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)
@@ -169,6 +181,8 @@ class Writer:
         self._closed = True
         while self._running:
             await asyncio.wait(self._running)
+        for lane in self._lanes.values():
+            lane.stop_looking()
         idle, self._idle = self._idle, []
         await asyncio.gather(*(_close(connection) for connection in idle))
 
@@ -205,8 +219,10 @@ class Writer:
             self._idle.append(connection)
 
     def _take(self, lane: Lane) -> list[Waiting]:
+        lane.called = False
         group = lane.take(self._group_limit, self._clock.monotonic())
         self._tell_queue()
+        self._look_after(lane)
         return group
 
     def _tell_queue(self) -> None:
@@ -280,11 +296,7 @@ class Writer:
         batches = [waiting.batch for waiting in group]
         await self._definitions.store(connection, batches)
         claims, rows = await store_group(
-            connection,
-            batches,
-            self.process,
-            on_unsure=lambda: mark_unsure(group),
-            with_receipts=self._with_receipts,
+            connection, batches, self.process, on_unsure=lambda: mark_unsure(group), **self._how
         )
         self._observer.committed(rows, self._clock.monotonic() - started)
         for waiting, claim in zip(group, claims, strict=True):

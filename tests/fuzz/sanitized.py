@@ -57,7 +57,7 @@ def main() -> int:
             "ARES_OTEL_IMPL": "native",
             "ARES_OTEL_TEST_SERVER": "none: these tests need no database",
         }
-        files = [f"tests/unit/test_rows_{name}.py" for name in TESTS]
+        files = [*(f"tests/unit/test_rows_{name}.py" for name in TESTS), "tests/unit/test_sdk_encode.py"]
         pytest = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--timeout", "900", *files]
         fuzz = [sys.executable, "-m", "tests.fuzz", "--seconds", str(arguments.seconds)]
         for command in (pytest, fuzz):

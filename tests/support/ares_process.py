@@ -180,8 +180,9 @@ def command(*arguments: str) -> list[str]:
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment without settings of Ares or of an SDK, plus `extra`."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("ARES_OTEL_", "OTEL_"))}
+    """The environment without settings of Ares, of an SDK or of gRPC, plus `extra`. (The command line of Ares, once a
+    test has imported it, leaves one that takes gRPC away from children of a fork.)"""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("ARES_OTEL_", "OTEL_", "GRPC_"))}
     return {**kept, **(extra or {})}
 
 

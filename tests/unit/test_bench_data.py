@@ -62,6 +62,20 @@ def test_the_same_seed_gives_the_same_bytes_and_another_one_does_not(signal: Sig
 
 
 @pytest.mark.parametrize("signal", SIGNALS.values(), ids=str)
+def test_joined_requests_hold_the_same_items_in_fewer_bodies(source: Source, signal: Signal) -> None:
+    single = source.requests(signal, REQUESTS, now_ns=NOW)
+    batched = source.requests(signal, REQUESTS, now_ns=NOW, batch=single.items // 4)
+    sizes = []
+    for body in batched.bodies:
+        message: Any = signal.request()
+        message.ParseFromString(body)
+        sizes.append(signal.count(message))
+    assert len(sizes) == 4
+    assert sum(sizes) == batched.items == single.items
+    assert b"".join(batched.bodies) == b"".join(single.bodies)
+
+
+@pytest.mark.parametrize("signal", SIGNALS.values(), ids=str)
 def test_nothing_that_is_generated_is_rejected_or_filed_elsewhere(source: Source, signal: Signal) -> None:
     # A narrow window: a time outside of it would be filed under the receive time, in a column that says so.
     windows = dict.fromkeys(PARTITIONED, Window(NOW - source.window_ns, NOW + 1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from importlib import import_module
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -45,6 +46,12 @@ def test_it_counts_and_weighs_any_request_as_decoding_does(
         assert size.memory_bytes == wire.memory_estimate(body)
 
     check()
+
+
+@given(st.binary(max_size=300) | st.lists(st.sampled_from([0, 2, 8, 10, 0x7A, 0x82]), max_size=300).map(bytes))
+def test_places_of_empty_messages_are_those_that_a_plain_look_finds(body: bytes) -> None:
+    found = sum(size == 0 and tag & 7 == 2 and 8 <= tag < 0x80 for tag, size in pairwise(body))
+    assert import_module("ares_otel.storage.rows._native").empty_messages(body) == found
 
 
 def test_over_the_limit_it_says_more_than_the_limit() -> None:

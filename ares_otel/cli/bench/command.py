@@ -109,6 +109,16 @@ def ingest(
     protocol: WithProtocol = Protocol.GRPC,
     implementation: Wanted = Implementation.AUTO,
     workers: Workers = 1,
+    batch: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=100_000,
+            show_default="as SDKs send them",
+            help="Join requests to about so many items each, as a Collector in front does; its batch processor takes "
+            "8192. `--requests` counts them before.",
+        ),
+    ] = 0,
     json_file: JsonFile = None,
     write: Write = False,
 ) -> None:
@@ -127,6 +137,7 @@ def ingest(
             protocol.value,
             implementation,
             workers,
+            batch,
         ),
         json_file,
         write,

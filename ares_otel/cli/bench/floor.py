@@ -60,11 +60,13 @@ async def prepare_copy(job: dict[str, Any], source: Source) -> Copying:
     windows = await read_windows(connections[0])
     signal = SIGNALS[job["signal"]]
     now = time.time_ns()
-    requests = source.requests(signal, job["requests"], now_ns=now, first=job["first"])
+    requests = source.requests(signal, job["requests"], now_ns=now, first=job["first"], batch=job["batch"])
+    # Of those that several were joined to, as many as hold what eight had.
+    a_commit = max(1, REQUESTS_A_COMMIT * len(requests.bodies) // job["requests"])
     groups: list[Group] = []
-    for start in range(0, len(requests.bodies), REQUESTS_A_COMMIT):
+    for start in range(0, len(requests.bodies), a_commit):
         tables: dict[str, list[bytes | bytearray]] = {}
-        for body in requests.bodies[start : start + REQUESTS_A_COMMIT]:
+        for body in requests.bodies[start : start + a_commit]:
             batch = Batch(signal, body, received_ns=now, receiver="bench", transport="none")
             for table, rows in encode_batch(batch, windows).tables.items():
                 tables.setdefault(table, [COPY_HEADER]).append(rows.data)

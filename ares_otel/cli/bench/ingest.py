@@ -44,6 +44,8 @@ class Load:
     """Of Ares, for the text."""
     seed: int = 1
     set_size: int = SET_SIZE
+    batch: int = 0
+    """Items of requests that are joined; 0 leaves them as SDKs send them."""
 
     def job(self, kind: str, number: int, **more: Any) -> dict[str, Any]:
         """What a worker is told for round `number`; the two kinds of work get requests with other ids."""
@@ -56,6 +58,7 @@ class Load:
             "seed": self.seed,
             "set_size": min(self.set_size, requests),
             "first": first,
+            "batch": self.batch,
             **more,
         }
 
@@ -170,6 +173,8 @@ def report_ingest(report: Report, load: Load, figures: Figures, rounds: int, enc
     """The lines of a run: rates, their ratio, and whose processor time it took."""
     report_floor(report, load, figures, rounds)
     how = f"{load.senders} {'sender' if load.senders == 1 else 'senders'} over {load.protocol}, {encoder} encoder"
+    if load.batch:
+        how += f", {load.batch:,} in a request"
     if load.workers > 1:
         how += f", {load.workers} workers"
     report.add(Row(f"ingest of {load.signal.items}, {how}, to committed rows", _rate(figures.rates)))

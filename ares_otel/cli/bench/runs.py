@@ -39,6 +39,7 @@ async def ingest(
     protocol: str,
     implementation: Implementation,
     workers: int,
+    batch: int,
 ) -> None:
     for encoder in implementations.chosen(implementation):
         async with (
@@ -48,7 +49,7 @@ async def ingest(
             await report.name_server(running.database)
             for name in signals:
                 for count in senders:
-                    load = Load(SIGNALS[name], requests, count, protocol, workers)
+                    load = Load(SIGNALS[name], requests, count, protocol, workers, batch=batch)
                     figures = await run_rounds(bench, load, rounds)
                     report_ingest(report, load, figures, rounds, encoder)
 
@@ -131,7 +132,7 @@ async def sdk(report: Report, database_url: str | None, calls: int, rounds: int)
 async def everything(report: Report, database_url: str | None) -> None:
     """The short set: each benchmark, small."""
     auto = Implementation.AUTO
-    await ingest(report, database_url, ["traces", "logs", "metrics"], 60, 3, [4], "grpc", auto, 1)
+    await ingest(report, database_url, ["traces", "logs", "metrics"], 60, 3, [4], "grpc", auto, 1, 0)
     await latency(report, database_url, 100, 8, "grpc", auto, 1)
     await query(report, database_url, [20_000, 100_000], 48, auto)
     await storage(report, database_url, 50_000, auto)

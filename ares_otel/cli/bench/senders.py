@@ -23,7 +23,7 @@ Export = Callable[[bytes], Awaitable[bool]]
 async def prepare_sending(job: dict[str, Any], source: Source) -> Sending | Pacing:
     """The job's requests and its connections, opened."""
     signal = SIGNALS[job["signal"]]
-    requests = source.requests(signal, job["requests"], now_ns=time.time_ns(), first=job["first"])
+    requests = source.requests(signal, job["requests"], now_ns=time.time_ns(), first=job["first"], batch=job["batch"])
     paced = job["kind"] == "pace"
     count = PACED_CONNECTIONS if paced else job["senders"]
     connect = GrpcConnection if job["protocol"] == "grpc" else HttpConnection

@@ -176,7 +176,10 @@ class Session:
 
     def _complain(self, problem: str, box: Outbox) -> None:
         """Says it; where the store was open before, after a look at the database: it may know better what is wrong."""
-        if self._store is None or box.closing:
+        if box.closing:
+            if not box.is_empty:
+                self.voice.away_at_the_end(problem)
+        elif self._store is None:
             self.voice.away(problem)
         elif self.voice.wants_a_sentence and self._explaining is None:
             self._explaining = asyncio.create_task(self._explain(problem), name="explain")

@@ -41,6 +41,12 @@ class Voice:
             self._sentence, self._said_at = sentence, now
             log.warning("Telemetry cannot be stored now, and is kept for a while and tried again: %s", sentence)
 
+    def away_at_the_end(self, sentence: str) -> None:
+        """Nothing can be stored, and the process ends."""
+        if sentence != self._sentence:
+            self._sentence = sentence
+            log.warning("Telemetry could not be stored at the end: %s", sentence)
+
     @property
     def wants_a_sentence(self) -> bool:
         """Whether `away` would say something: finding out why takes a connection."""

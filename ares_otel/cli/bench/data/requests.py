@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -35,6 +35,20 @@ class Requests:
     items: int
 
 
+def joined(bodies: Sequence[bytes], items: int, batch: int) -> Iterator[bytes]:
+    """The requests in fewer ones, as a Collector's batch processor makes them.
+
+    Requests one after the other are one request: its only field is a list, and protobuf joins lists.
+
+    Args:
+        items: of each of the requests, about.
+        batch: items of each request that is made, about.
+    """
+    together = max(1, round(batch / items))
+    for start in range(0, len(bodies), together):
+        yield b"".join(bodies[start : start + together])
+
+
 class Source:
     """Requests from a fixed seed: the same arguments give the same bytes.
 
@@ -53,8 +67,13 @@ class Source:
         self.window_ns = window_ns
         self.fleet = make_fleet(seed)
 
-    def requests(self, signal: Signal, count: int, *, now_ns: int, first: int = 0) -> Requests:
-        """So many requests, the newest items just before `now_ns`. `first`: number of the first set that is used."""
+    def requests(self, signal: Signal, count: int, *, now_ns: int, first: int = 0, batch: int = 0) -> Requests:
+        """So many requests, the newest items just before `now_ns`.
+
+        Args:
+            first: number of the first set that is used.
+            batch: items after which a request is full, when several are joined; 0 leaves them as they are.
+        """
         made: list[bytes] = []
         items = 0
         number = first
@@ -64,7 +83,7 @@ class Source:
                     made.append(body)
                     items += template.items
             number += 1
-        return Requests(made, items)
+        return Requests(list(joined(made, items // len(made), batch)) if batch else made, items)
 
     def set(self, signal: Signal, number: int, *, end_ns: int) -> Iterator[tuple[Template, bytes]]:
         """The whole set once more, with ids that only `number` has, covering the window before `end_ns`."""

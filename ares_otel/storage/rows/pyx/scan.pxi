@@ -120,20 +120,24 @@ def envelopes(int signal, bytes payload not None, u64 limit):
 
 
 cdef u64 count_empty(const u8 *p, size_t n) noexcept nogil:
-    cdef const u8 *e = p + n
-    cdef const u8 *zero
+    """Looks at every byte and the one before it; without branches, because half of what numbers are made of is zeros."""
+    cdef size_t i, at = 1
     cdef u64 count = 0
-    cdef u8 tag
-    if n:
-        p += 1
-    while p < e:
-        zero = <const u8 *>memchr(p, 0, <size_t>(e - p))
-        if zero == NULL:
-            break
-        tag = (zero - 1)[0]
-        count += tag & 0x87 == BYTES and tag >= 8
-        p = zero + 1
+    cdef u8 some
+    while n >= at + 64:  # a fixed number of steps: compilers make a few wide ones of it
+        some = 0
+        for i in range(64):
+            some += is_empty(p[at + i - 1], p[at + i])
+        count += some
+        at += 64
+    while at < n:
+        count += is_empty(p[at - 1], p[at])
+        at += 1
     return count
+
+
+cdef inline u8 is_empty(u8 tag, u8 size) noexcept nogil:
+    return <u8>(size == 0) & <u8>((tag & 0x87) == BYTES) & <u8>(tag >= 8)
 
 
 def empty_messages(bytes payload not None):
