@@ -132,6 +132,7 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
     finally:
         with contextlib.suppress(Exception):
             while tasks := asyncio.all_tasks(loop):  # one that is cancelled may have begun others
+                loop.run_until_complete(asyncio.sleep(0))  # what has not begun would end with "was never awaited"
                 for task in tasks:
                     task.cancel()
                 loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
