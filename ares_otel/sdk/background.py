@@ -74,6 +74,7 @@ class Background:
 
     def _start(self) -> None:
         loop = asyncio.new_event_loop()
+        loop.set_debug(False)  # who debugs an application (-X dev) looks for its own slow callbacks
         thread = threading.Thread(target=_run, args=(loop,), name=self._name, daemon=True)
         self._loop, self._thread = loop, thread
         thread.start()

@@ -114,6 +114,15 @@ def test_stop_cancels_what_runs(background: Background) -> None:
         future.result(5)
 
 
+def test_who_debugs_an_application_does_not_debug_this(background: Background, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONASYNCIODEBUG", "1")
+
+    async def debug() -> bool:
+        return asyncio.get_running_loop().get_debug()
+
+    assert not background.submit(debug).result(5)
+
+
 def test_call_soon_does_nothing_where_there_is_no_loop(background: Background) -> None:
     called = threading.Event()
     background.call_soon(called.set)
