@@ -158,6 +158,7 @@ class Lifecycle:
         self._signal(signalnum, signal.SIG_DFL)  # a second one does not wait
         self._end()
         os.kill(os.getpid(), signalnum)
+        raise SystemExit(128 + signalnum)  # the first process of a container: its own signals do not kill it
 
 
 def _at_fork(forking: Forking) -> None:

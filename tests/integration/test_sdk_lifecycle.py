@@ -75,6 +75,10 @@ ENDS = {
     "sys.exit": ("record('work'); sys.exit(3)", 3),
     "an exception": ("record('work'); raise LookupError('gone')", 1),
     "SIGTERM that nobody handles": ("record('work'); os.kill(os.getpid(), signal.SIGTERM); record('too late')", -15),
+    "SIGTERM of the first process of a container, whom that does not kill": (
+        "record('work'); kill, os.kill = os.kill, lambda *_: None; kill(os.getpid(), signal.SIGTERM); record('late')",
+        128 + signal.SIGTERM,
+    ),
     "SIGTERM that the application handles since": (
         """
         signal.signal(signal.SIGTERM, lambda number, frame: (record('work'), sys.exit(7)))
