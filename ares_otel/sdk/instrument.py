@@ -64,6 +64,9 @@ def library(name: str, tracers: TracerProvider, meters: MeterProvider) -> None:
     if not points:
         LOG.warning("%s is not instrumented: pip install %s%s", name, _PACKAGE, _plain(name))
         return
+    if name == "django" and not _django_has_settings():
+        LOG.warning("django is not instrumented, its settings are not known yet: set DJANGO_SETTINGS_MODULE first")
+        return
     try:
         instrumentor = points[0].load()()
         if instrumentor.is_instrumented_by_opentelemetry:
@@ -114,6 +117,16 @@ def application(app: Any, tracers: TracerProvider, meters: MeterProvider) -> Non
         return
     instrumentor = getattr(module, _FRAMEWORKS[name])
     instrumentor.instrument_app(app, tracer_provider=tracers, meter_provider=meters, **arguments(name))
+
+
+def _django_has_settings() -> bool:
+    """Where there are none, the instrumentation gives Django empty ones, which then stay."""
+    if os.environ.get("DJANGO_SETTINGS_MODULE"):
+        return True
+    try:
+        return bool(import_module("django.conf").settings.configured)
+    except ImportError:
+        return True  # that Django is missing is said where it is looked for
 
 
 def _installed(name: str) -> bool:

@@ -48,7 +48,7 @@ async def waiting(url: str, count: int) -> None:
     whether a request has arrived."""
     sql = (
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
-        """AND wait_event_type = 'Lock' AND query LIKE 'COPY "service_spans"%'"""
+        """AND wait_event_type = 'Lock' AND query LIKE 'COPY %service_spans%'"""
     )
     connection = await asyncpg.connect(url)
     try:

@@ -150,3 +150,12 @@ def test_a_library_that_is_not_installed_is_said_with_what_to_install(name: str,
         configure(instrument=["redis"])
     """
     assert "redis is not instrumented" in run(body, name, sink)
+
+
+def test_django_without_settings_keeps_none_and_that_is_said(name: str, sink: Sink) -> None:
+    body = """
+        configure(instrument=("django",))
+        from django.conf import settings
+        assert not settings.configured
+    """
+    assert "set DJANGO_SETTINGS_MODULE first" in run(body, name, sink)

@@ -405,6 +405,7 @@ def test_clear_forgets_and_goes_on(otel: Otel) -> None:
 def test_many_tests_leave_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ares_otel.testing.recorder.MOST_PAST", 50)
     recorder = the_providers().recorder
+    recorder._past.clear()  # those of the tests before
 
     def a_test() -> None:
         with capture() as recorded:

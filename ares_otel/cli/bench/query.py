@@ -113,7 +113,7 @@ def report_answers(report: Report, spans: int, answers: Answers, base: Answers, 
     """The lines of one size. `base`: the answers with the fewest spans; empty for those themselves."""
     for question in QUESTIONS:
         times = answers[question.name]
-        goal = f"there {question.mission_ms} ms" if question.mission_ms else ""
+        goal = f"there {question.expected_ms} ms" if question.expected_ms else ""
         figure = f"SQL {_shown(times.sql)}" + (f", API {_shown(times.api)}" if times.api else "")
         report.add(Row(f"{question.name}, {spans:,} spans, p50 / p95", figure, goal=goal))
     for question in QUESTIONS:

@@ -59,7 +59,7 @@ class Question:
     """Asks the database as Ares does; the time of its statements is what counts."""
     path: Callable[[Sample], str] | None = None
     """The same over the API."""
-    mission_ms: int | None = None
+    expected_ms: int | None = None
     """What the former system needed, as its documentation says."""
     growth: float | None = None
     """How much longer than with 100,000 spans it may take with ten million."""
@@ -101,13 +101,13 @@ QUESTIONS: tuple[Question, ...] = (
         "logs by trace id",
         lambda pool, sample: find_logs(pool, LogFilter(trace_id=sample.trace_id), limit=LIMIT),
         _path("logs", trace_id=lambda sample: sample.trace_id.hex),
-        mission_ms=2,
+        expected_ms=2,
     ),
     Question(
         "logs by service",
         lambda pool, sample: find_logs(pool, LogFilter(service=sample.service), limit=LIMIT),
         _path("logs", service=_service),
-        mission_ms=5,
+        expected_ms=5,
         growth=1.5,
     ),
     Question(
@@ -116,10 +116,10 @@ QUESTIONS: tuple[Question, ...] = (
             pool, MetricFilter(Instant(sample.hour_ago), service=sample.service), limit=LIMIT
         ),
         _path("metrics", service=_service, hours=_one),
-        mission_ms=10,
+        expected_ms=10,
     ),
-    Question("v_system_health", _sql("SELECT * FROM v_system_health"), mission_ms=15),
-    Question("v_service_performance", _sql("SELECT * FROM v_service_performance"), mission_ms=25),
+    Question("v_system_health", _sql("SELECT * FROM v_system_health"), expected_ms=15),
+    Question("v_service_performance", _sql("SELECT * FROM v_service_performance"), expected_ms=25),
     Question("health", lambda pool, sample: system_health(pool), _path("health")),
     Question("performance", lambda pool, sample: service_performance(pool), _path("performance"), growth=1.5),
     Question(
