@@ -23,7 +23,7 @@ from opentelemetry.instrumentation.logging.handler import LoggingHandler
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.sdk._logs import LoggerProvider
 
-from ares_otel.sdk.values import utf8
+from ares_otel.sdk.values import type_name, utf8
 
 OWN = ("opentelemetry", "ares_otel.sdk")
 """Loggers of those who export. What they say about a failed export is not exported again."""
@@ -86,6 +86,9 @@ class OtlpHandler(LoggingHandler):
 
     def _get_attributes(self, record: logging.LogRecord) -> tuple[dict[str, Any], str | None]:
         attributes, event_name = super()._get_attributes(record)
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None:  # the official handler has the first argument, which is the number of an OSError
+            attributes["exception.type"], attributes["exception.message"] = type_name(error), str(error)
         said = {
             utf8(str(name)): utf8(value) if isinstance(value, str) else value
             for name, value in attributes.items()

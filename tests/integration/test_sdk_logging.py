@@ -194,6 +194,24 @@ def test_the_variables_of_the_logging_instrumentation_keep_their_meaning(
     assert all(("code.line.number" in one.attributes) is source for one in sink.logs(name))
 
 
+def test_the_message_of_an_exception_is_its_text_and_its_type_has_a_module(name: str, sink: Sink) -> None:
+    body = """
+        import json
+        configure()
+        for attempt in (lambda: open("/no/such/file"), lambda: json.loads("{")):
+            try:
+                attempt()
+            except (OSError, ValueError):
+                logging.getLogger("app").exception("failed")
+    """
+    run(body, name, sink)
+
+    absent, broken = sink.logs(name)
+    assert absent.attributes["exception.message"] == "[Errno 2] No such file or directory: '/no/such/file'"
+    assert absent.attributes["exception.type"] == "FileNotFoundError"
+    assert broken.attributes["exception.type"] == "json.decoder.JSONDecodeError"
+
+
 def test_a_mistaken_log_call_neither_raises_nor_costs_its_neighbours(name: str, sink: Sink) -> None:
     body = r"""
         configure()
