@@ -21,10 +21,10 @@ from ares_otel.sdk import upkeep
 from ares_otel.sdk.lifecycle import Closer, Lifecycle
 from ares_otel.sdk.options import Options
 from ares_otel.sdk.providers import Providers
+from ares_otel.sdk.remote.settings import NobodysSettings, Settings
 
 if TYPE_CHECKING:
     from ares_otel.sdk.control import Control
-    from ares_otel.sdk.remote.settings import Settings
 
 LOG = logging.getLogger(__name__)
 
@@ -51,8 +51,10 @@ class Telemetry:
         self.tracer_provider: TracerProvider = providers.traces
         self.meter_provider: MeterProvider = providers.metrics
         self.logger_provider: LoggerProvider = providers.logs
-        self.settings: Settings | None = control.settings if control is not None else None
-        """The settings of this service in Ares's configuration service; None where they are not followed."""
+        followed = control.settings if control is not None else None
+        self.settings: Settings = followed if followed is not None else NobodysSettings()
+        """The settings of this service in Ares's configuration service; where they are not followed, getters give
+        their defaults."""
         self._control = control
         self._providers = providers
         self._flushes = (
