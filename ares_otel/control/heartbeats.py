@@ -106,11 +106,14 @@ class Heartbeats:
         now = self._clock.monotonic()
         services = [waiting[key] for key in sorted(waiting)]  # everybody locks rows in the same order
         try:
+            names = [service.name for service in services]
+            instance_ids = [service.instance_id for service in services]
             async with transaction(self._pool) as connection:
+                await connection.fetch(STATEMENTS["hold"], names=names, instance_ids=instance_ids)
                 records = await connection.fetch(
                     STATEMENTS["telemetry"],
-                    names=[service.name for service in services],
-                    instance_ids=[service.instance_id for service in services],
+                    names=names,
+                    instance_ids=instance_ids,
                     versions=[service.version for service in services],
                     metadata=[json.dumps(_metadata(service)) for service in services],
                     farewell=FAREWELL,

@@ -74,6 +74,7 @@ class Background:
 
     def _start(self) -> None:
         loop = asyncio.new_event_loop()
+        loop.set_debug(False)  # who debugs an application (-X dev) looks for its own slow callbacks
         thread = threading.Thread(target=_run, args=(loop,), name=self._name, daemon=True)
         self._loop, self._thread = loop, thread
         thread.start()
@@ -132,6 +133,7 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
     finally:
         with contextlib.suppress(Exception):
             while tasks := asyncio.all_tasks(loop):  # one that is cancelled may have begun others
+                loop.run_until_complete(asyncio.sleep(0))  # what has not begun would end with "was never awaited"
                 for task in tasks:
                     task.cancel()
                 loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from opentelemetry._logs import LogRecord
 from opentelemetry.instrumentation.logging import _get_log_level
 from opentelemetry.instrumentation.logging.environment_variables import (
     OTEL_PYTHON_LOG_AUTO_INSTRUMENTATION,
@@ -21,6 +22,8 @@ from opentelemetry.instrumentation.logging.environment_variables import (
 from opentelemetry.instrumentation.logging.handler import LoggingHandler
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.sdk._logs import LoggerProvider
+
+from ares_otel.sdk.values import type_name, utf8
 
 OWN = ("opentelemetry", "ares_otel.sdk")
 """Loggers of those who export. What they say about a failed export is not exported again."""
@@ -61,13 +64,37 @@ class OtlpHandler(LoggingHandler):
         self._print_without_console(record)
         return bool(super().handle(record))
 
+    def emit(self, record: logging.LogRecord) -> None:
+        """Never raises: a record whose arguments do not fit its message is a mistake of one line, which the standard
+        library's handlers print and survive (`logging.raiseExceptions`)."""
+        try:
+            super().emit(record)
+        except Exception:
+            self.handleError(record)
+
     def flush(self) -> None:
         """Nothing: the provider is flushed, in bounded time, by whoever ends it. `logging.shutdown` calls this at exit,
         when no thread can be started any more."""
 
+    def _translate(self, record: logging.LogRecord) -> LogRecord:
+        """With text that UTF-8 can hold: names of files may have surrogates, and one such record would cost all those
+        that are exported with it."""
+        translated = super()._translate(record)
+        if isinstance(translated.body, str):
+            translated.body = utf8(translated.body)
+        return translated
+
     def _get_attributes(self, record: logging.LogRecord) -> tuple[dict[str, Any], str | None]:
         attributes, event_name = super()._get_attributes(record)
-        return {name: value for name, value in attributes.items() if name not in _NOT_SAID}, event_name
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None:  # the official handler has the first argument, which is the number of an OSError
+            attributes["exception.type"], attributes["exception.message"] = type_name(error), str(error)
+        said = {
+            utf8(str(name)): utf8(value) if isinstance(value, str) else value
+            for name, value in attributes.items()
+            if name not in _NOT_SAID
+        }
+        return said, event_name
 
     def _print_without_console(self, record: logging.LogRecord) -> None:
         last = logging.lastResort

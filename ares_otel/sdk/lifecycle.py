@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import logging
 import multiprocessing
 import multiprocessing.util
@@ -139,14 +140,16 @@ class Lifecycle:
             self._signal(signal.SIGTERM, self._terminate)
         original = self._signal
 
-        def set_handler(signalnum: int, handler: Any, /) -> Any:
-            if signalnum == signal.SIGTERM and handler is signal.SIG_DFL and self._installed is not None:
+        @functools.wraps(original)
+        def set_handler(signalnum: int, handler: Any) -> Any:
+            default = not callable(handler) and handler == signal.SIG_DFL  # which is also the number 0
+            if signalnum == signal.SIGTERM and default and self._installed is not None:
                 handler = self._terminate
             before = original(signalnum, handler)
             return signal.SIG_DFL if self._is_ours(before) else before
 
         self._installed = set_handler
-        signal.signal = set_handler  # type: ignore[assignment]
+        signal.signal = set_handler
 
     def _is_ours(self, handler: Any) -> bool:
         return getattr(handler, "__func__", None) is Lifecycle._terminate
@@ -155,6 +158,7 @@ class Lifecycle:
         self._signal(signalnum, signal.SIG_DFL)  # a second one does not wait
         self._end()
         os.kill(os.getpid(), signalnum)
+        raise SystemExit(128 + signalnum)  # the first process of a container: its own signals do not kill it
 
 
 def _at_fork(forking: Forking) -> None:

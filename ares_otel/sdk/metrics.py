@@ -198,7 +198,8 @@ class MetricsCollector:
 
     def _say(self, name: object, reason: str, why: str) -> None:
         about = str(name)[:80]
-        _once.say((self.service, about, reason), "Metric %r of MetricsCollector %r: %s.", about, self.service, why)
+        what = None if reason == "limit" else about  # names without end are the reason
+        _once.say((self.service, what, reason), "Metric %r of MetricsCollector %r: %s.", about, self.service, why)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ _OTLP_HTTP_PORT = 4318
 @dataclass(frozen=True, slots=True)
 class Options:
     """The arguments of `configure()` that decide what is built. `app` and `instrument` are not among them: they are
-    applied each time."""
+    applied each time. URLs are not shown: they may hold passwords."""
 
     service_name: str | None = None
     service_version: str | None = None
@@ -28,13 +28,13 @@ class Options:
     environment: str | None = None
     resource_attributes: Mapping[str, Any] = field(default_factory=dict)
     exporter: Exporter | None = None
-    endpoint: str | None = None
-    database_url: str | None = None
-    api_url: str | None = None
+    endpoint: str | None = field(default=None, repr=False)
+    database_url: str | None = field(default=None, repr=False)
+    api_url: str | None = field(default=None, repr=False)
     remote_config: bool = True
     registry: bool = True
     port: int | None = None
-    health_url: str | None = None
+    health_url: str | None = field(default=None, repr=False)
     metadata: Mapping[str, Any] | None = None
     log_level: str | int | None = None
 
@@ -49,7 +49,7 @@ class Options:
         if self.endpoint is not None and self.straight:
             raise ValueError("endpoint= is that of an OTLP receiver, and nothing is sent to one: leave it out.")
         if self.endpoint is not None and not urlsplit(self.otlp_endpoint or "").hostname:
-            raise ValueError(f"endpoint={self.endpoint!r} has no host: write it as http://localhost:4317.")
+            raise ValueError(f"endpoint={_shown(self.endpoint)!r} has no host: write it as http://localhost:4317.")
 
     @property
     def straight(self) -> bool:
@@ -110,5 +110,10 @@ class Options:
 def _port(url: str) -> int | None:
     try:
         return urlsplit(url).port
-    except ValueError as error:
-        raise ValueError(f"endpoint={url!r} has no valid port: write it as http://localhost:4317.") from error
+    except ValueError:
+        raise ValueError(f"endpoint={_shown(url)!r} has no valid port: write it as http://localhost:4317.") from None
+
+
+def _shown(url: str) -> str:
+    """Without a user and a password."""
+    return url.rpartition("@")[2]

@@ -21,10 +21,10 @@ from ares_otel.sdk import upkeep
 from ares_otel.sdk.lifecycle import Closer, Lifecycle
 from ares_otel.sdk.options import Options
 from ares_otel.sdk.providers import Providers
+from ares_otel.sdk.remote.settings import NobodysSettings, Settings
 
 if TYPE_CHECKING:
     from ares_otel.sdk.control import Control
-    from ares_otel.sdk.remote.settings import Settings
 
 LOG = logging.getLogger(__name__)
 
@@ -51,10 +51,17 @@ class Telemetry:
         self.tracer_provider: TracerProvider = providers.traces
         self.meter_provider: MeterProvider = providers.metrics
         self.logger_provider: LoggerProvider = providers.logs
-        self.settings: Settings | None = control.settings if control is not None else None
-        """The settings of this service in Ares's configuration service; None where they are not followed."""
+        followed = control.settings if control is not None else None
+        self.settings: Settings = followed if followed is not None else NobodysSettings()
+        """The settings of this service in Ares's configuration service; where they are not followed, getters give
+        their defaults."""
         self._control = control
         self._providers = providers
+        self._flushes = (
+            _Flush(self.tracer_provider.force_flush),
+            _Flush(self.logger_provider.force_flush),
+            _Flush(self.meter_provider.force_flush),
+        )
         self._exit_seconds = _exit_seconds()
         handlers.set_level(options.log_level)
         self._attached = handlers.Attached(providers.logs) if not providers.silent and handlers.wanted() else None
@@ -79,12 +86,9 @@ class Telemetry:
         the exporters have logged: the SDK's processors do not hand on what became of an export."""
         deadline = time.monotonic() + timeout_seconds
         millis = max(1, int(timeout_seconds * 1000))
-        flushes = [
-            _Flush(self.tracer_provider.force_flush, millis),
-            _Flush(self.logger_provider.force_flush, millis),
-            _Flush(self.meter_provider.force_flush, millis),
-        ]
-        return sum(flush.wait(deadline) for flush in flushes) == len(flushes)  # each of them is waited for
+        begun = [flush.begin(millis) for flush in self._flushes]
+        done = [flush.wait(one, deadline, millis) for flush, one in zip(self._flushes, begun, strict=True)]
+        return all(done)
 
     def shutdown(self, timeout_seconds: float = 10.0) -> bool:
         """Sends what was recorded and ends telemetry; True when that was done in time. Leaves `logging` and the
@@ -119,7 +123,7 @@ class _Forks:
 
     def before_fork(self) -> None:
         """Holds exports back for the moment."""
-        self._held = upkeep.quiet(self._providers, FORK_SECONDS)
+        self._held += upkeep.quiet(self._providers, FORK_SECONDS)  # another thread may be forking, too
 
     def after_fork_in_parent(self) -> None:
         """Lets them go on."""
@@ -134,26 +138,47 @@ class _Forks:
 
 
 class _Flush:
-    """A flush on a thread of its own: the SDK's processors do not look at their time-outs
-    (https://github.com/open-telemetry/opentelemetry-python/issues/4555)."""
+    """Flushes one provider on a thread of its own: the SDK's processors do not look at their time-outs
+    (https://github.com/open-telemetry/opentelemetry-python/issues/4555). One that was not done in time goes on, and
+    none is begun beside it: who flushes after each request has one thread, also while a receiver hangs."""
 
+    def __init__(self, flush: Callable[[int], object]) -> None:
+        self._flush = flush
+        self._last: _Attempt | None = None
+
+    def begin(self, millis: int) -> _Attempt | None:
+        """Does not wait; None while an earlier one is at it, and where no thread can be started any more: at exit,
+        when all is sent anyway."""
+        if self._last is not None and self._last.is_alive():
+            return None
+        attempt = _Attempt(self._flush, millis)
+        with contextlib.suppress(RuntimeError):
+            attempt.start()
+            self._last = attempt
+            return attempt
+        return None
+
+    def wait(self, attempt: _Attempt | None, deadline: float, millis: int) -> bool:
+        """Whether it was done by the deadline. After an earlier one it begins now: that may have missed something."""
+        if attempt is None and self._last is not None:
+            self._last.join(max(0.0, deadline - time.monotonic()))
+            attempt = self.begin(millis)
+        if attempt is None:
+            return False
+        attempt.join(max(0.0, deadline - time.monotonic()))
+        return not attempt.is_alive() and attempt.done
+
+
+class _Attempt(threading.Thread):
     def __init__(self, flush: Callable[[int], object], millis: int) -> None:
+        super().__init__(name="ares-otel-flush", daemon=True)
         self._flush = flush
         self._millis = millis
-        self._result = False
-        self._thread = threading.Thread(target=self._run, name="ares-otel-flush", daemon=True)
-        with contextlib.suppress(RuntimeError):  # at exit no thread can be started any more, and all is sent anyway
-            self._thread.start()
+        self.done = False
 
-    def wait(self, deadline: float) -> bool:
-        if self._thread.ident is None:
-            return False
-        self._thread.join(max(0.0, deadline - time.monotonic()))
-        return not self._thread.is_alive() and self._result
-
-    def _run(self) -> None:
+    def run(self) -> None:
         try:
-            self._result = self._flush(self._millis) is not False
+            self.done = self._flush(self._millis) is not False
         except Exception as error:
             LOG.warning("telemetry could not be flushed: %s", error)
 

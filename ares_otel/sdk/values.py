@@ -102,9 +102,9 @@ class Converter:
             kept = text[length - limit :] if keep_end else text[:limit]
             self._text_left -= limit
             cut = f"{CUT} ({length} characters)"
-            return f"{cut}\n{_utf8(kept)}" if keep_end else _utf8(kept) + cut
+            return f"{cut}\n{utf8(kept)}" if keep_end else utf8(kept) + cut
         self._text_left -= length
-        return _utf8(text)
+        return utf8(text)
 
     def _other(self, value: Any, depth: int) -> AnyValue:
         if isinstance(value, enum.Enum):
@@ -150,7 +150,7 @@ class Converter:
 
     def _name(self, key: object) -> str:
         try:
-            text = _utf8(str.__str__(str(key)))
+            text = utf8(str.__str__(str(key)))
         except Exception:
             text = _unprintable(key)
         if len(text) > MAX_KEY:
@@ -229,10 +229,11 @@ def _label_text(value: object, limit: int) -> str:
     converter = Converter()
     converted = converter.value(value)
     text = converted if isinstance(converted, str) else str(converted)
-    return _utf8(text if len(text) <= limit else text[:limit] + CUT)
+    return utf8(text if len(text) <= limit else text[:limit] + CUT)
 
 
-def _utf8(text: str) -> str:
+def utf8(text: str) -> str:
+    """The text as UTF-8 can hold it: a surrogate without its pair becomes U+FFFD."""
     if text.isascii():
         return text
     try:

@@ -25,7 +25,7 @@ from ares_otel.model.errors import StartError
 from ares_otel.storage.data_dir import DataDir, explain_os_error, open_fresh
 from ares_otel.storage.embedded_binaries import Binaries, find_binaries
 from ares_otel.storage.embedded_cluster import SUPERUSER, ensure_cluster
-from ares_otel.storage.embedded_processes import stop_leftovers
+from ares_otel.storage.embedded_processes import kill_watchdogs, stop_leftovers
 from ares_otel.storage.embedded_settings import (
     CONFIG_FILE,
     LOG_DIRECTORY,
@@ -143,6 +143,7 @@ class EmbeddedPostgres:
         self._write_config(log)
         socket = self._socket = make_socket_directory(home, user)
         self._prepare_launch(binaries, user, socket)
+        await kill_watchdogs(self._pgdata)
         # The watchdog first: from here on a kill of Ares leaves nothing behind.
         self._watchdog = Watchdog(self._pgdata, user)
         await self._run()

@@ -17,6 +17,8 @@ FAST = 30.0
 """Seconds that a fast shutdown (SIGINT: disconnect everybody, write a checkpoint) may take before an immediate one."""
 IMMEDIATE = 10.0
 """Seconds that an immediate shutdown (SIGQUIT: recovery at the next start) may take before SIGKILL."""
+WATCHDOG = "ares-otel-watchdog"
+"""What a watchdog is called in its command line, before the directory that it watches."""
 _POLL = 0.05
 
 
@@ -69,6 +71,20 @@ async def stop_leftovers(pgdata: Path, progress: Callable[[str], None]) -> None:
                 send(process, signal.SIGKILL)
             await gone(left, IMMEDIATE)
     _drop_misleading_pid_file(pgdata)
+
+
+async def kill_watchdogs(pgdata: Path) -> None:
+    """Ends watchdogs of an Ares that is gone: one that is about to stop its server would stop the next one too."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.cmdline()[-2:] == [WATCHDOG, str(pgdata)]:
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    for process in found:
+        send(process, signal.SIGKILL)
+    await gone(found, IMMEDIATE)
 
 
 async def kill_initdb(target: Path) -> None:

@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 
 from ares_otel.storage.embedded_binaries import server_environment
+from ares_otel.storage.embedded_processes import WATCHDOG
 from ares_otel.storage.embedded_user import ServerUser
 
 # The server's id is read at the end, from its own postmaster.pid, so one watchdog serves every restart of the server;
@@ -44,7 +45,7 @@ class Watchdog:
         watched, self._held = os.pipe()
         try:
             self._process = subprocess.Popen(
-                ["/bin/sh", "-c", _SCRIPT, "ares-otel-watchdog", str(pgdata)],
+                ["/bin/sh", "-c", _SCRIPT, WATCHDOG, str(pgdata)],
                 stdin=watched,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

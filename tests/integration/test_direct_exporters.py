@@ -139,6 +139,25 @@ def test_what_cannot_be_encoded_is_counted_and_said(caplog: pytest.LogCaptureFix
     assert sum(int(sentence.split()[1]) for sentence in said if "OTLP has no form" in sentence) == 6
 
 
+async def test_what_cannot_be_encoded_costs_its_neighbours_nothing(
+    database_url: str, sql: asyncpg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    with application(database_url) as app:
+        odd = ReadableSpan("no text", SpanContext(1, 1, False), status=Status(StatusCode.ERROR, "\ud800"))
+        spans = some_spans(app, 3)
+        assert app.spans.export([*spans[:2], odd, spans[2]]) is SpanExportResult.FAILURE
+        assert app.spans.force_flush()
+        assert (app.spans.stats().stored, app.spans.stats().dropped) == (3, {"unencodable": 1})
+
+        app.meter.create_counter("too.large").add(10**30)
+        app.meter.create_counter("small").add(1)
+        app.meters.force_flush()
+        assert await sql.fetchval("SELECT count(*) FROM service_metrics WHERE metric_name = 'small'") == 1
+        assert app.metrics.stats().dropped == {"unencodable": 1}
+    complaints = [record.getMessage() for record in caplog.records if "cannot be encoded" in record.getMessage()]
+    assert len(complaints) == 2
+
+
 async def test_simple_processors_work_as_well(database_url: str, sql: asyncpg.Connection) -> None:
     with application(database_url) as app:
         app.tracers.add_span_processor(SimpleSpanProcessor(app.spans))

@@ -88,6 +88,20 @@ async def test_a_server_that_outlived_its_ares_is_stopped_by_the_next_start(tmp_
     assert any(f"process {host.postmaster.pid}" in line for line in said)
 
 
+async def test_the_watchdog_of_a_killed_ares_is_gone_before_the_next_server_runs(tmp_path: Path) -> None:
+    """It looks once a second, and would take the new server for the one that it has to stop."""
+    with embedded_host(tmp_path / "data") as host:
+        host.watchdog.suspend()  # it is late
+        host.process.kill()
+        host.process.wait()
+        server = EmbeddedPostgres(tmp_path / "data")
+        try:
+            await server.start()
+            assert dead(host.watchdog)
+        finally:
+            await server.stop()
+
+
 async def test_everything_killed_at_once_recovers_at_the_next_start(tmp_path: Path) -> None:
     with embedded_host(tmp_path / "data") as host:
         await fill(host.url)

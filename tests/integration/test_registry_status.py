@@ -290,6 +290,30 @@ async def test_what_a_service_still_sends_when_it_has_left_does_not_bring_it_bac
     assert [row.instance_id for row in (await registry.services())[0]] == ["two", "one"], "it is there, after all"
 
 
+async def test_who_leaves_while_its_telemetry_is_noted_has_left(pool: asyncpg.Pool, registry: Registry) -> None:
+    row, _ = await registry.register(Registration("orders", instance_id="one"))
+    heartbeats = Heartbeats(pool)
+    await heartbeats.start()
+
+    async def waits() -> int:
+        waiting: int = await pool.fetchval(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return waiting
+
+    async with pool.acquire() as leaving, leaving.transaction():
+        await leaving.execute(
+            "INSERT INTO service_status_history (service_id, service_name, instance_id, old_status, new_status, reason)"
+            " VALUES ($1, 'orders', 'one', 'online', 'offline', 'It was taken off the registry.')",
+            row.id,
+        )
+        await leaving.execute("DELETE FROM service_registry WHERE id = $1", row.id)
+        heartbeats.seen([ServiceSeen("orders", "", "1.0", "one", "python")])
+        await eventually(waits, every=0.01)
+    await heartbeats.stop()
+    assert (await registry.services())[0] == []
+
+
 async def test_metadata_is_merged_within_a_bound(pool: asyncpg.Pool, registry: Registry) -> None:
     await sends(pool, registry, "orders")
     row, created = await registry.register(Registration("orders", version="2.0", metadata={"team": "checkout"}))

@@ -259,7 +259,9 @@ def test_the_sdk_switched_off_records_nothing_and_talks_to_nobody(name: str, sin
         import ares_otel
         from opentelemetry import trace
         telemetry = ares_otel.configure("{name}")
-        assert telemetry.settings is None
+        assert telemetry.settings.get_int("cart.limit", 100) == 100
+        telemetry.settings.on_change("cart.*", print)
+        assert not telemetry.settings.wait(60.0)
         assert not trace.get_tracer("app").start_span("nothing").is_recording()
         logging.warning("not sent")
     """

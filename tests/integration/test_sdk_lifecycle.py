@@ -75,6 +75,10 @@ ENDS = {
     "sys.exit": ("record('work'); sys.exit(3)", 3),
     "an exception": ("record('work'); raise LookupError('gone')", 1),
     "SIGTERM that nobody handles": ("record('work'); os.kill(os.getpid(), signal.SIGTERM); record('too late')", -15),
+    "SIGTERM of the first process of a container, whom that does not kill": (
+        "record('work'); kill, os.kill = os.kill, lambda *_: None; kill(os.getpid(), signal.SIGTERM); record('late')",
+        128 + signal.SIGTERM,
+    ),
     "SIGTERM that the application handles since": (
         """
         signal.signal(signal.SIGTERM, lambda number, frame: (record('work'), sys.exit(7)))
@@ -89,6 +93,15 @@ ENDS = {
         os.kill(os.getpid(), signal.SIGTERM)
         record('work')
         signal.signal(signal.SIGTERM, before)
+        signal.raise_signal(signal.SIGTERM)
+        """,
+        -15,
+    ),
+    "SIGTERM after the default was put back by names, and as a number": (
+        """
+        signal.signal(signalnum=signal.SIGTERM, handler=signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, handler=0)
+        record('work')
         signal.raise_signal(signal.SIGTERM)
         """,
         -15,
@@ -175,9 +188,12 @@ def test_a_flush_honours_its_time_limit_and_says_that_it_failed(name: str, deaf:
         "OTEL_EXPORTER_OTLP_TIMEOUT": "3600",
         "ARES_OTEL_EXIT_TIMEOUT": "0",
     }
-    body = "record('work'); print(telemetry.force_flush(0.1), telemetry.shutdown(0.1))"
-
-    assert run_application(script(body), environment).stdout == "False False\n"
+    body = """
+        record('work')
+        print([telemetry.force_flush(0.1) for _ in range(3)])
+        print(sum(thread.name == "ares-otel-flush" for thread in threading.enumerate()), telemetry.shutdown(0.1))
+    """
+    assert run_application(script(body), environment).stdout == "[False, False, False]\n3 False\n"
 
 
 PROTOCOLS = {"over gRPC": "grpc", "over HTTP": "http/protobuf"}

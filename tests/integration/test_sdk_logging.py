@@ -192,3 +192,54 @@ def test_the_variables_of_the_logging_instrumentation_keep_their_meaning(
 
     assert texts(sink, name) == expected
     assert all(("code.line.number" in one.attributes) is source for one in sink.logs(name))
+
+
+def test_the_message_of_an_exception_is_its_text_and_its_type_has_a_module(name: str, sink: Sink) -> None:
+    body = """
+        import json
+        configure()
+        for attempt in (lambda: open("/no/such/file"), lambda: json.loads("{")):
+            try:
+                attempt()
+            except (OSError, ValueError):
+                logging.getLogger("app").exception("failed")
+    """
+    run(body, name, sink)
+
+    absent, broken = sink.logs(name)
+    assert absent.attributes["exception.message"] == "[Errno 2] No such file or directory: '/no/such/file'"
+    assert absent.attributes["exception.type"] == "FileNotFoundError"
+    assert broken.attributes["exception.type"] == "json.decoder.JSONDecodeError"
+
+
+def test_a_mistaken_log_call_neither_raises_nor_costs_its_neighbours(name: str, sink: Sink) -> None:
+    body = r"""
+        configure()
+        logging.basicConfig(level="INFO")
+        log = logging.getLogger("app")
+
+        class Unprintable(Exception):
+            def __str__(self):
+                raise RuntimeError("no text")
+
+        log.info("%d orders", "many")
+        log.info("%s", Unprintable())
+        try:
+            raise ValueError(Unprintable())
+        except ValueError:
+            log.exception("unprintable")
+        log.info("file \udcff", extra={"path": "\udcff", "\udcfe": 1})
+        try:
+            raise OSError("\udcff")
+        except OSError:
+            log.exception("surrogate")
+        log.info("after")
+    """
+    printed = run(body, name, sink)
+
+    assert texts(sink, name) == ["file \ufffd", "surrogate", "after"]
+    path, surrogate, _ = sink.logs(name)
+    assert (path.attributes["path"], path.attributes["\ufffd"]) == ("\ufffd", 1)
+    assert surrogate.attributes["exception.message"] == "\ufffd"
+    assert "OSError: \ufffd" in surrogate.attributes["exception.stacktrace"]
+    assert "%d orders" in printed

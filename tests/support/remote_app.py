@@ -31,6 +31,6 @@ if __name__ == "__main__":
 
     @app.get("/revision")
     async def revision() -> int:
-        return telemetry.settings.revision if telemetry.settings is not None else -1
+        return telemetry.settings.revision
 
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning")

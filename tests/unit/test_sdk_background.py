@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Iterator
-from concurrent.futures import CancelledError
+from collections.abc import Awaitable, Iterator
+from concurrent.futures import CancelledError, Future
 
 import pytest
 from opentelemetry.context import attach, detach, set_value
@@ -74,6 +74,29 @@ def test_stop_cancels_what_begins_while_it_cancels() -> None:
     assert [task.cancelled() for task in begun] == [True]
 
 
+def test_stop_leaves_no_coroutine_that_was_never_awaited() -> None:
+    background = Background("beside")
+    begun = threading.Event()
+
+    async def inner() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    async def outer(awaitable: Awaitable[None]) -> None:  # as anyio wraps what its groups of tasks begin
+        await awaitable
+
+    async def work() -> None:
+        background.stop(0.0)
+        await asyncio.sleep(0)  # until the loop stops, which is now
+        ended.set_result(threading.current_thread())
+        await asyncio.create_task(outer(inner()))
+
+    ended = Future[threading.Thread]()
+    background.submit(work)
+    ended.result(5).join(5)
+    assert begun.is_set()
+
+
 def test_stop_cancels_what_runs(background: Background) -> None:
     ended = threading.Event()
 
@@ -89,6 +112,15 @@ def test_stop_cancels_what_runs(background: Background) -> None:
     assert ended.is_set()
     with pytest.raises(CancelledError):
         future.result(5)
+
+
+def test_who_debugs_an_application_does_not_debug_this(background: Background, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONASYNCIODEBUG", "1")
+
+    async def debug() -> bool:
+        return asyncio.get_running_loop().get_debug()
+
+    assert not background.submit(debug).result(5)
 
 
 def test_call_soon_does_nothing_where_there_is_no_loop(background: Background) -> None:

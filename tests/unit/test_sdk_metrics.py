@@ -234,6 +234,7 @@ def test_the_number_of_metrics_is_bounded(
         metrics.record_counter(f"c{number}")
     metrics.record_counter("c0")
     assert refused(memory) == {"limit": 10}
+    assert len([record for record in caplog.records if "one more" in record.getMessage()]) == 1
     assert len([name for name in memory.metrics() if name != REFUSED]) == MAX_INSTRUMENTS
 
 

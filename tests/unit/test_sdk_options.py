@@ -58,3 +58,12 @@ def test_only_what_a_later_call_says_can_differ() -> None:
     assert first.differences(Options()) == []
     assert first.differences(Options(service_name="orders")) == []
     assert first.differences(Options(service_name="other", endpoint="http://c")) == ["service_name", "endpoint"]
+
+
+def test_passwords_in_urls_are_not_shown() -> None:
+    urls: dict[str, Any] = {"database_url": "postgresql://u:canary@db/ares", "api_url": "http://u:canary@ares:8080"}
+    assert "canary" not in repr(Options(**urls))
+    for endpoint in ("http://u:canary@", "http://u:canary@localhost:many"):
+        with pytest.raises(ValueError, match="write it as") as caught:
+            assert not Options(endpoint=endpoint).speaks_http
+        assert "canary" not in str(caught.value)

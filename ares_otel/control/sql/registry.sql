@@ -40,6 +40,14 @@ UPDATE service_registry SET
 WHERE id = :id
 RETURNING octet_length(metadata::text) AS metadata_bytes
 
+-- name: hold
+-- Before telemetry is noted: who is just leaving has left when that begins, and nobody leaves in the middle of it.
+SELECT r.id
+FROM service_registry r
+JOIN unnest(:names::text[], :instance_ids::text[]) AS seen (name, instance_id)
+  ON r.name = seen.name AND r.instance_id = seen.instance_id
+ORDER BY r.name COLLATE "C", r.instance_id COLLATE "C" FOR NO KEY UPDATE OF r
+
 -- name: telemetry
 -- Who has just left still had something to send: that does not bring it back.
 WITH written AS (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from opentelemetry.metrics import MeterProvider
@@ -42,8 +42,14 @@ class DirectExporter:
         self._worker = worker_for(url)
         self._closed = self._warned = self._complained = False
 
-    def _hand_over(self, encode: Callable[[Any], bytes], data: Any, items: int) -> bool:
-        """Encodes and hands over; False, and counted, when that is not possible."""
+    def _hand_over(
+        self, encode: Callable[[Any], bytes], data: Any, items: int, one_by_one: Callable[[Any], Iterable[Any]]
+    ) -> bool:
+        """Encodes and hands over; False, and counted, when that is not possible.
+
+        Args:
+            one_by_one: the data in the smallest pieces that can be encoded, each with the number of its items.
+        """
         if self._closed:
             if not self._warned:
                 self._warned = True
@@ -52,13 +58,27 @@ class DirectExporter:
             return False
         try:
             payload = encode(data)
-        except Exception as error:
-            if not self._complained:  # the others are counted, and said with what else is dropped
-                self._complained = True
-                log.error("%d %s cannot be encoded: %s", items, self._signal.items.replace("_", " "), error)
-            self._worker.refuse(self._box, items, UNENCODABLE)
-            return False
+        except Exception:
+            payload, good = self._encode_what_can_be(encode, one_by_one(data))
+            self._worker.refuse(self._box, items - good, UNENCODABLE)
+            return good > 0 and self._worker.put(self._box, payload, good) and good == items
         return self._worker.put(self._box, payload, items)
+
+    def _encode_what_can_be(self, encode: Callable[[Any], bytes], pieces: Iterable[Any]) -> tuple[bytes, int]:
+        """One request of those pieces that can be encoded, and how many items it has: requests of OTLP one after the
+        other are one request with all that they hold."""
+        good: list[bytes] = []
+        items = 0
+        for piece, count in pieces:
+            try:
+                good.append(encode(piece))
+                items += count
+            except Exception as error:
+                if not self._complained:  # the others are counted, and said with what else is dropped
+                    self._complained = True
+                    text = " ".join(str(error).split())[:300]
+                    log.error("%d %s cannot be encoded: %s", count, self._signal.items.replace("_", " "), text)
+        return b"".join(good), items
 
     def force_flush(self, timeout_millis: float = 30_000) -> bool:
         """Waits, at most so long, until what was exported has an answer; True when all of it is stored."""
@@ -75,3 +95,8 @@ class DirectExporter:
     def stats(self) -> ExporterStats:
         """What became of the items."""
         return self._box.stats
+
+
+def singly(items: Sequence[Any]) -> Iterable[Any]:
+    """Spans or log records one by one."""
+    return (([item], 1) for item in items)

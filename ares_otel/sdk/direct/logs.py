@@ -12,7 +12,7 @@ from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportRes
 from ares_otel.model.signal import LOGS
 from ares_otel.sdk.direct.bounds import Limits
 from ares_otel.sdk.direct.encode import encode_logs
-from ares_otel.sdk.direct.exporter import DirectExporter
+from ares_otel.sdk.direct.exporter import DirectExporter, singly
 
 
 class PostgresLogRecordExporter(DirectExporter, LogRecordExporter):
@@ -29,6 +29,7 @@ class PostgresLogRecordExporter(DirectExporter, LogRecordExporter):
         super().__init__(LOGS, database_url, meter_provider, limits)
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
-        """SUCCESS: they wait to be stored. FAILURE: they were dropped, and are counted in `stats()`."""
-        taken = self._hand_over(encode_logs, batch, len(batch))
+        """SUCCESS: they wait to be stored. FAILURE: they were dropped, or those of them that cannot be encoded,
+        and are counted in `stats()`."""
+        taken = self._hand_over(encode_logs, batch, len(batch), singly)
         return LogRecordExportResult.SUCCESS if taken else LogRecordExportResult.FAILURE

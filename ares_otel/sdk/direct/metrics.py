@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Unpack
 
 from opentelemetry.metrics import MeterProvider
@@ -44,8 +46,9 @@ class PostgresMetricExporter(DirectExporter, MetricExporter):
         DirectExporter.__init__(self, METRICS, database_url, meter_provider, limits)
 
     def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **options: Any) -> MetricExportResult:
-        """SUCCESS: they wait to be stored. FAILURE: they were dropped, and are counted in `stats()`."""
-        taken = self._hand_over(encode_metrics, metrics_data, _points(metrics_data))
+        """SUCCESS: they wait to be stored. FAILURE: they were dropped, or those of them that cannot be encoded,
+        and are counted in `stats()`."""
+        taken = self._hand_over(encode_metrics, metrics_data, _points(metrics_data), _metric_by_metric)
         return MetricExportResult.SUCCESS if taken else MetricExportResult.FAILURE
 
 
@@ -56,3 +59,11 @@ def _points(data: MetricsData) -> int:
         for scope in resource.scope_metrics
         for metric in scope.metrics
     )
+
+
+def _metric_by_metric(data: MetricsData) -> Iterator[tuple[MetricsData, int]]:
+    for resource in data.resource_metrics:
+        for scope in resource.scope_metrics:
+            for metric in scope.metrics:
+                one = replace(resource, scope_metrics=[replace(scope, metrics=[metric])])
+                yield MetricsData([one]), len(metric.data.data_points)

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from ares_otel.model.signal import TRACES
 from ares_otel.sdk.direct.bounds import Limits
 from ares_otel.sdk.direct.encode import encode_spans
-from ares_otel.sdk.direct.exporter import DirectExporter
+from ares_otel.sdk.direct.exporter import DirectExporter, singly
 
 
 class PostgresSpanExporter(DirectExporter, SpanExporter):
@@ -39,6 +39,7 @@ class PostgresSpanExporter(DirectExporter, SpanExporter):
         super().__init__(TRACES, database_url, meter_provider, limits)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """SUCCESS: they wait to be stored. FAILURE: they were dropped, and are counted in `stats()`."""
-        taken = self._hand_over(encode_spans, spans, len(spans))
+        """SUCCESS: they wait to be stored. FAILURE: they were dropped, or those of them that cannot be encoded,
+        and are counted in `stats()`."""
+        taken = self._hand_over(encode_spans, spans, len(spans), singly)
         return SpanExportResult.SUCCESS if taken else SpanExportResult.FAILURE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from typing import Any
 
@@ -71,3 +72,15 @@ class Settings:
 
     def _taken(self) -> None:
         self._known.set()
+
+
+class NobodysSettings(Settings):
+    """Where settings are not followed: getters give defaults, and nothing changes. An application runs with them as it
+    does while Ares is away."""
+
+    def __init__(self) -> None:
+        super().__init__(SettingsView(["nobody"], check=None, log=logging.getLogger("ares_otel.sdk.remote")))
+
+    def wait(self, timeout_seconds: float) -> bool:
+        """False, at once: they never come."""
+        return False
