@@ -37,12 +37,14 @@ class Ares:
         self._doors: dict[str, str] | None = None
         self._log: Path | None = None
         self._sending: Sending | None = None
+        self._ended = False
         self._database = database
 
     @property
     def database_url(self) -> str:
         """URL of a migrated database that is this test's own, as asyncpg and psql take it. No server starts for it."""
         with self._lock:
+            self._needs_its_test()
             if self._database_url is None:
                 self._database_url = self._house.ask("database")["url"]
             return self._database_url
@@ -51,6 +53,7 @@ class Ares:
     def doors(self) -> dict[str, str]:
         """Name → URL of all doors, as `ares-otel up` prints them: http, otlp-grpc, otlp-http."""
         with self._lock:
+            self._needs_its_test()
             if self._doors is None:
                 answer = self._house.ask("server")
                 self._database_url = answer["url"]
@@ -213,12 +216,19 @@ class Ares:
 
     def _end(self) -> None:
         """Gives everything back."""
+        with self._lock:
+            self._ended = True
         try:
             self.disconnect()
             self._database.forget()
         finally:
             if self._database_url is not None:
                 self._house.ask("release")
+
+    def _needs_its_test(self) -> None:
+        """A thread that outlives its test would get what is the next one's."""
+        if self._ended:
+            raise RuntimeError("This Ares went with its test; a thread of that test asks for it later.")
 
     def _send(self) -> str:
         """Sends what is waiting; the database to look into."""

@@ -122,6 +122,17 @@ def test_a_house_that_does_not_start_says_why_and_leaves_nothing(monkeypatch: py
     assert not folder_of(run).exists()
 
 
+def test_who_comes_after_the_test_gets_nothing_of_the_next_one(request: pytest.FixtureRequest) -> None:
+    session: AresSession = request.getfixturevalue("_ares_session")
+    with session.test() as earlier:
+        assert earlier.query("SELECT 1 AS one") == [{"one": 1}]
+    with session.test() as later:
+        assert later.query("SELECT 1 AS one") == [{"one": 1}]
+        for late in (lambda: earlier.query("SELECT 1"), lambda: earlier.http, lambda: earlier.database_url):
+            with pytest.raises(RuntimeError, match="went with its test"):
+                late()
+
+
 def test_variables_are_those_of_the_way_that_is_asked_for(ares: Ares) -> None:
     direct = ares.env("orders", exporter="ares_postgres")
     assert direct["OTEL_TRACES_EXPORTER"] == direct["OTEL_LOGS_EXPORTER"] == direct["OTEL_METRICS_EXPORTER"]
