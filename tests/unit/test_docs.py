@@ -44,3 +44,8 @@ def test_make_targets_that_are_named_exist(path: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", makefile, flags=re.MULTILINE))
     named = set(re.findall(r"`make ([a-z-]+)`", path.read_text(encoding="utf-8")))
     assert named <= targets
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_merge_left_its_marks(path: Path) -> None:
+    assert not re.search(r"^(<{7}|={7}$|>{7})", path.read_text(encoding="utf-8"), re.MULTILINE)
