@@ -206,7 +206,8 @@ class Store:
                 self._tell(batch, encoded, answer)
                 return answer
         assert self.spool is not None
-        first = await self.spool.append(_record(batch, encoded))
+        record = SpoolRecord.of(batch, items=encoded.items, rejected=encoded.rejected, reason=encoded.reason)
+        first = await self.spool.append(record)
         breaker.wake.set()
         self.on_stored(encoded)
         safe = {"spooled" if first else "deduplicated": encoded.stored}
@@ -280,22 +281,6 @@ class Store:
                 log.warning("Partitions could not be looked after: %s: %s", type(error).__name__, error)
                 self._observer.partitions_failed()
                 delay = PARTITION_RETRY
-
-
-def _record(batch: Batch, encoded: EncodedBatch) -> SpoolRecord:
-    return SpoolRecord(
-        key=batch.key,
-        signal=batch.signal,
-        tenant_id=batch.tenant_id,
-        received_ns=batch.received_ns,
-        receiver=batch.receiver,
-        transport=batch.transport,
-        encoding=batch.encoding,
-        items=encoded.items,
-        rejected=encoded.rejected,
-        reason=encoded.reason,
-        payload=batch.payload,
-    )
 
 
 async def _answer_of_twin(twin: asyncio.Future[Accepted]) -> Accepted:

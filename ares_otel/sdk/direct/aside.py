@@ -15,20 +15,7 @@ TRIES = 5
 
 async def set_aside_parcel(store: Store, parcel: Parcel, error: BaseException) -> None:
     """Puts it into `ingest_rejected`. Raises what asyncpg raises."""
-    batch = parcel.batch
-    record = SpoolRecord(
-        key=batch.key,
-        signal=batch.signal,
-        tenant_id=batch.tenant_id,
-        received_ns=batch.received_ns,
-        receiver=batch.receiver,
-        transport=batch.transport,
-        encoding=batch.encoding,
-        items=parcel.items,
-        rejected=0,
-        reason="",
-        payload=batch.payload,
-    )
+    record = SpoolRecord.of(parcel.batch, items=parcel.items)
     reason = error.message if isinstance(error, AresError) else f"{type(error).__name__}: {error}"
     state = error.sqlstate if isinstance(error, NotTaken) else None
     connection = await store.connect()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ares_otel.model.batch import Batch
 from ares_otel.model.signal import Signal
 
 
@@ -28,3 +29,20 @@ class SpoolRecord:
     reason: str
     """Why, as the sender was told; empty when none was rejected."""
     payload: bytes
+
+    @classmethod
+    def of(cls, batch: Batch, *, items: int, rejected: int = 0, reason: str = "") -> SpoolRecord:
+        """What is kept of a batch."""
+        return cls(
+            key=batch.key,
+            signal=batch.signal,
+            tenant_id=batch.tenant_id,
+            received_ns=batch.received_ns,
+            receiver=batch.receiver,
+            transport=batch.transport,
+            encoding=batch.encoding,
+            items=items,
+            rejected=rejected,
+            reason=reason,
+            payload=batch.payload,
+        )
