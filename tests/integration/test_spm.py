@@ -195,11 +195,13 @@ async def test_what_cannot_be_served_is_refused_with_its_name(
         ({"end": datetime(1, 1, 1, tzinfo=UTC)}, "endTs"),
         ({"end": AT, "lookback": timedelta(days=900_000), "step": timedelta(days=900)}, "endTs"),
     ]
+    asked: dict[str, Any]
     for changes, name in refused:
+        asked = {"services": ["a"], "end": AT} | changes
         with pytest.raises(OutOfRange, match=name):
-            await span_metrics(pool, "latencies", **{"services": ["a"], "end": AT} | changes)
+            await span_metrics(pool, "latencies", **asked)
     await send(store, "a", of(0, "x"), of(0, "y"))
-    asked: dict[str, Any] = {"end": AT + 5 * ONE, "group_by_operation": True}
+    asked = {"end": AT + 5 * ONE, "group_by_operation": True}
     monkeypatch.setattr(spm, "MOST_VALUES", 121)
     with pytest.raises(OutOfRange, match="step"):
         await span_metrics(pool, "calls", ["a"], **asked)
