@@ -106,7 +106,7 @@ def _pair(a: Value, b: Value) -> tuple[Any, Any] | None:
     if any(isinstance(one, float) and math.isnan(one) for one in (x, y)):
         return None
     if a.kind == STRING:
-        return x.encode(), y.encode()
+        return _shown(x).encode(), _shown(y).encode()
     return x, y
 
 
