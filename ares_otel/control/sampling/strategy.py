@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ares_otel.control.config_values import as_float, as_int
@@ -25,7 +25,7 @@ MAX_NAME = 254
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """The answer to one service."""
+    """The answer to one service. Its renderings are kept: thousands of clients ask for the same one."""
 
     ratio: float
     """Probability for operations that are not listed."""
@@ -35,6 +35,8 @@ class Strategy:
     """Name and probability; None where all operations are alike."""
     lower_bound: float = 0.0
     """Traces a second that are begun of every operation whatever its probability."""
+    rendered: dict[str, bytes] = field(default_factory=dict, compare=False, repr=False)
+    """Format → bytes, filled by those who render."""
 
     @property
     def kind(self) -> str:
@@ -66,7 +68,9 @@ class Strategy:
 
     def json(self) -> bytes:
         """The document's bytes."""
-        return json.dumps(self.document(), separators=(",", ":")).encode()
+        if (body := self.rendered.get("json")) is None:
+            body = self.rendered["json"] = json.dumps(self.document(), separators=(",", ":")).encode()
+        return body
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +153,8 @@ class Wishes:
             computed: probabilities that follow the load.
         """
         otherwise = self.otherwise(default)
-        if not self.rules and not self.adaptive:
+        bounded_below = self.lower_bound > 0 and self.max_traces_per_second is None
+        if not self.rules and not self.adaptive and not bounded_below:
             return Strategy(otherwise, self.max_traces_per_second, None, self.lower_bound)
         listed: dict[str, float] = {}
         for rule in self.rules:
@@ -159,14 +164,16 @@ class Wishes:
                 if first is not None:
                     listed.setdefault(name, first.ratio)
         for name, kinds in (known or {}).items():
-            if name not in listed and (first := self.rule_for(name, kinds)) is not None and len(name) <= MAX_NAME:
+            if name in listed or len(name) > MAX_NAME:
+                continue
+            first = self.rule_for(name, kinds)
+            if first is not None and first.ratio != otherwise:  # else it is no exception
                 listed[name] = first.ratio
         for name, ratio in (computed or {}).items() if self.adaptive else ():
-            if name not in listed:
+            if name not in listed and len(name) <= MAX_NAME and self.rule_for(name, (known or {}).get(name)) is None:
                 listed[name] = ratio
-        # Those that are no exception tell nothing; where a ratio of 0 meets a lower bound, they do.
-        told = [(name, ratio) for name, ratio in listed.items() if ratio != otherwise][:MAX_OPERATIONS]
-        return Strategy(otherwise, self.max_traces_per_second, tuple(told), self.lower_bound)
+        told = tuple(listed.items())[:MAX_OPERATIONS]
+        return Strategy(otherwise, self.max_traces_per_second, told, self.lower_bound)
 
 
 NOTHING = Wishes()
