@@ -13,11 +13,12 @@ from starlette.types import Receive, Scope, Send
 from ares_otel.model.errors import Overloaded, TooLarge
 from ares_otel.model.signal import LOGS, METRICS, TRACES, Signal
 from ares_otel.pipeline.admission import STALLED, Reservation
+from ares_otel.pipeline.grpc_message import SenderGone
 from ares_otel.pipeline.http_protocol import ErrorBody
 from ares_otel.receivers.otlp.config import HttpConfig
 from ares_otel.receivers.otlp.cors import Cors, Headers
 from ares_otel.receivers.otlp.inflate import ENCODINGS, inflate
-from ares_otel.receivers.otlp.intake import Intake, SenderGone
+from ares_otel.receivers.otlp.intake import Intake
 from ares_otel.receivers.otlp.response import response_body
 from ares_otel.receivers.otlp.status import JSON, PROTOBUF, Failure, http_failure
 

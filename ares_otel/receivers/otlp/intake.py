@@ -11,6 +11,7 @@ from ares_otel.model.scan import BodyScanner
 from ares_otel.model.signal import Signal
 from ares_otel.pipeline.admission import Reservation
 from ares_otel.pipeline.component import BuildContext
+from ares_otel.pipeline.grpc_message import SenderGone
 from ares_otel.receivers.otlp import json_decode, wire
 from ares_otel.receivers.otlp.arrived import MAX_ITEMS, Arrived
 from ares_otel.receivers.otlp.error_log import ErrorLog
@@ -24,10 +25,6 @@ ROW_BYTES = 400
 
 SCAN_INLINE_BYTES = 1024 * 1024
 """Up to this size a body is scanned and hashed on the event loop, which takes about a millisecond."""
-
-
-class SenderGone(Exception):
-    """The sender left before its request was complete; there is nobody to answer."""
 
 
 class Intake:
