@@ -72,7 +72,7 @@ class AskedMethods:
 
         if method.one is not None:
             return grpc.stream_unary_rpc_method_handler(unary)
-        return grpc.stream_stream_rpc_method_handler(stream)  # type: ignore[arg-type] # it writes, it does not yield
+        return grpc.stream_stream_rpc_method_handler(stream)  # it writes, and does not yield
 
     async def _answered(self, work: Any, context: _Context) -> bytes | None:
         """Awaits the work, and makes an end of the call of whatever goes wrong."""
