@@ -9,6 +9,7 @@ import asyncpg
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from prometheus_client import CollectorRegistry
+from starlette.types import ASGIApp
 
 from ares_otel.api import problems
 from ares_otel.api.config_paths import ConfigPaths
@@ -53,6 +54,7 @@ def create_app(
     event_streams: EventStreams | None = None,
     event_topics: Callable[[], Sequence[TopicCount]] = list,
     partitions: Partitions | None = None,
+    jaeger: ASGIApp | None = None,
 ) -> FastAPI:
     """The REST API, Swagger UI, `/healthz`, `/readyz` and `/metrics`.
 
@@ -71,6 +73,7 @@ def create_app(
             the door: that ends the streams.
         event_topics: what was counted by topic.
         partitions: for `/api/v1/partitions`; without it there is no such path.
+        jaeger: what is below `/jaeger`, Jaeger's HTTP APIs; see `jaeger.door`.
     """
     app = FastAPI(
         title="Ares OTel",
@@ -96,6 +99,8 @@ def create_app(
         app.include_router(partitions_router(partitions))
     app.include_router(meta_router(registry, ready, gather))
     app.include_router(swagger_router())
+    if jaeger is not None:
+        app.mount("/jaeger", jaeger, name="jaeger")
     problems.install(app)
     app.add_middleware(ConfigPaths)
     app.add_middleware(Envelope)

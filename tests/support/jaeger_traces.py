@@ -28,7 +28,7 @@ def span(
     name: str = "",
     base: int = 1_700_000_000_000 * MS,
     trace_id: bytes = TRACE_ID,
-    **attributes: Any,
+    attributes: Mapping[str, Any] | None = None,
 ) -> Span:
     """A span that starts `at` milliseconds after the test's time and takes `ms`."""
     return Span(
@@ -39,7 +39,7 @@ def span(
         kind=Span.SpanKind.Value(f"SPAN_KIND_{kind.upper()}"),
         start_time_unix_nano=base + at * MS,
         end_time_unix_nano=base + (at + ms) * MS,
-        attributes=pairs(attributes),
+        attributes=pairs(attributes or {}),
     )
 
 

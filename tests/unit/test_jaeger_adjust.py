@@ -18,7 +18,7 @@ from tests.support.otlp_samples import pairs
 BASE = 1_700_000_000_000 * MS
 
 
-def shown(data: TracesData, **options: Any) -> dict[bytes, Span]:
+def shown(data: TracesData, **options: Any) -> dict[str, Span]:
     """The adjusted spans by name."""
     return {one.name: one for one in all_spans(adjust(data, **options))}
 
@@ -296,7 +296,7 @@ def test_adjusting_loses_nothing_changes_no_input_and_twice_is_once(data: Traces
     assert data.SerializeToString(deterministic=True) == before
     assert _kept(once) == _kept(data)
     assert adjust(once, max_skew_ns=limit) == once
-    parents = {}
+    parents: dict[bytes, set[bytes]] = {}
     for one in all_spans(once):
         assert one.end_time_unix_nano >= one.start_time_unix_nano
         parents.setdefault(one.span_id, set()).add(one.parent_span_id)

@@ -85,7 +85,7 @@ def test_attributes_become_typed_tags(value: Any, kind: str, shown: Any) -> None
 
 
 def test_what_is_no_attribute_in_otlp_becomes_a_tag() -> None:
-    one = span(1, kind="client", name="x", **{"http.method": "GET"})
+    one = span(1, kind="client", name="x", attributes={"http.method": "GET"})
     one.status.code = Status.STATUS_CODE_ERROR
     one.status.message = "timed out"
     one.trace_state = "a=1,b=2"
@@ -117,7 +117,7 @@ def test_status_ok_is_told_and_no_status_is_not() -> None:
 
 
 def test_a_tag_that_the_sender_made_itself_is_not_made_twice() -> None:
-    one = span(1, kind="server", **{"span.kind": "server", "error": "yes"})
+    one = span(1, kind="server", attributes={"span.kind": "server", "error": "yes"})
     one.status.code = Status.STATUS_CODE_ERROR
     assert tags_of(v1(one)) == [
         ("span.kind", "string", "server"),

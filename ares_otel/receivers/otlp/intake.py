@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
+from ares_otel.model import otlp_json_decode as json_decode
 from ares_otel.model.batch import Accepted, Batch, Consumer
 from ares_otel.model.scan import BodyScanner
 from ares_otel.model.signal import Signal
 from ares_otel.pipeline.admission import Reservation
 from ares_otel.pipeline.component import BuildContext
-from ares_otel.receivers.otlp import json_decode, wire
+from ares_otel.receivers.otlp import wire
 from ares_otel.receivers.otlp.arrived import MAX_ITEMS, Arrived
 from ares_otel.receivers.otlp.error_log import ErrorLog
 from ares_otel.receivers.otlp.status import Failure, failure_of
