@@ -81,6 +81,16 @@ def up(
     otlp_http_port: Annotated[
         int, typer.Option(envvar="ARES_OTEL_OTLP_HTTP_PORT", min=0, max=65535, help="OTLP/HTTP; 0 takes any free port.")
     ] = 4318,
+    sampling_port: Annotated[
+        int,
+        typer.Option(
+            envvar="ARES_OTEL_SAMPLING_PORT",
+            min=0,
+            max=65535,
+            help="Sampling strategies for Jaeger's clients, HTTP and gRPC; 0 takes any free port. Where the default is"
+            " taken, Ares starts without.",
+        ),
+    ] = 5778,
     jaeger_grpc_port: Annotated[
         int | None, typer.Option(envvar="ARES_OTEL_JAEGER_GRPC_PORT", min=0, max=65535, hidden=True)
     ] = None,
@@ -189,6 +199,7 @@ def up(
         otlp_http_port=otlp_http_port,
         jaeger_http_port=jaeger_http_port,
         max_clock_skew_ns=parse_max_clock_skew(max_clock_skew_adjustment),
+        sampling_port=sampling_port,
         allow_unauthenticated=allow_unauthenticated,
         allowed_hosts=parse_allowed_hosts(allowed_hosts),
         admission_limit_mib=admission_limit_mib,

@@ -47,6 +47,7 @@ class UpOptions:
     jaeger_http_port: int | None = None
     """None opens no such door."""
     max_clock_skew_ns: int = MAX_SKEW_NS
+    sampling_port: int = 5778
     allow_unauthenticated: bool = False
     allowed_hosts: tuple[str, ...] = ()
     admission_limit_mib: int = 256

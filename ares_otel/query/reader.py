@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -127,10 +127,15 @@ class Reader:
 
 
     @asynccontextmanager
-    async def cursor(self, statement: Statement, **values: object) -> AsyncIterator[RowCursor]:
+    async def cursor(
+        self, statement: Statement, wide: Sequence[str], **values: object
+    ) -> AsyncIterator[RowCursor]:
         """The rows of a statement some at a time, in a read-only transaction that ends with the block.
 
         Other statements may be fetched meanwhile; they see what was committed by then.
+
+        Args:
+            wide: the columns whose texts may be large: fewer such rows are fetched at once.
 
         Raises:
             TypeError: the values are not the statement's parameters.
@@ -142,7 +147,7 @@ class Reader:
             # The server's own bound, should this process stand still: a snapshot that stays holds up others.
             await self._connection.execute(f"BEGIN READ ONLY; SET LOCAL {_IDLE} = {round(IDLE_SECONDS * 1000)}")
             try:
-                yield RowCursor(await self._connection.cursor(text, *arguments))
+                yield RowCursor(await self._connection.cursor(text, *arguments), wide)
             finally:
                 with contextlib.suppress(*CONNECTION_ERRORS, asyncpg.PostgresError):
                     await self._connection.execute("ROLLBACK")

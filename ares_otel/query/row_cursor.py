@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 import asyncpg
@@ -16,9 +18,16 @@ _FIRST_ROWS = 64
 class RowCursor:
     """See `Reader.cursor`, which makes it."""
 
-    def __init__(self, cursor: Any) -> None:
+    def __init__(self, cursor: Any, wide: Sequence[str]) -> None:
+        """
+        Args:
+            wide: names of the columns, two at least, that may be large.
+        """
         self._cursor: asyncpg.cursor.Cursor = cursor
+        self._wide = itemgetter(*wide)
         self._wanted = _FIRST_ROWS
+        self.size = 0
+        """About how many bytes the rows have that were fetched last."""
         self.done = False
         """Whether all rows were given."""
 
@@ -32,11 +41,6 @@ class RowCursor:
         rows: list[Any] = await self._cursor.fetch(self._wanted)
         self.done = len(rows) < self._wanted
         if rows:
-            size = max(1, sum(map(row_bytes, rows)) // len(rows))
-            self._wanted = max(1, min(SLICE_ROWS, 2 * self._wanted, SLICE_BYTES // size))
+            self.size = sum([len(value) for row in rows for value in self._wide(row) if value])
+            self._wanted = max(1, min(SLICE_ROWS, 2 * self._wanted, SLICE_BYTES * len(rows) // max(1, self.size)))
         return rows
-
-
-def row_bytes(row: Any) -> int:
-    """About how many bytes a row has in memory: its texts and bytes, and eight for each other value."""
-    return sum(len(value) if isinstance(value, str | bytes) else 8 for value in row)

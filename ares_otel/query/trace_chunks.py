@@ -11,7 +11,6 @@ from uuid import UUID
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from ares_otel.query.reader import Reader
-from ares_otel.query.row_cursor import row_bytes
 from ares_otel.query.trace_search import STATEMENTS
 from ares_otel.storage.rows.restore import Definitions, Groups
 from ares_otel.storage.rows.restore_items import span_from_row
@@ -21,6 +20,11 @@ KEPT_BYTES = 4 * 1024 * 1024
 """Resources, and as many scopes, that are remembered from one slice of rows to the next."""
 LARGE_SLICE = 256 * 1024
 """Bytes of rows from which on they are converted in a thread: the event loop has others to serve."""
+WIDE = (
+    *("operation_name", "status_message", "trace_state", "attributes", "events", "links"),
+    *("attributes_raw", "events_raw", "links_raw"),
+)
+"""Columns of spans that may be large."""
 _FRAME = 8
 """Bytes around a message inside another one, at most: its tag and its length."""
 
@@ -56,10 +60,10 @@ class DefinitionCache:
 
     def _keep(self, record: Any) -> None:
         self._kept[record[self.column]] = record
-        self._bytes += row_bytes(record)
+        self._bytes += _row_bytes(record)
         while len(self._kept) > KEPT_DEFINITIONS or (self._bytes > KEPT_BYTES and self._kept):
             _, dropped = self._kept.popitem(last=False)
-            self._bytes -= row_bytes(dropped)
+            self._bytes -= _row_bytes(dropped)
 
 
 class ChunkMaker:
@@ -72,13 +76,13 @@ class ChunkMaker:
         self._scopes = DefinitionCache("stream_scopes", "scope_id")
         self._begin()
 
-    async def add(self, reader: Reader, rows: Sequence[Any]) -> list[TracesData]:
-        """Takes rows, and returns the chunks that became full. Raises as `Reader.fetch` does."""
+    async def add(self, reader: Reader, rows: Sequence[Any], size: int) -> list[TracesData]:
+        """Takes rows of so many bytes, and returns the chunks that became full. Raises as `Reader.fetch` does."""
         if not rows:
             return []
         definitions = Definitions(await self._resources.of(reader, rows), await self._scopes.of(reader, rows))
         known = [*definitions.resources.values(), *definitions.scopes.values()]
-        if sum(map(row_bytes, rows)) + sum(map(row_bytes, known)) < LARGE_SLICE:
+        if size + sum(map(_row_bytes, known)) < LARGE_SLICE:
             return self._add(rows, definitions)
         return await asyncio.to_thread(self._add, rows, definitions)
 
@@ -121,5 +125,10 @@ class ChunkMaker:
         ):
             if key not in self._sizes:
                 # The encoding of a list of small numbers is twice as long as its JSON.
-                size += 4 * _FRAME + 2 * (len(row["service_name"]) * 2 if found is None else row_bytes(found))
+                size += 4 * _FRAME + 2 * (len(row["service_name"]) * 2 if found is None else _row_bytes(found))
         return size
+
+
+def _row_bytes(row: Any) -> int:
+    """About how many bytes a definition has in memory: its texts and bytes, and eight for each other value."""
+    return sum(len(value) if isinstance(value, str | bytes) else 8 for value in row)

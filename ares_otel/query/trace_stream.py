@@ -14,7 +14,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from ares_otel.query.instant import Instant
 from ares_otel.query.reader import QueryTooSlow, Reader, may_stream_at_once, reading, streaming
-from ares_otel.query.trace_chunks import ChunkMaker
+from ares_otel.query.trace_chunks import WIDE, ChunkMaker
 from ares_otel.query.trace_places import TracePlaces
 from ares_otel.query.trace_search import STATEMENTS
 
@@ -162,13 +162,15 @@ class _Stream:
         for range_ in self._places.spans:
             async with reader.cursor(
                 STATEMENTS["stream_spans"],
+                WIDE,
                 **self._values,
                 lower=range_.lower,
                 upper=range_.upper,
                 pinned=self._places.pinned or None,
             ) as cursor:
                 while not cursor.done:
-                    for chunk in await maker.add(reader, await cursor.fetch()):
+                    rows = await cursor.fetch()
+                    for chunk in await maker.add(reader, rows, cursor.size):
                         yield chunk
         for chunk in maker.rest():
             yield chunk

@@ -16,7 +16,8 @@ from ares_otel.api.jaeger.adjust import MAX_SPANS, TOO_LARGE, adjust
 from ares_otel.api.jaeger.v1_envelope import JSON, dumps, envelope, error
 from ares_otel.api.jaeger.v1_stream import Dump, whole_trace
 from ares_otel.model.errors import Rejected
-from ares_otel.model.otlp_json_decode import decode, memory_estimate
+from ares_otel.model.json_text import memory_estimate
+from ares_otel.model.otlp_json_decode import decode
 
 MAX_BODY = 16 * 1024 * 1024
 MAX_MEMORY = 256 * 1024 * 1024

@@ -18,12 +18,14 @@ from ares_otel.pipeline.admission import Admission, Reservation
 from ares_otel.pipeline.grace import Grace
 from ares_otel.pipeline.listen import bind, shown
 from ares_otel.pipeline.shared_ports import ROTATION_SECONDS
-from ares_otel.receivers.otlp.config import GrpcConfig, split_endpoint
-from ares_otel.receivers.otlp.inflate import inflate
-from ares_otel.receivers.otlp.intake import Intake, SenderGone
+from ares_otel.receivers.otlp.config import GrpcConfig
+from ares_otel.receivers.otlp.intake import Intake
 from ares_otel.receivers.otlp.reading import Reading
 from ares_otel.receivers.otlp.response import response_body
-from ares_otel.receivers.otlp.status import PROTOBUF, Failure, capped, failure_of
+from ares_otel.receivers.serving.body import SenderGone
+from ares_otel.receivers.serving.http_config import split_endpoint
+from ares_otel.receivers.serving.inflate import inflate
+from ares_otel.receivers.serving.status import PROTOBUF, Failure, capped, failure_of
 
 TRANSPORT = "grpc"
 _LAST_WORDS_SECONDS = 1.0
