@@ -104,6 +104,7 @@ def _write(data: bytes) -> None:
 
 def _not_found(trace_id: UUID) -> int:
     console.error(
-        f"There is no trace {trace_id.hex}: it never came, it is older than what is kept, or --from and --to leave it out."
+        f"There is no trace {trace_id.hex}: it never came, it is older than what is kept, or --from and --to "
+        "leave it out."
     )
     return NOTHING

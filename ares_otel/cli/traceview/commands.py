@@ -39,8 +39,8 @@ def trace(
     no_color: Annotated[bool, typer.Option("--no-color", help="No colours, as with the variable NO_COLOR.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write the spans as an OTLP request in JSON.")] = False,
 ) -> None:
-    """Draw one trace: its spans on a time axis, what failed, what it waited for (the critical path), and its log records.
-    The exit status is 0, 1 when there is no such trace, 2 when something is wrong."""
+    """Draw one trace: its spans on a time axis, what failed, what it waited for (the critical path), and its log
+    records. The exit status is 0, 1 when there is no such trace, 2 when something is wrong."""
     start, end = _instant(from_, "--from"), _instant(to, "--to")
 
     async def work(do: Actions) -> int:

@@ -10,6 +10,9 @@ from ares_otel.cli.traceview.view import Node
 ALIKE = 6
 """From so many siblings of one kind on, most of them are told together."""
 _FIRST = 2
+_WORSE = ("WARN", "ERROR")
+_ALARMING = 3
+"""Of those that hold a failed span or a warning, so many are shown too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +36,8 @@ class Together:
 
 
 def grouped(nodes: Sequence[Node], siblings: Sequence[int], *, everything: bool = False) -> list[int | Together]:
-    """Siblings (by start) as they are shown: of many that are alike the first two and the longest, the others as one,
-    at the place of the first of these. `everything`: each by itself."""
+    """Siblings (by start) as they are shown: of many that are alike the first two, the longest, and the first that
+    hold something alarming; the others as one, at the place of the first of these. `everything`: each by itself."""
     if everything or len(siblings) < ALIKE:
         return list(siblings)
     kinds: dict[tuple[str, str, str], list[int]] = {}
@@ -46,8 +49,11 @@ def grouped(nodes: Sequence[Node], siblings: Sequence[int], *, everything: bool 
     for alike in kinds.values():
         if len(alike) < ALIKE:
             continue
-        shown = {*alike[:_FIRST], max(alike, key=lambda index: nodes[index].duration)}
+        alarming = [index for index in alike if _is_alarming(nodes, index)]
+        shown = {*alike[:_FIRST], *alarming[:_ALARMING], max(alike, key=lambda index: nodes[index].duration)}
         members = tuple(index for index in alike if index not in shown)
+        if len(members) < 2:
+            continue
         instead[members[0]] = _together(nodes, members)
         hidden.update(members)
     items: list[int | Together] = []
@@ -57,6 +63,18 @@ def grouped(nodes: Sequence[Node], siblings: Sequence[int], *, everything: bool 
         elif index not in hidden:
             items.append(index)
     return items
+
+
+def _is_alarming(nodes: Sequence[Node], index: int) -> bool:
+    """Whether something failed below a span, or a log record in or below it is a warning or an error."""
+    waiting = [index]
+    while waiting:
+        place = waiting.pop()
+        node = nodes[place]
+        if (node.failed and place != index) or any(note.kind == "log" and note.level in _WORSE for note in node.notes):
+            return True
+        waiting += node.children
+    return False
 
 
 def _together(nodes: Sequence[Node], members: tuple[int, ...]) -> Together:

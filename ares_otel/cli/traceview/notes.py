@@ -19,7 +19,7 @@ _TEXT = 2000
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """One thing to say, at a time in nanoseconds. `text` is the sender's, and must be made harmless before it is shown."""
+    """One thing to say, at a time in nanoseconds. `text` is the sender's: it is made harmless where it is shown."""
 
     kind: Literal["log", "event", "link", "gap"]
     at: int

@@ -17,6 +17,12 @@ _NAMED = 5
 
 def report(trace: Trace, view: View, options: Options) -> Iterator[Text]:
     """The lines. `view`: of the trace."""
+    for line in _lines(trace, view, options):
+        line.truncate(options.columns)
+        yield line
+
+
+def _lines(trace: Trace, view: View, options: Options) -> Iterator[Text]:
     waterfall = Waterfall(view, options)
     yield from _head(view, options)
     yield Text()
@@ -42,7 +48,7 @@ def _head(view: View, options: Options) -> Iterator[Text]:
     yield Text(f"trace {view.trace_id.hex}", style="bold")
     if view.main is not None:
         row = view.nodes[view.main].row
-        yield Text(script.cut(f"{script.shown(row.service_name)} {script.shown(row.operation_name)}", options.width))
+        yield Text(script.cut(f"{script.shown(row.service_name)} {script.shown(row.operation_name)}", options.columns))
     services = [script.shown(name, 40) for name in view.services[:_NAMED]]
     if len(view.services) > _NAMED:
         services.append(f"{len(view.services) - _NAMED} more")
@@ -70,7 +76,7 @@ def _path_account(view: View, options: Options) -> Iterator[Text]:
     script = options.script
     for time, (service, operation), count in sums[:_NAMED]:
         times = f" ({count:,} spans)" if count > 1 else ""
-        name = script.cut(f"{script.shown(service)} {script.shown(operation)}", options.width - 18 - len(times))
+        name = script.cut(f"{script.shown(service)} {script.shown(operation)}", options.columns - 18 - len(times))
         yield Text(f"  {100 * time / total:3.0f} %  {duration_text(time):>9}  {name}{times}")
     if len(sums) > _NAMED:
         rest = sum(time for time, _, _ in sums[_NAMED:])
@@ -87,7 +93,8 @@ def _reservations(trace: Trace, view: View) -> Iterator[str]:
         yield f"nothing before {trace.searched_from:%Y-%m-%d %H:%M:%SZ} was looked at; --from looks further back."
     if view.late:
         yield (
-            f"work went on for {duration_text(view.late)} after the root had ended; the critical path ends with the root."
+            f"work went on for {duration_text(view.late)} after the root had ended; the critical path ends with "
+            "the root."
         )
     yield from view.warnings
 
@@ -96,7 +103,7 @@ def _folded(text: str, options: Options, style: str) -> Iterator[Text]:
     """A text of ours over as many lines as it needs."""
     line = ""
     for word in text.split(" "):
-        if line and len(line) + 1 + len(word) > options.width:
+        if line and len(line) + 1 + len(word) > options.columns:
             yield Text(line, style=style)
             line = "  " + word
         else:

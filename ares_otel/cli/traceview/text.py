@@ -72,7 +72,7 @@ class Script:
 
 
 def duration_text(ns: int) -> str:
-    """`850 ns`, `12.3 ms`, `1.24 s`, `2 m 05 s`, `3 h 02 m`; at most nine columns for anything below a thousand hours."""
+    """`850 ns`, `12.3 ms`, `1.24 s`, `2 m 05 s`, `3 h 02 m`: nine columns at most below a thousand hours."""
     if ns < 0:
         return "-" + duration_text(-ns)
     if ns < 1000:
@@ -81,9 +81,9 @@ def duration_text(ns: int) -> str:
         value = ns / size
         if value < 9.995:
             return f"{value:.2f} {unit}"
-        if value < 99.95:
+        if value < (59.95 if unit == "s" else 99.95):
             return f"{value:.1f} {unit}"
-        if value < (59.95 if unit == "s" else 999.5):
+        if unit != "s" and value < 999.5:
             return f"{value:.0f} {unit}"
     seconds = round(ns / 1e9)
     if seconds < 3600:

@@ -1,4 +1,4 @@
-"""A trace as its picture needs it: spans as a tree, each with its part of the critical path and what is said under it."""
+"""A trace as its picture needs it: a tree of spans, each with its part of the critical path and what is said there."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def _lay_logs(nodes: list[Node], logs: Iterable[LogRow]) -> list[Note]:
     for node in nodes:
         homes.setdefault(node.row.span_id, node)
         own.setdefault((node.row.span_id, node.row.service_name), node)
-    loose = []
+    loose: list[Note] = []
     for row in logs:
         home = None if row.span_id is None else own.get((row.span_id, row.service_name)) or homes.get(row.span_id)
         note = log_note(row, None if home is None else home.row.service_name)

@@ -10,14 +10,13 @@ from rich.text import Text
 
 from ares_otel.cli.traceview.bars import bar
 from ares_otel.cli.traceview.grouping import Together, grouped
-from ares_otel.cli.traceview.notes import Note
+from ares_otel.cli.traceview.notes import Note, attribute_lines
 from ares_otel.cli.traceview.text import Script, counted, duration_text
 from ares_otel.cli.traceview.view import Node, View
 
 _MARKS = 2
 _TIME = 9
 _LEAST = 40
-"""Columns below which the lines are not made narrower."""
 _WIDE = 110
 """Columns from which on self time is shown."""
 _NOTES = 8
@@ -35,11 +34,16 @@ class Options:
     """How it is drawn."""
 
     width: int = 80
+    """Columns; lines are wider only where this is less than 40."""
     script: Script = Script()  # noqa: RUF009 - frozen
     everything: bool = False
     """Every sibling and every log record, however many."""
     attributes: bool = False
     """Attributes under each span."""
+
+    @property
+    def columns(self) -> int:
+        return max(_LEAST, self.width)
 
 
 class Waterfall:
@@ -50,7 +54,7 @@ class Waterfall:
         self._options = options
         self._script = options.script
         self._symbols = options.script.symbols
-        width = max(_LEAST, options.width)
+        width = options.columns
         self._width = width
         self._self = _TIME + 1 if width >= _WIDE else 0
         self._bar = max(8, min(width * 3 // 10, width - _MARKS - _TIME - _NAME - 4))
@@ -143,9 +147,8 @@ class Waterfall:
         if self._self:
             line.append(f"{duration_text(node.self_ns):>{_TIME}} ", "dim")
         line.append(" ")
-        line.append(
-            bar(node.start, node.end, node.path, self._axis_range, self._bar, self._symbols, failed=node.failed)
-        )
+        axis = (self._view.start, self._view.end)
+        line.append(bar(node.start, node.end, node.path, axis, self._bar, self._symbols, failed=node.failed))
         return line
 
     def _together(self, group: Together, first: str) -> Text:
@@ -157,12 +160,14 @@ class Waterfall:
         facts = [
             f"{self._symbols.more} {len(group.members):,} more {self._script.shown(row.operation_name, 60)}{spans}",
             f"{duration_text(group.duration)} together",
-            f"longest {duration_text(group.longest)}",
         ]
         if group.path_ns:
-            facts.append(f"{duration_text(group.path_ns)} of the critical path")
-        if group.errors:
+            facts.append(f"{duration_text(group.path_ns)} of the path")
+        if group.errors and row.status != "error":
             facts.append(counted(group.errors, "error"))
+        facts.append(f"longest {duration_text(group.longest)}")
+        if group.notes:
+            facts.append(f"{group.notes:,} log records, events and links")
         text = ", ".join(facts)
         line.append(
             self._script.cut(text, self._width - _MARKS - cell_len(first)), "italic red" if group.errors else "italic"
@@ -173,8 +178,6 @@ class Waterfall:
         if node.failed and node.row.status_message:
             yield from self._wrapped(stem, "error: ", node.row.status_message, "red", _LINES)
         if self._options.attributes:
-            from ares_otel.cli.traceview.notes import attribute_lines
-
             for text in attribute_lines(node.row.attributes):
                 yield from self._wrapped(stem, "", text, "dim", 1)
 
@@ -219,10 +222,6 @@ class Waterfall:
         line.append("!" if failed else " ", "bold red")
         line.append(self._symbols.mark if on_path else " ", "bold yellow")
         return line
-
-    @property
-    def _axis_range(self) -> tuple[int, int]:
-        return self._view.start, self._view.end
 
 
 def _chosen(notes: Sequence[Note], most: int) -> tuple[list[Note], int]:
