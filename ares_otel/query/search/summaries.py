@@ -155,7 +155,11 @@ async def _count(
     if not counted:
         return
     roots = list(counted.values())
-    values |= {"ids": list(counted), "spans": [one.root_id for one in roots], "starts": [one.root_filed for one in roots]}
+    values |= {
+        "ids": list(counted),
+        "spans": [one.root_id for one in roots],
+        "starts": [one.root_filed for one in roots],
+    }
     rows = await reader.fetch_within(SECONDS, _STATEMENTS["names"], **values)
     names = {row["trace_id"]: row["operation_name"] for row in rows}
     for trace_id, one in counted.items():

@@ -1,5 +1,8 @@
 -- Traces from afar. A copy of a pinned trace's span counts only where the span is in no partition any more.
 
+-- name: pinned_any
+SELECT FROM pinned_traces LIMIT 1
+
 -- name: pinned
 SELECT trace_id FROM pinned_traces WHERE trace_id = ANY(:ids::uuid[])
 
