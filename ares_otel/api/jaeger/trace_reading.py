@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from uuid import UUID
 
@@ -11,7 +11,6 @@ import asyncpg
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from ares_otel.api.jaeger.adjust import MAX_SPANS, TOO_LARGE, adjust
-from ares_otel.api.jaeger.failures import Stream
 from ares_otel.api.jaeger.warnings import add_warning
 from ares_otel.query.instant import Instant
 from ares_otel.query.search.find import FoundTrace
@@ -32,7 +31,7 @@ class TraceReading:
 
     async def trace(
         self, trace_id: UUID, start: Instant | None = None, end: Instant | None = None, *, raw: bool = True
-    ) -> AsyncIterator[TracesData]:
+    ) -> AsyncGenerator[TracesData, None]:
         """One trace in pieces; none for an id that is not known.
 
         Args:
@@ -44,12 +43,12 @@ class TraceReading:
         """
         if (start or end) and not await self._any_within(trace_id, start, end):
             return
-        pieces: Stream[TracesData] = stream_trace(self._pool, trace_id)
+        pieces = stream_trace(self._pool, trace_id)
         async with aclosing(pieces if raw else self._adjusted(pieces)) as opened:
             async for piece in opened:
                 yield piece
 
-    async def found(self, traces: Iterable[FoundTrace], *, raw: bool = True) -> AsyncIterator[TracesData]:
+    async def found(self, traces: Iterable[FoundTrace], *, raw: bool = True) -> AsyncGenerator[TracesData, None]:
         """What a search found, one trace after the other. Raises DatabaseUnavailable, QueryTooSlow."""
         for each in traces:
             async with aclosing(self.trace(each.trace_id, raw=raw)) as pieces:
@@ -62,7 +61,7 @@ class TraceReading:
                 return True
         return False
 
-    async def _adjusted(self, pieces: Stream[TracesData]) -> AsyncIterator[TracesData]:
+    async def _adjusted(self, pieces: AsyncGenerator[TracesData, None]) -> AsyncGenerator[TracesData, None]:
         """The pieces of a trace, adjusted as a whole; a trace that is too large comes as it is, and says so."""
         async with self._holding, aclosing(pieces) as opened:
             held: list[TracesData] = []

@@ -11,10 +11,10 @@ from ares_otel.model.scan import BodyScanner
 from ares_otel.model.signal import Signal
 from ares_otel.pipeline.admission import Reservation
 from ares_otel.pipeline.component import BuildContext
+from ares_otel.pipeline.error_log import ErrorLog
 from ares_otel.pipeline.grpc_message import SenderGone
 from ares_otel.receivers.otlp import json_decode, wire
 from ares_otel.receivers.otlp.arrived import MAX_ITEMS, Arrived
-from ares_otel.receivers.otlp.error_log import ErrorLog
 from ares_otel.receivers.otlp.status import Failure, failure_of
 from ares_otel.receivers.otlp.workers import Workers
 
