@@ -27,6 +27,7 @@ from ares_otel.cli.own_settings import FileSettings, OwnSettings
 from ares_otel.cli.own_telemetry import SERVICE, OwnTelemetry
 from ares_otel.cli.read_pool import open_read_pool
 from ares_otel.cli.rollups import rollup_job
+from ares_otel.cli.sampling import Sampling, check_port
 from ares_otel.cli.storing import Storing, say_encoder
 from ares_otel.cli.workers.setup import (
     OTHERS_CONNECTIONS,
@@ -104,6 +105,7 @@ class Ares:
         for port, setting in ((options.http_port, "--http-port"), (options.jaeger_grpc_port, "--jaeger-grpc-port")):
             for probe in bind(options.host, port, setting, "--host"):
                 probe.close()  # a port that is taken is said before a database is made
+        check_port(options)
         self._keyring.take_from(Keyring.from_environ())
         telemetry = Telemetry()
         workers = await self._spawn_workers(config, policy, telemetry) if options.workers > 1 else None
@@ -139,6 +141,8 @@ class Ares:
         rollups = rollup_job(store, manager, telemetry, pooled=facts.pooled)
         stack.push_async_callback(rollups.stop)
         await rollups.start()
+        sampling = Sampling(pool, store, manager, telemetry, pooled=facts.pooled)
+        await sampling.start(stack)
         await heartbeats.start()
         await registry.start()
         await events.follow(store)
@@ -166,6 +170,7 @@ class Ares:
             event_streams=events.streams,
             event_topics=events.analytics.topics,
             partitions=partitions,
+            sampling=sampling.endpoint,
         )
         own.instrument(app)
         api = HttpDoor(
@@ -184,6 +189,7 @@ class Ares:
         stack.push_async_callback(config_feed.stop)  # before the door, which waits for its streams
         stack.push_async_callback(events.streams.stop)
         await api.start()
+        self.doors |= await sampling.open_door(options, self._grace, stack)
 
         if workers is None:
             ingest = self._ingest = LocalIngest(make_host(options, telemetry, store, self._grace))

@@ -81,6 +81,16 @@ def up(
     otlp_http_port: Annotated[
         int, typer.Option(envvar="ARES_OTEL_OTLP_HTTP_PORT", min=0, max=65535, help="OTLP/HTTP; 0 takes any free port.")
     ] = 4318,
+    sampling_port: Annotated[
+        int,
+        typer.Option(
+            envvar="ARES_OTEL_SAMPLING_PORT",
+            min=0,
+            max=65535,
+            help="Sampling strategies for Jaeger's clients, HTTP and gRPC; 0 takes any free port. Where the default is"
+            " taken, Ares starts without.",
+        ),
+    ] = 5778,
     jaeger_grpc_port: Annotated[
         int,
         typer.Option(
@@ -171,6 +181,7 @@ def up(
         http_port=http_port,
         otlp_grpc_port=otlp_grpc_port,
         otlp_http_port=otlp_http_port,
+        sampling_port=sampling_port,
         jaeger_grpc_port=jaeger_grpc_port,
         allow_unauthenticated=allow_unauthenticated,
         allowed_hosts=parse_allowed_hosts(allowed_hosts),

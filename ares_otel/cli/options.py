@@ -43,6 +43,7 @@ class UpOptions:
     http_port: int = 8080
     otlp_grpc_port: int = 4317
     otlp_http_port: int = 4318
+    sampling_port: int = 5778
     jaeger_grpc_port: int = 16685
     allow_unauthenticated: bool = False
     allowed_hosts: tuple[str, ...] = ()

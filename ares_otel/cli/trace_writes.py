@@ -24,7 +24,7 @@ from ares_otel.receivers.otlp.config import GrpcConfig, OtlpReceiverConfig
 from ares_otel.receivers.otlp.grpc_export import Handler, abort
 from ares_otel.receivers.otlp.grpc_server import MIB
 from ares_otel.receivers.otlp.receiver import OtlpReceiver
-from ares_otel.receivers.otlp.status import Failure, failure_of
+from ares_otel.receivers.serving.status import Failure, failure_of
 
 METHOD = f"/{TRACES.service}/Export"
 HANDED_ON_SECONDS = 60.0

@@ -14,7 +14,7 @@ import grpc.aio
 from google.protobuf.message import DecodeError, Message
 
 from ares_otel.model.clock import SYSTEM_CLOCK
-from ares_otel.model.errors import Rejected, Retryable
+from ares_otel.model.errors import Rejected, Retryable, SenderGone
 from ares_otel.model.rpc import (
     INTERNAL,
     INVALID_ARGUMENT,
@@ -26,7 +26,7 @@ from ares_otel.model.rpc import (
 from ares_otel.pipeline.admission import Admission
 from ares_otel.pipeline.error_log import ErrorLog
 from ares_otel.pipeline.grpc_door import Calls, Methods
-from ares_otel.pipeline.grpc_message import SenderGone, encoding_of, only_message
+from ares_otel.pipeline.grpc_message import encoding_of, only_message
 from ares_otel.pipeline.grpc_reading import Reading
 
 REQUEST_BYTES = 1024 * 1024

@@ -19,10 +19,10 @@ from ares_otel.pipeline.grace import Grace
 from ares_otel.pipeline.grpc_door import Calls
 from ares_otel.pipeline.grpc_message import encoding_of, only_message
 from ares_otel.pipeline.grpc_reading import Reading
-from ares_otel.receivers.otlp.inflate import inflate
 from ares_otel.receivers.otlp.intake import Intake
 from ares_otel.receivers.otlp.response import response_body
-from ares_otel.receivers.otlp.status import PROTOBUF, Failure, capped, failure_of
+from ares_otel.receivers.serving.inflate import inflate
+from ares_otel.receivers.serving.status import PROTOBUF, Failure, capped, failure_of
 
 TRANSPORT = "grpc"
 _LAST_WORDS_SECONDS = 1.0

@@ -10,8 +10,9 @@ import grpc
 from ares_otel.pipeline.grace import Grace
 from ares_otel.pipeline.grpc_door import GrpcDoor
 from ares_otel.pipeline.shared_ports import ROTATION_SECONDS
-from ares_otel.receivers.otlp.config import GrpcConfig, split_endpoint
+from ares_otel.receivers.otlp.config import GrpcConfig
 from ares_otel.receivers.otlp.grpc_export import GrpcExport
+from ares_otel.receivers.serving.http_config import split_endpoint
 
 MIB = 1024 * 1024
 _NEVER_MS = 2**31 - 1

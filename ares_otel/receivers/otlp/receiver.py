@@ -13,12 +13,13 @@ from ares_otel.pipeline.grpc_door import GrpcDoor
 from ares_otel.pipeline.http_door import HttpDoor, Limits
 from ares_otel.pipeline.listen import BindPolicy, check_bind
 from ares_otel.pipeline.shared_ports import ROTATION_SECONDS, SharedPorts
-from ares_otel.receivers.otlp.config import GrpcConfig, OtlpReceiverConfig, settings_of, split_endpoint
+from ares_otel.receivers.otlp.config import GrpcConfig, OtlpReceiverConfig, settings_of
 from ares_otel.receivers.otlp.grpc_export import GrpcExport
 from ares_otel.receivers.otlp.grpc_server import MIB, otlp_grpc_door
 from ares_otel.receivers.otlp.http_app import OtlpHttpApp
 from ares_otel.receivers.otlp.intake import Intake
-from ares_otel.receivers.otlp.workers import Workers
+from ares_otel.receivers.serving.http_config import split_endpoint
+from ares_otel.receivers.serving.workers import Workers
 
 
 class OtlpReceiver:
