@@ -9,6 +9,7 @@ import asyncpg
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from prometheus_client import CollectorRegistry
+from starlette.types import ASGIApp
 
 from ares_otel.api import problems
 from ares_otel.api.config_paths import ConfigPaths
@@ -55,6 +56,7 @@ def create_app(
     event_streams: EventStreams | None = None,
     event_topics: Callable[[], Sequence[TopicCount]] = list,
     partitions: Partitions | None = None,
+    jaeger: ASGIApp | None = None,
     sampling: SamplingEndpoint | None = None,
 ) -> FastAPI:
     """The REST API, Swagger UI, `/healthz`, `/readyz` and `/metrics`.
@@ -74,6 +76,7 @@ def create_app(
             the door: that ends the streams.
         event_topics: what was counted by topic.
         partitions: for `/api/v1/partitions`; without it there is no such path.
+        jaeger: what is below `/jaeger`, Jaeger's HTTP APIs; see `jaeger.door`.
         sampling: for `/api/v1/sampling` and `/jaeger/api/sampling`; without it there are no such paths.
     """
     app = FastAPI(
@@ -102,6 +105,8 @@ def create_app(
         app.include_router(sampling_router(pool, sampling))
     app.include_router(meta_router(registry, ready, gather))
     app.include_router(swagger_router())
+    if jaeger is not None:
+        app.mount("/jaeger", jaeger, name="jaeger")
     problems.install(app)
     app.add_middleware(ConfigPaths)
     app.add_middleware(Envelope)

@@ -19,6 +19,7 @@ from ares_otel.cli.components import COMPONENTS
 from ares_otel.cli.event_bus import Events
 from ares_otel.cli.ingest import Ingest, LocalIngest, make_host
 from ares_otel.cli.jaeger import open_jaeger_grpc
+from ares_otel.cli.jaeger_http import check_jaeger_port, make_jaeger, open_jaeger_door
 from ares_otel.cli.maintenance import MaintenanceJobs, partitions_of
 from ares_otel.cli.options import UpOptions
 from ares_otel.cli.own_config import follow_settings
@@ -105,6 +106,7 @@ class Ares:
         for port, setting in ((options.http_port, "--http-port"), (options.jaeger_grpc_port, "--jaeger-grpc-port")):
             for probe in bind(options.host, port, setting, "--host"):
                 probe.close()  # a port that is taken is said before a database is made
+        check_jaeger_port(options)
         check_port(options)
         self._keyring.take_from(Keyring.from_environ())
         telemetry = Telemetry()
@@ -158,6 +160,7 @@ class Ares:
         stack.push_bounded("Ares's own telemetry", own.stop, at_most=OWN_SECONDS)
         settings.steer(own.record_spans)
         config_service, config_feed = await self._config_service(pool, url, facts)
+        jaeger = make_jaeger(pool, options)
         app = create_app(
             pool,
             version=__version__,
@@ -170,6 +173,7 @@ class Ares:
             event_streams=events.streams,
             event_topics=events.analytics.topics,
             partitions=partitions,
+            jaeger=jaeger,
             sampling=sampling.endpoint,
         )
         own.instrument(app)
@@ -189,6 +193,7 @@ class Ares:
         stack.push_async_callback(config_feed.stop)  # before the door, which waits for its streams
         stack.push_async_callback(events.streams.stop)
         await api.start()
+        self.doors.update(await open_jaeger_door(options, jaeger, self._grace, stack))
         self.doors |= await sampling.open_door(options, self._grace, stack)
 
         if workers is None:

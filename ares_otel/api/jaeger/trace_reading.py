@@ -10,7 +10,7 @@ from uuid import UUID
 import asyncpg
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-from ares_otel.api.jaeger.adjust import MAX_SPANS, TOO_LARGE, adjust
+from ares_otel.api.jaeger.adjust import MAX_SKEW_NS, MAX_SPANS, TOO_LARGE, adjust
 from ares_otel.api.jaeger.warnings import add_warning
 from ares_otel.query.instant import Instant
 from ares_otel.query.search.find import FoundTrace
@@ -25,8 +25,9 @@ _AT_ONCE = 4
 class TraceReading:
     """Reads traces out of a pool. Every piece holds spans of one trace; those of a trace follow each other."""
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    def __init__(self, pool: asyncpg.Pool, *, max_skew_ns: int = MAX_SKEW_NS) -> None:
         self._pool = pool
+        self._max_skew_ns = max_skew_ns
         self._holding = asyncio.Semaphore(_AT_ONCE)
 
     async def trace(
@@ -73,7 +74,7 @@ class TraceReading:
                 if spans > MAX_SPANS or size > MAX_BYTES:
                     break
             else:
-                for piece in await asyncio.to_thread(_adjusted_pieces, held) if held else ():
+                for piece in await asyncio.to_thread(_adjusted_pieces, held, self._max_skew_ns) if held else ():
                     yield piece
                 return
             add_warning(held[0].resource_spans[0].scope_spans[0].spans[0], TOO_LARGE)
@@ -88,10 +89,10 @@ def span_count(piece: TracesData) -> int:
     return sum(len(scope.spans) for resource in piece.resource_spans for scope in resource.scope_spans)
 
 
-def _adjusted_pieces(pieces: list[TracesData]) -> list[TracesData]:
+def _adjusted_pieces(pieces: list[TracesData], max_skew_ns: int) -> list[TracesData]:
     """The same spans in the same pieces, after the whole was adjusted."""
     whole = TracesData()
     for piece in pieces:
         whole.resource_spans.extend(piece.resource_spans)
-    rest = iter(adjust(whole).resource_spans)
+    rest = iter(adjust(whole, max_skew_ns=max_skew_ns).resource_spans)
     return [TracesData(resource_spans=[next(rest) for _ in piece.resource_spans]) for piece in pieces]

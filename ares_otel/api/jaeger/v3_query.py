@@ -8,6 +8,7 @@ from contextlib import aclosing
 import asyncpg
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
+from ares_otel.api.jaeger.adjust import MAX_SKEW_NS
 from ares_otel.api.jaeger.catalogue import calls_between, operations, service_names
 from ares_otel.api.jaeger.failures import told
 from ares_otel.api.jaeger.proto import api_v3_pb2 as pb
@@ -29,9 +30,13 @@ SUMMARIES_A_PIECE = 100
 class QueryService:
     """Answers requests. Every method raises RpcFailure, and nothing else that a caller could be the reason of."""
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    def __init__(self, pool: asyncpg.Pool, *, max_skew_ns: int = MAX_SKEW_NS) -> None:
+        """
+        Args:
+            max_skew_ns: see `adjust`.
+        """
         self._pool = pool
-        self._reading = TraceReading(pool)
+        self._reading = TraceReading(pool, max_skew_ns=max_skew_ns)
 
     def methods(self) -> list[RpcMethod]:
         """The service for a gRPC server."""
