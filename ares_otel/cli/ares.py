@@ -206,7 +206,7 @@ class Ares:
             self._ingest = workers
 
         self.doors |= await open_jaeger_grpc(
-            options, config, pool, lambda: self._ingest, self._reasons_not_ready, self._grace, stack
+            options, config, pool, lambda: self._ingest, self._reasons_not_ready, self._grace, stack, sampling=sampling
         )
         beats = OwnRegistration(
             registry,

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
 import asyncpg
 
+from ares_otel.api.jaeger.proto import sampling_v2_pb2 as sampling_pb
 from ares_otel.api.jaeger.storage_query import StorageService
 from ares_otel.api.jaeger.v3_query import QueryService
+from ares_otel.api.sampling import servicer
 from ares_otel.cli.ingest import Ingest
 from ares_otel.cli.options import UpOptions
+from ares_otel.cli.sampling import Sampling
 from ares_otel.cli.trace_writes import TraceWrites, largest_message
-from ares_otel.model.rpc import RpcMethod
+from ares_otel.model.rpc import INVALID_ARGUMENT, RpcFailure, RpcMethod
 from ares_otel.model.signal import TRACES
 from ares_otel.pipeline.admission import Admission
 from ares_otel.pipeline.config import PipelineConfig
@@ -37,14 +40,14 @@ async def open_jaeger_grpc(
     grace: Grace,
     stack: Stages,
     *,
-    more: Sequence[RpcMethod] = (),
+    sampling: Sampling,
 ) -> dict[str, str]:
     """Opens the door. Gives its name and address.
 
     Args:
         config: of the start, from which the largest message is; a reload does not change it.
         stack: closes the door.
-        more: other methods that are answered there.
+        sampling: answers `SamplingManager`, as on its own port.
 
     Raises:
         StartError: the port is taken or must not be used.
@@ -53,7 +56,8 @@ async def open_jaeger_grpc(
     calls = Calls()
     admission = Admission(max(ASKING_MIB * MIB, 2 * largest))
     writes = TraceWrites(ingest, admission, largest, calls)
-    asked = [*QueryService(pool, options.max_clock_skew_ns).methods(), *StorageService(pool).methods(), *more]
+    queries = QueryService(pool, options.max_clock_skew_ns)
+    asked = [*queries.methods(), *StorageService(pool).methods(), _sampling_method(sampling)]
     services = {method.service for method in asked} | {TRACES.service}
     asked.append(health_method(services, reasons_not_ready))
     door = GrpcDoor(
@@ -70,3 +74,14 @@ async def open_jaeger_grpc(
     stack.push_bounded("Jaeger's gRPC door", door.stop)
     await door.start()
     return {DOOR: f"http://{door.address}"}
+
+
+def _sampling_method(sampling: Sampling) -> RpcMethod:
+    async def ask(request: sampling_pb.SamplingStrategyParameters) -> sampling_pb.SamplingStrategyResponse:
+        if not request.serviceName:
+            raise RpcFailure(INVALID_ARGUMENT, servicer.WRONG)
+        strategy = await sampling.strategies.sampling_strategy(request.serviceName)
+        sampling.on_answer("grpc")
+        return sampling_pb.SamplingStrategyResponse.FromString(servicer.message_of(strategy))
+
+    return RpcMethod(servicer.SERVICE, "GetSamplingStrategy", sampling_pb.SamplingStrategyParameters, one=ask)

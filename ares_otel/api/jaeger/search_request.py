@@ -38,8 +38,8 @@ def trace_query(
         Refused: a field is wrong, missing, or unknown. The message names it.
     """
     refuse_unknown(query, "query")
-    start = instant_of(query.start_time_min, "query.start_time_min")
-    end = instant_of(query.start_time_max, "query.start_time_max")
+    start = instant_of(query, "start_time_min", "query.")
+    end = instant_of(query, "start_time_max", "query.")
     if bounds_required:
         for bound, name in ((start, "start_time_min"), (end, "start_time_max")):
             if bound is None:

@@ -104,8 +104,8 @@ class StorageService:
     async def get_dependencies(self, request: pb.GetDependenciesRequest) -> pb.GetDependenciesResponse:
         """Who called whom, how often."""
         with told():
-            start = instant_of(request.start_time, "start_time")
-            end = instant_of(request.end_time, "end_time")
+            start = instant_of(request, "start_time")
+            end = instant_of(request, "end_time")
             rows = await calls_between(self._pool, start, end)
         return pb.GetDependenciesResponse(
             dependencies=[
@@ -134,8 +134,8 @@ def _wanted(request: pb.GetTracesRequest) -> list[tuple[UUID, Instant | None, In
     for each in request.query:
         if len(each.trace_id) != 16:
             raise Refused(f"query.trace_id must have 16 bytes, and has {len(each.trace_id)}.")
-        start = instant_of(each.start_time, "query.start_time")
-        end = instant_of(each.end_time, "query.end_time")
+        start = instant_of(each, "start_time", "query.")
+        end = instant_of(each, "end_time", "query.")
         range_of(start, end)
         trace_id = UUID(bytes=each.trace_id)
         wanted.setdefault(trace_id, (trace_id, start, end))

@@ -54,8 +54,8 @@ class QueryService:
                 trace_id = parse_trace_id(request.trace_id)
             except ValueError as error:
                 raise RpcFailure(INVALID_ARGUMENT, f"trace_id {error}.") from None
-            start = instant_of(request.start_time, "start_time")
-            end = instant_of(request.end_time, "end_time")
+            start = instant_of(request, "start_time")
+            end = instant_of(request, "end_time")
             range_of(start, end)
             found = False
             async with aclosing(self._reading.trace(trace_id, start, end, raw=request.raw_traces)) as pieces:
@@ -87,8 +87,8 @@ class QueryService:
     async def get_dependencies(self, request: pb.GetDependenciesRequest) -> pb.DependenciesResponse:
         """Who called whom, how often."""
         with told():
-            start = instant_of(request.start_time, "start_time")
-            end = instant_of(request.end_time, "end_time")
+            start = instant_of(request, "start_time")
+            end = instant_of(request, "end_time")
             rows = await calls_between(self._pool, start, end)
         return pb.DependenciesResponse(
             dependencies=[
