@@ -18,6 +18,7 @@ from ares_otel.cli.config import config as config_commands
 from ares_otel.cli.partitions import partitions as partition_commands
 from ares_otel.cli.rejected import rejected as rejected_commands
 from ares_otel.cli.spool import spool as spool_commands
+from ares_otel.cli.traceview import commands as trace_commands
 from ares_otel.model.errors import StartError
 from ares_otel.storage.assets import asset
 
@@ -39,6 +40,7 @@ app.add_typer(config_commands, name="config")
 app.add_typer(spool_commands, name="spool")
 app.add_typer(rejected_commands, name="rejected")
 app.add_typer(partition_commands, name="partitions")
+app.command()(trace_commands.trace)
 
 Config = Annotated[
     Path,
