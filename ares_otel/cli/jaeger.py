@@ -56,8 +56,11 @@ async def open_jaeger_grpc(
     calls = Calls()
     admission = Admission(max(ASKING_MIB * MIB, 2 * largest))
     writes = TraceWrites(ingest, admission, largest, calls)
-    queries = QueryService(pool, options.max_clock_skew_ns)
-    asked = [*queries.methods(), *StorageService(pool).methods(), _sampling_method(sampling)]
+    asked = [
+        *QueryService(pool, max_skew_ns=options.max_clock_skew_ns).methods(),
+        *StorageService(pool).methods(),
+        _sampling_method(sampling),
+    ]
     services = {method.service for method in asked} | {TRACES.service}
     asked.append(health_method(services, reasons_not_ready))
     door = GrpcDoor(

@@ -11,6 +11,7 @@ from ares_otel.api.envelope import Envelope
 from ares_otel.api.jaeger.door import jaeger_app
 from ares_otel.api.jaeger.go_duration import parse_go_duration
 from ares_otel.api.jaeger.v1_envelope import JSON, error_body
+from ares_otel.api.jaeger.v3_http import v3_routes
 from ares_otel.api.sampling.app import SamplingEndpoint
 from ares_otel.cli.options import UpOptions
 from ares_otel.pipeline.grace import Grace, Stages
@@ -31,8 +32,9 @@ def parse_max_clock_skew(text: str) -> int:
 
 def make_jaeger(pool: asyncpg.Pool, options: UpOptions, sampling: SamplingEndpoint) -> ASGIApp:
     """The application, for `/jaeger` of the API and for the door."""
-    more = [Route("/api/sampling", sampling.__call__, methods=["GET"])]
-    return jaeger_app(pool, more=more, max_skew_ns=options.max_clock_skew_ns)
+    skew = options.max_clock_skew_ns
+    more = [Route("/api/sampling", sampling.__call__, methods=["GET"]), *v3_routes(pool, max_skew_ns=skew)]
+    return jaeger_app(pool, more=more, max_skew_ns=skew)
 
 
 def check_jaeger_port(options: UpOptions) -> None:

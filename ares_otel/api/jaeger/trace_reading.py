@@ -28,7 +28,7 @@ _FEW = 50
 class TraceReading:
     """Reads traces out of a pool. Every piece holds spans of one trace; those of a trace follow each other."""
 
-    def __init__(self, pool: asyncpg.Pool, max_skew_ns: int = MAX_SKEW_NS) -> None:
+    def __init__(self, pool: asyncpg.Pool, *, max_skew_ns: int = MAX_SKEW_NS) -> None:
         """`max_skew_ns`: see `adjust`."""
         self._pool = pool
         self._max_skew_ns = max_skew_ns

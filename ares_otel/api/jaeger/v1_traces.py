@@ -36,7 +36,7 @@ class Traces:
 
     def __init__(self, pool: asyncpg.Pool, max_skew_ns: int) -> None:
         self._pool = pool
-        self._reading = TraceReading(pool, max_skew_ns)
+        self._reading = TraceReading(pool, max_skew_ns=max_skew_ns)
 
     async def one(self, request: Request) -> Response:
         """`GET /api/traces/{trace_id}?raw=&start=&end=`. With `start` and `end` only a trace that has a span there."""

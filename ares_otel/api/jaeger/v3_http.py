@@ -23,6 +23,7 @@ from starlette.types import Receive, Scope, Send
 from ares_otel.api.bodies import read_body
 from ares_otel.api.envelope import IS_HEAD
 from ares_otel.api.jaeger import v3_parameters as parameters
+from ares_otel.api.jaeger.adjust import MAX_SKEW_NS
 from ares_otel.api.jaeger.failures import HTTP_STATUSES, error_body, told
 from ares_otel.api.jaeger.proto import api_v3_pb2 as pb
 from ares_otel.api.jaeger.trace_reading import span_count
@@ -48,9 +49,9 @@ _CODES = {404: NOT_FOUND, 405: UNIMPLEMENTED, 413: RESOURCE_EXHAUSTED}
 _log = logging.getLogger(__name__)
 
 
-def v3_routes(pool: asyncpg.Pool) -> list[BaseRoute]:
-    """Everything below `/api/v3`."""
-    return [Mount("/api/v3", app=_app(QueryService(pool)))]
+def v3_routes(pool: asyncpg.Pool, *, max_skew_ns: int = MAX_SKEW_NS) -> list[BaseRoute]:
+    """Everything below `/api/v3`. `max_skew_ns`: see `adjust`."""
+    return [Mount("/api/v3", app=_app(QueryService(pool, max_skew_ns=max_skew_ns)))]
 
 
 def _app(service: QueryService) -> Starlette:

@@ -30,10 +30,13 @@ SUMMARIES_A_PIECE = 100
 class QueryService:
     """Answers requests. Every method raises RpcFailure, and nothing else that a caller could be the reason of."""
 
-    def __init__(self, pool: asyncpg.Pool, max_skew_ns: int = MAX_SKEW_NS) -> None:
-        """`max_skew_ns`: see `adjust`."""
+    def __init__(self, pool: asyncpg.Pool, *, max_skew_ns: int = MAX_SKEW_NS) -> None:
+        """
+        Args:
+            max_skew_ns: see `adjust`.
+        """
         self._pool = pool
-        self._reading = TraceReading(pool, max_skew_ns)
+        self._reading = TraceReading(pool, max_skew_ns=max_skew_ns)
 
     def methods(self) -> list[RpcMethod]:
         """The service for a gRPC server."""

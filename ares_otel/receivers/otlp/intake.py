@@ -22,7 +22,7 @@ SCAN_INLINE_BYTES = 1024 * 1024
 
 
 class Intake(RequestIntake):
-    """Takes OTLP requests over both transports."""
+    """Takes OTLP requests of every signal that has a consumer, over both transports."""
 
     def __init__(self, context: BuildContext, consumers: Mapping[Signal, Consumer], workers: Workers) -> None:
         super().__init__(context, consumers, workers)
