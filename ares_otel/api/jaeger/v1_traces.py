@@ -21,8 +21,8 @@ from ares_otel.api.jaeger.v1_span import trace_id_v1
 from ares_otel.api.jaeger.v1_stream import JsonStream, trace_pieces
 from ares_otel.api.jaeger.v1_values import Values
 from ares_otel.query.instant import Instant
-from ares_otel.query.search.find import find_traces
 from ares_otel.query.search.expression import Refused
+from ares_otel.query.search.find import find_traces
 
 NOT_FOUND = "trace not found"
 """In Jaeger's words: clients look for them."""
