@@ -343,7 +343,7 @@ def test_spans_are_grouped_by_what_their_tags_say_of_resource_and_scope() -> Non
         for group in request.resource_spans
         for parts in [group.scope_spans]
     ]
-    unscoped = [("", "", {}, 1)]
+    unscoped: Any = [("", "", {}, 1)]
     assert found == [
         ({"service.name": "shop", "service.version": "1"}, [("lib", "2", {"x": "y"}, 2)], []),
         ({"service.name": "shop", "service.version": "2", "process.pid": "12"}, unscoped, []),
