@@ -70,9 +70,7 @@ async def insert_many(sql: asyncpg.Connection | asyncpg.Pool, count: int, *, sta
 
 async def test_what_was_sent_comes_back(pool: asyncpg.Pool, sql: asyncpg.Connection) -> None:
     """Types, events, links, times, attributes that jsonb cannot hold, spans without resource or scope."""
-    odd = span(
-        name="odd", attributes=pairs({"nan": float("nan"), "bytes": b"\x00\xff", "zero": -0.0, "int": 1, "double": 1.0})
-    )
+    odd = span(name="odd", attributes=pairs({"nan": float("nan"), "bytes": b"\x00\xff", "zero": -0.0, "int": 1, "double": 1.0}))
     old = span(name="old", start_time_unix_nano=17, end_time_unix_nano=5)
     request = trace_request(spans=[span(), odd, old, span(name="again"), span(name="again")])
     request.resource_spans.add(schema_url="https://example.com/1").scope_spans.add().spans.append(span(name="bare"))
@@ -227,10 +225,8 @@ async def test_an_error_of_the_database_is_told_between_chunks(pool: asyncpg.Poo
     await insert_many(pool, 5_000)
     stream = stream_trace(pool, TRACE, chunk_spans=50)
     await anext(stream)
-    await sql.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
-        "AND datname = current_database()"
-    )
+    await sql.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
+                      "AND datname = current_database()")
     with pytest.raises(DatabaseUnavailable):
         async for _ in stream:
             pass
