@@ -84,9 +84,38 @@ def up(
     otlp_http_port: Annotated[
         int, typer.Option(envvar="ARES_OTEL_OTLP_HTTP_PORT", min=0, max=65535, help="OTLP/HTTP; 0 takes any free port.")
     ] = 4318,
+    sampling_port: Annotated[
+        int,
+        typer.Option(
+            envvar="ARES_OTEL_SAMPLING_PORT",
+            min=0,
+            max=65535,
+            help="Sampling strategies for Jaeger's clients, HTTP and gRPC; 0 takes any free port. Where the default is"
+            " taken, Ares starts without.",
+        ),
+    ] = 5778,
     jaeger_grpc_port: Annotated[
         int | None, typer.Option(envvar="ARES_OTEL_JAEGER_GRPC_PORT", min=0, max=65535, hidden=True)
     ] = None,
+    jaeger_http_port: Annotated[
+        int | None,
+        typer.Option(
+            envvar="ARES_OTEL_JAEGER_HTTP_PORT",
+            min=0,
+            max=65535,
+            help="Jaeger's HTTP APIs at the root of a port of their own, as at Jaeger's 16686; 0 takes any free port. "
+            "Without it they are below /jaeger of the REST API only.",
+            show_default="none",
+        ),
+    ] = None,
+    max_clock_skew_adjustment: Annotated[
+        str,
+        typer.Option(
+            envvar="ARES_OTEL_MAX_CLOCK_SKEW_ADJUSTMENT",
+            help="How far Jaeger's views move a span at most whose clock disagrees with its parent's: a Go duration; "
+            "0s moves none.",
+        ),
+    ] = "24h",
     allow_unauthenticated: Annotated[
         bool,
         typer.Option(
@@ -158,6 +187,7 @@ def up(
     if jaeger_grpc_port is not None:
         console.progress("--jaeger-grpc-port is ignored: this version has no Jaeger door yet.")
     # These import the whole house, which only this command needs.
+    from ares_otel.cli.jaeger_http import parse_max_clock_skew
     from ares_otel.cli.options import UpOptions
     from ares_otel.cli.up import run_up
     from ares_otel.pipeline.listen import parse_allowed_hosts
@@ -170,6 +200,9 @@ def up(
         http_port=http_port,
         otlp_grpc_port=otlp_grpc_port,
         otlp_http_port=otlp_http_port,
+        jaeger_http_port=jaeger_http_port,
+        max_clock_skew_ns=parse_max_clock_skew(max_clock_skew_adjustment),
+        sampling_port=sampling_port,
         allow_unauthenticated=allow_unauthenticated,
         allowed_hosts=parse_allowed_hosts(allowed_hosts),
         admission_limit_mib=admission_limit_mib,

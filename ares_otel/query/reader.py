@@ -125,11 +125,8 @@ class Reader:
         except asyncpg.PostgresError as error:
             raise _translated(error) from error
 
-
     @asynccontextmanager
-    async def cursor(
-        self, statement: Statement, wide: Sequence[str], **values: object
-    ) -> AsyncIterator[RowCursor]:
+    async def cursor(self, statement: Statement, wide: Sequence[str], **values: object) -> AsyncIterator[RowCursor]:
         """The rows of a statement some at a time, in a read-only transaction that ends with the block.
 
         Other statements may be fetched meanwhile; they see what was committed by then.

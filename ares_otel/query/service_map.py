@@ -27,6 +27,21 @@ class ServiceMap:
     """Calls from here on are not in it yet; None when no minute has been looked at."""
 
 
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """Calls from one service to another, as Jaeger's doors tell them."""
+
+    parent: str
+    child: str
+    call_count: int
+    source: str = ""
+
+
+async def dependencies(pool: asyncpg.Pool, start: datetime, end: datetime) -> list[Dependency]:
+    """The calls of a time range, by parent and child. Raises DatabaseUnavailable, QueryTooSlow."""
+    raise NotImplementedError
+
+
 async def find_services(pool: asyncpg.Pool) -> tuple[list[ServiceSummary], bool]:
     """The services that sent spans, by name, at most `MAX_ROWS`; and whether there are more.
 

@@ -16,7 +16,7 @@ from ares_otel.query.instant import Instant
 from ares_otel.query.reader import QueryTooSlow, Reader, may_stream_at_once, reading, streaming
 from ares_otel.query.trace_chunks import WIDE, ChunkMaker
 from ares_otel.query.trace_places import TracePlaces
-from ares_otel.query.trace_search import GAP, STATEMENTS
+from ares_otel.query.trace_search import STATEMENTS
 
 CHUNK_SPANS = 1_000
 CHUNK_BYTES = 1_536 * 1024

@@ -232,7 +232,7 @@ _FORKSERVER = Forkserver("tests.support.forked_ares")
 _READ_AT_START = ("LD_", "MALLOC_", "PYTHON")
 """Variables that the loader, the C library and the interpreter read."""
 _WORKER = "ares_otel.cli.workers.main"
-_FREE_PORTS = ("--http-port", "0", "--otlp-grpc-port", "0", "--otlp-http-port", "0")
+_FREE_PORTS = ("--http-port", "0", "--otlp-grpc-port", "0", "--otlp-http-port", "0", "--sampling-port", "0")
 
 
 def _words(process: psutil.Process) -> list[str]:

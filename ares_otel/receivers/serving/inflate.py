@@ -13,7 +13,7 @@ import zstandard
 
 from ares_otel.model.errors import Rejected, TooLarge
 from ares_otel.pipeline.admission import Reservation
-from ares_otel.receivers.otlp.workers import Workers
+from ares_otel.receivers.serving.workers import Workers
 
 PIECE = 128 * 1024
 """Largest piece that is inflated at a time, bytes."""

@@ -8,17 +8,16 @@ not say, the proto3 JSON mapping.
 from __future__ import annotations
 
 import binascii
-import gc
 import math
 import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import orjson
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from ares_otel.model.errors import FieldViolation, Rejected
+from ares_otel.model.json_text import parse_json
 
 MAX_MESSAGE_DEPTH = 100
 """Messages within messages, as protobuf's own parser counts: what is deeper could not be read again."""
@@ -33,13 +32,6 @@ _ID_LENGTHS = {"trace_id": 16, "span_id": 8, "parent_span_id": 8}
 _INTEGER = re.compile(r"-?[0-9]{1,20}")
 _NUMBER = re.compile(r"-?[0-9]{1,400}(\.[0-9]{1,400})?([eE][+-]?[0-9]{1,4})?")
 _SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
-_ESCAPE = re.compile(
-    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a surrogate pair: stays
-    rb"|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"  # half of one: replaced
-    rb"|\\."  # any other escape, an escaped backslash above all: stays
-)
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
-_COLLECTED_BYTES = 64 * 1024
 _BASE64_URL = bytes.maketrans(b"-_", b"+/")
 
 M = TypeVar("M", bound=Message)
@@ -67,7 +59,7 @@ def decode(body: bytes, kind: type[M]) -> M:
     Raises:
         Rejected: not JSON in UTF-8 without a byte order mark, or a value that its field cannot hold; with the path.
     """
-    parsed = _parse(body)
+    parsed = parse_json(body)
     if not isinstance(parsed, dict):
         raise Rejected("The body is not a JSON object.")
     message = kind()
@@ -77,41 +69,6 @@ def decode(body: bytes, kind: type[M]) -> M:
         path = "".join(reversed(wrong.path)).lstrip(".")[:200]
         raise Rejected(f"{path}: {wrong.description}", violations=[FieldViolation(path, wrong.description)]) from wrong
     return message
-
-
-def memory_estimate(body: bytes) -> int:
-    """How many bytes of memory the parsed JSON and its message may take, at most about, from its punctuation alone: a
-    body of empty objects takes thirty times its size, and must not get in at the price of its size."""
-    return len(body) + 250 * body.count(b"{") + 100 * body.count(b"[") + 100 * body.count(b",")
-
-
-def _parse(body: bytes) -> Any:
-    try:
-        return _loads(body)
-    except orjson.JSONDecodeError as error:
-        if _SURROGATE.search(body):
-            try:
-                return _loads(_ESCAPE.sub(_whole_surrogates, body))
-            except orjson.JSONDecodeError:
-                pass
-        raise Rejected(f"The body is not valid JSON: {error.msg} at character {error.pos}.") from error
-
-
-def _loads(body: bytes) -> Any:
-    """orjson makes millions of lists and objects without a pause, all of them alive: the garbage collector, which runs
-    meanwhile, finds nothing and takes most of the time."""
-    if len(body) < _COLLECTED_BYTES or not gc.isenabled():
-        return orjson.loads(body)
-    gc.disable()
-    try:
-        return orjson.loads(body)
-    finally:
-        gc.enable()
-
-
-def _whole_surrogates(found: re.Match[bytes]) -> bytes:
-    text = found[0]
-    return b"\\ufffd" if len(text) == 6 and text[1:2] == b"u" else text
 
 
 _Setter = Callable[[Message, Any, int], None]

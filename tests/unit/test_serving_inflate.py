@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from ares_otel.model.errors import Overloaded, Rejected, TooLarge
 from ares_otel.pipeline.admission import Admission
-from ares_otel.receivers.otlp.inflate import ENCODINGS, PIECE, inflate, pieces
-from ares_otel.receivers.otlp.workers import Workers
+from ares_otel.receivers.serving.inflate import ENCODINGS, PIECE, inflate, pieces
+from ares_otel.receivers.serving.workers import Workers
 
 LIMIT = 1024 * 1024
 DATA = st.binary(max_size=300) | st.builds(

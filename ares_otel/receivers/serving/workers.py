@@ -35,7 +35,7 @@ class Workers:
         if size <= inline_bytes:
             return work()
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="otlp-decode")
+            self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="receiver-decode")
         future = asyncio.get_running_loop().run_in_executor(self._pool, work)
         try:
             return await asyncio.shield(future)

@@ -8,13 +8,13 @@ from __future__ import annotations
 import logging
 import re
 
-from ares_otel.receivers.otlp.config import CorsConfig
+from ares_otel.receivers.serving.http_config import CorsConfig
 
 Headers = list[tuple[bytes, bytes]]
 
 _ALWAYS_ALLOWED = ("accept", "accept-language", "content-type", "content-language")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
-_log = logging.getLogger("ares_otel.receivers.otlp")
+_log = logging.getLogger("ares_otel.receivers")
 
 
 class Cors:
