@@ -10,6 +10,7 @@ from ares_otel.api.envelope import Envelope
 from ares_otel.api.jaeger.door import jaeger_app
 from ares_otel.api.jaeger.go_duration import parse_go_duration
 from ares_otel.api.jaeger.v1_envelope import JSON, error_body
+from ares_otel.api.jaeger.v3_http import v3_routes
 from ares_otel.cli.options import UpOptions
 from ares_otel.pipeline.grace import Grace, Stages
 from ares_otel.pipeline.http_door import ErrorBody, HttpDoor
@@ -29,7 +30,8 @@ def parse_max_clock_skew(text: str) -> int:
 
 def make_jaeger(pool: asyncpg.Pool, options: UpOptions) -> ASGIApp:
     """The application, for `/jaeger` of the API and for the door."""
-    return jaeger_app(pool, max_skew_ns=options.max_clock_skew_ns)
+    skew = options.max_clock_skew_ns
+    return jaeger_app(pool, more=v3_routes(pool, max_skew_ns=skew), max_skew_ns=skew)
 
 
 def check_jaeger_port(options: UpOptions) -> None:
