@@ -99,4 +99,4 @@ class TracePlaces:
             self.logs.insert(0, range_)
         firsts = [first for first in (row["first_span"], row["first_log"], self._first) if first is not None]
         self._first = min(firsts, default=None)
-        return row["spans"] < SCAN and row["logs"] < SCAN
+        return bool(row["spans"] < SCAN and row["logs"] < SCAN)

@@ -39,7 +39,17 @@ TEXTS = ("", "5", "5.0", "true", "x", "X y", "%", "it's", "ünï", '{"a": 1}', "
 NUMBERS: tuple[Any, ...] = (0, 1, 5, -7, 2**53 + 1, 2**62 + 1, 2**63 - 1, -(2**63), 10**16, 10**16 + 1)
 DOUBLES = (0.0, -0.0, 1.0, 5.0, 0.1, -7.5, 1e16, 1e22, 2.0**62, 1.2345678901234568e18, 5e-324, 1e300)
 DOUBLES += (float("nan"), float("inf"), float("-inf"), 9007199254740993.0, 123456.789)
-OTHERS: tuple[Any, ...] = (b"\x01\x02", b"", [1, "x"], [1.0, True], [b"\x01\x02"], ["AQI="], {"k": 1, "j": "x"}, None, [])
+OTHERS: tuple[Any, ...] = (
+    b"\x01\x02",
+    b"",
+    [1, "x"],
+    [1.0, True],
+    [b"\x01\x02"],
+    ["AQI="],
+    {"k": 1, "j": "x"},
+    None,
+    [],
+)
 VALUES: tuple[Any, ...] = (True, False, *TEXTS, *NUMBERS, *DOUBLES, *OTHERS)
 NAMES = ("GET /", "get /cart", "it's 100%", "ünï", "")
 FAST = settings(max_examples=700, deadline=None, suppress_health_check=list(HealthCheck))
@@ -202,9 +212,11 @@ def leaves(draw: st.DrawFn) -> Call:
             other = draw(st.one_of(attributes_, fields_.filter(lambda field: field.name not in ("kind", "status"))))
             return Call(draw(st.sampled_from(("eq", "ne", "gt", "lte"))), (reference, other))
         constant = draw(_scalars.filter(lambda scalar: op in ("eq", "ne") or scalar.type != "bool"))
-        return Call(op, (reference, constant) if draw(st.booleans()) else _swapped(op, reference, constant)) if (
-            op in ("eq", "ne")
-        ) else Call(op, (reference, constant))
+        return (
+            Call(op, (reference, constant) if draw(st.booleans()) else _swapped(op, reference, constant))
+            if (op in ("eq", "ne"))
+            else Call(op, (reference, constant))
+        )
     field = draw(fields_)
     holds_ = FIELDS[field.level, field.name].holds
     ops = ["eq", "ne", "exists", "in", "not_in"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -23,6 +23,7 @@ from ares_otel.query.traces import find_trace
 from ares_otel.storage.partitions import read_windows
 from ares_otel.storage.rows.restore import restore_request
 from tests.support.encoders import encode_batch
+from tests.support.eventually import eventually
 from tests.support.otlp_compare import items_of
 from tests.support.otlp_samples import batch_of, pairs, resource, scope, span, trace_request
 from tests.support.partitions import day, make_partition
@@ -51,7 +52,7 @@ def names_of(*chunks: TracesData) -> list[str]:
     return [span.name for span in spans_of(*chunks)]
 
 
-async def insert_many(sql: asyncpg.Connection | asyncpg.Pool, count: int, *, start: datetime | None = None) -> None:
+async def insert_many(sql: asyncpg.Connection | asyncpg.Pool, count: int, *, text: int = 500) -> None:
     """So many spans, a microsecond apart, in an order of their own."""
     await sql.execute(
         """
@@ -59,18 +60,21 @@ async def insert_many(sql: asyncpg.Connection | asyncpg.Pool, count: int, *, sta
                                    duration_ns, attributes)
         SELECT $1, decode(lpad(to_hex(n), 16, '0'), 'hex'), 'orders', 'operation ' || n, 'internal',
                $2::timestamptz + n * interval '1 microsecond', 1, 1000000,
-               jsonb_build_object('http.route', '/orders/{id}', 'number', n, 'text', repeat('x', 500))
+               jsonb_build_object('http.route', '/orders/{id}', 'number', n, 'text', repeat('x', $4))
         FROM generate_series(0, $3 - 1) AS n ORDER BY hashint4(n)
         """,
         TRACE,
-        start or now() - HOUR,
+        now() - HOUR,
         count,
+        text,
     )
 
 
 async def test_what_was_sent_comes_back(pool: asyncpg.Pool, sql: asyncpg.Connection) -> None:
     """Types, events, links, times, attributes that jsonb cannot hold, spans without resource or scope."""
-    odd = span(name="odd", attributes=pairs({"nan": float("nan"), "bytes": b"\x00\xff", "zero": -0.0, "int": 1, "double": 1.0}))
+    odd = span(
+        name="odd", attributes=pairs({"nan": float("nan"), "bytes": b"\x00\xff", "zero": -0.0, "int": 1, "double": 1.0})
+    )
     old = span(name="old", start_time_unix_nano=17, end_time_unix_nano=5)
     request = trace_request(spans=[span(), odd, old, span(name="again"), span(name="again")])
     request.resource_spans.add(schema_url="https://example.com/1").scope_spans.add().spans.append(span(name="bare"))
@@ -139,8 +143,8 @@ async def test_a_trace_of_a_hundred_thousand_resources_keeps_few_of_them(
 
 
 async def test_a_hundred_thousand_spans_neither_live_in_memory_nor_block_others(pool: asyncpg.Pool) -> None:
-    await insert_many(pool, 100_000)
-    turns = seen = size = 0
+    await insert_many(pool, 100_000, text=0)
+    turns = seen = 0
     enough = asyncio.Event()
 
     async def others() -> None:
@@ -153,14 +157,12 @@ async def test_a_hundred_thousand_spans_neither_live_in_memory_nor_block_others(
     before = peak = resident()
     async for chunk in stream_trace(pool, TRACE):
         seen += len(spans_of(chunk))
-        size += chunk.ByteSize()
         peak = max(peak, resident())
         turns *= seen > len(spans_of(chunk))  # counted from the first chunk on
     enough.set()
     await beside
     assert seen == 100_000
-    assert size > 60_000_000
-    assert peak - before < size / 2
+    assert peak - before < 50_000_000, "the rows of the driver alone would be three times as much"
     assert turns > 400, "chunks are made in slices, and others have their turns between them"
 
 
@@ -190,12 +192,14 @@ async def test_a_trace_of_one_chunk_holds_no_connection_while_it_is_taken(pool: 
 async def test_who_takes_the_chunks_too_slowly_loses_the_stream(
     pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    async def given_back() -> bool:
+        return pool.get_idle_size() == pool.get_size()
+
     monkeypatch.setattr(trace_stream, "WAIT_SECONDS", 0.0)
     await insert_many(pool, 500)
     stream = stream_trace(pool, TRACE, chunk_spans=50)
     await anext(stream)
-    while pool.get_idle_size() < pool.get_size():
-        await asyncio.sleep(0.001)
+    assert await eventually(given_back, every=0.01)
     with pytest.raises(QueryTooSlow, match="too slowly"):
         async for _ in stream:
             pass
@@ -225,8 +229,10 @@ async def test_an_error_of_the_database_is_told_between_chunks(pool: asyncpg.Poo
     await insert_many(pool, 5_000)
     stream = stream_trace(pool, TRACE, chunk_spans=50)
     await anext(stream)
-    await sql.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
-                      "AND datname = current_database()")
+    await sql.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
+        "AND datname = current_database()"
+    )
     with pytest.raises(DatabaseUnavailable):
         async for _ in stream:
             pass
@@ -262,14 +268,15 @@ async def test_a_time_range_is_exact(pool: asyncpg.Pool) -> None:
     at = day(6)
     for number, start in enumerate((at - HOUR, at, at + HOUR, at + 48 * HOUR)):
         await insert_span(pool, number, start_time=start, start_ns=500)
-    for start, end, expected in (
+    ranges_and_spans: tuple[tuple[Instant | None, Instant | None, list[int]], ...] = (
         (Instant(at, 500), Instant(at + HOUR, 500), [1]),
         (Instant(at, 501), Instant(at + HOUR, 501), [2]),
         (Instant(at - 24 * HOUR), Instant(at + 72 * HOUR), [0, 1, 2, 3]),
         (Instant(at - 24 * HOUR), None, [0, 1, 2, 3]),
         (None, Instant(at + HOUR, 500), [0, 1]),
-    ):
-        assert names_of(*await chunks_of(pool, start=start, end=end)) == [f"operation {n}" for n in expected]
+    )
+    for first, last, expected in ranges_and_spans:
+        assert names_of(*await chunks_of(pool, start=first, end=last)) == [f"operation {n}" for n in expected]
 
 
 @pytest.mark.usefixtures("ten_days")

@@ -106,7 +106,7 @@ def _pair(a: Value, b: Value) -> tuple[Any, Any] | None:
     if any(isinstance(one, float) and math.isnan(one) for one in (x, y)):
         return None
     if a.kind == STRING:
-        return x.encode(), y.encode()
+        return _shown(x).encode(), _shown(y).encode()
     return x, y
 
 
@@ -259,7 +259,9 @@ def same(value: Any, stored: AnyValue) -> bool:
         items = stored.array_value.values
         return kind == "array_value" and len(items) == len(value) and all(map(_same_inside, value, items))
     pairs = {pair.key: pair.value for pair in stored.kvlist_value.values}
-    return kind == "kvlist_value" and pairs.keys() == value.keys() and all(_same_inside(value[k], pairs[k]) for k in pairs)
+    return (
+        kind == "kvlist_value" and pairs.keys() == value.keys() and all(_same_inside(value[k], pairs[k]) for k in pairs)
+    )
 
 
 def _same_inside(value: Any, stored: AnyValue) -> bool:
@@ -267,5 +269,3 @@ def _same_inside(value: Any, stored: AnyValue) -> bool:
     if isinstance(value, float) and stored.WhichOneof("value") == "double_value":
         return struct.pack("<d", value) == struct.pack("<d", stored.double_value)
     return same(value, stored)
-
-

@@ -26,6 +26,7 @@ from ares_otel.query.search.predicate import Predicate
 from ares_otel.query.search.query import TraceQuery
 from ares_otel.query.search.statements import (
     LIVE,
+    PINNED,
     Compiled,
     aside_texts_statement,
     asides_with,
@@ -35,6 +36,7 @@ from ares_otel.query.search.statements import (
     traces_statement,
 )
 from ares_otel.query.search.validate import planned
+from ares_otel.query.statements import load_statements
 from ares_otel.storage.rows.encoded import SPANS
 
 SEARCH_SECONDS = 10.0
@@ -49,6 +51,7 @@ MAX_TEXTS = 20_000
 """Different texts of a range that a regular expression is matched with; for more the range is cut."""
 MAX_TEXT_BYTES = 16 * 1024 * 1024
 """The same in bytes."""
+_PINNED_ANY = load_statements("trace_summaries.sql")["pinned_any"]
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -84,6 +87,7 @@ async def find_traces(pool: asyncpg.Pool, query: TraceQuery, *, now: datetime | 
         starts = await partition_starts(pool, reader, SPANS)
         steps = Steps(starts, Range(time_of(query.start), just_after(query.end)), now or datetime.now(UTC))
         await search.run(steps)
+        await search.run_over_pinned()
     if search.found.complete or search.found:
         return search.found
     back = f" back to {steps.reached:%Y-%m-%dT%H:%M:%SZ}" if steps.reached is not None else ""
@@ -133,11 +137,23 @@ class _Search:
             else:
                 steps.took(time.monotonic() - began)
 
-    async def _look(self, range_: Range) -> None:
-        """Looks at one range. Raises QueryTooSlow; what was found by then may be looked for again."""
+    async def run_over_pinned(self) -> None:
+        """Looks at the copies of pinned traces: those whose partitions are gone are older than everything else."""
+        if not self.found.complete or len(self.found) >= self._query.limit:
+            return
+        if not await self._reader.fetch(_PINNED_ANY):
+            return
+        try:
+            await self._look(Range(None, None), PINNED)
+        except QueryTooSlow:
+            self.found.complete = False
+        self.found.sort(key=lambda trace: (trace.end, trace.trace_id), reverse=True)
+
+    async def _look(self, range_: Range, table: str = LIVE) -> None:
+        """Looks at one range. Raises QueryTooSlow; what was found by then stays."""
         for number, texts in enumerate(self._texts):
             statement = texts_statement(
-                LIVE, self._predicate, self._query, self._answers, range_, number, MAX_TEXTS, MAX_TEXT_BYTES
+                table, self._predicate, self._query, self._answers, range_, number, MAX_TEXTS, MAX_TEXT_BYTES
             )
             self._answers.texts[number] = await self._matching(statement, texts.pattern)
         scan, upper = max(SCAN, 10 * self._query.limit), range_.upper
@@ -145,7 +161,7 @@ class _Search:
             known = [trace.trace_id for trace in self.found]
             rows = await self._fetch(
                 traces_statement(
-                    LIVE, self._predicate, self._query, self._answers, Range(range_.lower, upper), known, scan
+                    table, self._predicate, self._query, self._answers, Range(range_.lower, upper), known, scan
                 )
             )
             for row in rows[: self._query.limit - len(self.found)]:

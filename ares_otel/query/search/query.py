@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, Union
 
 from ares_otel.query.instant import Instant
-from ares_otel.query.search.expression import Call
+from ares_otel.query.search.expression import Call, Refused
+
+__all__ = ["Refused", "TraceQuery", "Value", "Wanted"]
 
 Value: TypeAlias = Union[str, bool, int, float, bytes, list[Any], dict[str, Any]]  # noqa: UP007
 

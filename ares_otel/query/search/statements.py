@@ -14,7 +14,8 @@ from ares_otel.query.search.query import TraceQuery
 from ares_otel.query.search.subjects import Parameters
 from ares_otel.query.statements import Statement
 
-LIVE = "service_spans"
+LIVE, PINNED = "service_spans", "pinned_spans"
+"""Where spans are: in partitions, and as copies of those of pinned traces."""
 _PLACEHOLDER = re.compile(r"\$(\d+)")
 
 
