@@ -222,8 +222,8 @@ async def test_a_trace_with_many_matching_spans_does_not_hide_the_others(
     async with pool.acquire() as connection:
         await connection.execute(
             "INSERT INTO service_spans (trace_id, span_id, service_name, operation_name, kind, start_time, "
-            "duration_ms, duration_ns) SELECT $1, decode(lpad(to_hex(g), 16, '0'), 'hex'), 'orders', 'GET /', 'server', "
-            "now() - g * interval '10 us', 1, 1000000 FROM generate_series(1, 100000) g",
+            "duration_ms, duration_ns) SELECT $1, decode(lpad(to_hex(g), 16, '0'), 'hex'), 'orders', 'GET /', "
+            "'server', now() - g * interval '10 us', 1, 1000000 FROM generate_series(1, 100000) g",
             trace_id(1),
         )
         await keep(connection, *(span(number, ago=number) for number in range(2, 30)))
