@@ -51,7 +51,7 @@ OTHERS: tuple[Any, ...] = (
 )
 VALUES: tuple[Any, ...] = (True, False, *TEXTS, *NUMBERS, *DOUBLES, *OTHERS)
 NAMES = ("GET /", "get /cart", "it's 100%", "ünï", "")
-FAST = settings(max_examples=700, deadline=None, suppress_health_check=list(HealthCheck))
+FAST = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def corpus(seed: int) -> tuple[ExportTraceServiceRequest, list[Seen]]:
@@ -261,7 +261,7 @@ def test_a_filter_finds_what_its_meaning_says(stored: Stored, filter_: Call) -> 
     assert stored.find(TraceQuery(filter=filter_, limit=SPANS, start=SINCE)) == expected
 
 
-@settings(FAST, max_examples=400)
+@settings(FAST, max_examples=40)
 @given(
     key=st.sampled_from(KEYS[:-1]),
     value=st.sampled_from([value for value in VALUES if value is not None]),
