@@ -18,6 +18,7 @@ from ares_otel.cli import console
 from ares_otel.cli.components import COMPONENTS
 from ares_otel.cli.event_bus import Events
 from ares_otel.cli.ingest import Ingest, LocalIngest, make_host
+from ares_otel.cli.jaeger import open_jaeger_grpc
 from ares_otel.cli.jaeger_http import check_jaeger_port, make_jaeger, open_jaeger_door
 from ares_otel.cli.maintenance import MaintenanceJobs, partitions_of
 from ares_otel.cli.options import UpOptions
@@ -102,8 +103,9 @@ class Ares:
         policy = BindPolicy(options.allow_unauthenticated, options.allowed_hosts)
         check_bind(options.host, policy, "--host")
         active()  # ARES_OTEL_IMPL may ask for an encoder that is not there
-        for probe in bind(options.host, options.http_port, "--http-port", "--host"):
-            probe.close()  # a port that is taken is said before a database is made
+        for port, setting in ((options.http_port, "--http-port"), (options.jaeger_grpc_port, "--jaeger-grpc-port")):
+            for probe in bind(options.host, port, setting, "--host"):
+                probe.close()  # a port that is taken is said before a database is made
         check_jaeger_port(options)
         check_port(options)
         self._keyring.take_from(Keyring.from_environ())
@@ -158,7 +160,7 @@ class Ares:
         stack.push_bounded("Ares's own telemetry", own.stop, at_most=OWN_SECONDS)
         settings.steer(own.record_spans)
         config_service, config_feed = await self._config_service(pool, url, facts)
-        jaeger = make_jaeger(pool, options)
+        jaeger = make_jaeger(pool, options, sampling.endpoint)
         app = create_app(
             pool,
             version=__version__,
@@ -203,6 +205,9 @@ class Ares:
             await workers.start(self._content, setups(options, url, facts, self._instance_id()))
             self._ingest = workers
 
+        self.doors |= await open_jaeger_grpc(
+            options, config, pool, lambda: self._ingest, self._reasons_not_ready, self._grace, stack, sampling=sampling
+        )
         beats = OwnRegistration(
             registry,
             Registration(SERVICE, version=__version__, instance_id=self._instance_id(), port=api.port),

@@ -41,6 +41,7 @@ app.add_typer(spool_commands, name="spool")
 app.add_typer(rejected_commands, name="rejected")
 app.add_typer(partition_commands, name="partitions")
 app.command()(trace_commands.trace)
+app.command()(trace_commands.traces)
 
 Config = Annotated[
     Path,
@@ -94,8 +95,14 @@ def up(
         ),
     ] = 5778,
     jaeger_grpc_port: Annotated[
-        int | None, typer.Option(envvar="ARES_OTEL_JAEGER_GRPC_PORT", min=0, max=65535, hidden=True)
-    ] = None,
+        int,
+        typer.Option(
+            envvar="ARES_OTEL_JAEGER_GRPC_PORT",
+            min=0,
+            max=65535,
+            help="Jaeger's gRPC: queries, and a Jaeger that keeps its traces here; 0 takes any free port.",
+        ),
+    ] = 16685,
     jaeger_http_port: Annotated[
         int | None,
         typer.Option(
@@ -183,8 +190,6 @@ def up(
 ) -> None:
     """Start Ares: database, receivers and API, until Ctrl-C. The variable ARES_OTEL_IMPL=python or native forces one of
     the two row encoders; without it the native one is used where it was built."""
-    if jaeger_grpc_port is not None:
-        console.progress("--jaeger-grpc-port is ignored: this version has no Jaeger door yet.")
     # These import the whole house, which only this command needs.
     from ares_otel.cli.jaeger_http import parse_max_clock_skew
     from ares_otel.cli.options import UpOptions
@@ -202,6 +207,7 @@ def up(
         jaeger_http_port=jaeger_http_port,
         max_clock_skew_ns=parse_max_clock_skew(max_clock_skew_adjustment),
         sampling_port=sampling_port,
+        jaeger_grpc_port=jaeger_grpc_port,
         allow_unauthenticated=allow_unauthenticated,
         allowed_hosts=parse_allowed_hosts(allowed_hosts),
         admission_limit_mib=admission_limit_mib,

@@ -48,6 +48,7 @@ class UpOptions:
     """None opens no such door."""
     max_clock_skew_ns: int = MAX_SKEW_NS
     sampling_port: int = 5778
+    jaeger_grpc_port: int = 16685
     allow_unauthenticated: bool = False
     allowed_hosts: tuple[str, ...] = ()
     admission_limit_mib: int = 256

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,4 +41,4 @@ class RpcMethod:
     name: str
     request: type[Message]
     one: Callable[[Any], Awaitable[Message]] | None = None
-    stream: Callable[[Any], AsyncIterator[Message]] | None = None
+    stream: Callable[[Any], AsyncGenerator[Message, None]] | None = None

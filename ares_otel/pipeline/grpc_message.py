@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import grpc.aio
 
-from ares_otel.model.errors import Rejected
+from ares_otel.model.errors import Rejected, SenderGone
 
 _GZIP = b"\x1f\x8b"
 _ZLIB = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
-
-
-class SenderGone(Exception):
-    """The sender left before its request was complete; there is nobody to answer."""
 
 
 async def only_message(context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import zlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from contextlib import aclosing
 from typing import Any, cast
 
@@ -13,7 +13,8 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError, Message
 
-from ares_otel.model.errors import Rejected, Retryable
+from ares_otel.model.clock import SYSTEM_CLOCK
+from ares_otel.model.errors import Rejected, Retryable, SenderGone
 from ares_otel.model.rpc import (
     INTERNAL,
     INVALID_ARGUMENT,
@@ -23,8 +24,9 @@ from ares_otel.model.rpc import (
     RpcMethod,
 )
 from ares_otel.pipeline.admission import Admission
+from ares_otel.pipeline.error_log import ErrorLog
 from ares_otel.pipeline.grpc_door import Calls, Methods
-from ares_otel.pipeline.grpc_message import SenderGone, encoding_of, only_message
+from ares_otel.pipeline.grpc_message import encoding_of, only_message
 from ares_otel.pipeline.grpc_reading import Reading
 
 REQUEST_BYTES = 1024 * 1024
@@ -52,6 +54,7 @@ class AskedMethods:
         self._admission = admission
         self._reading = Reading(admission, message_bytes)
         self._calls = calls
+        self._errors = ErrorLog(_log, SYSTEM_CLOCK, told="; the caller was told so")
 
     def handlers(self, methods: Iterable[RpcMethod]) -> Methods:
         """What a `GrpcDoor` serves."""
@@ -91,8 +94,8 @@ class AskedMethods:
             if not self._calls.over:
                 raise
             failure = RpcFailure(UNAVAILABLE, "The server is shutting down; ask again.")
-        except Exception:
-            _log.exception("A call failed unexpectedly")
+        except Exception as error:
+            self._errors.unexpected(error, "A call over gRPC")
             failure = RpcFailure(INTERNAL, "The call could not be answered; Ares's log has the reason.")
         await context.abort(_CODES[failure.code], failure.message[:_MESSAGE_CHARS])
         raise AssertionError("unreachable: abort raises")
@@ -105,7 +108,7 @@ class AskedMethods:
     async def _stream(self, method: RpcMethod, context: _Context) -> None:
         assert method.stream is not None
         request = await self._request(method, context)
-        async with aclosing(cast("_Closable", method.stream(request))) as answers:
+        async with aclosing(method.stream(request)) as answers:
             async for answer in answers:
                 try:
                     async with asyncio.timeout(STALL_SECONDS):
@@ -128,10 +131,6 @@ class AskedMethods:
                 raise RpcFailure(
                     INVALID_ARGUMENT, f"The request is not a {method.request.DESCRIPTOR.full_name}, or nested too deep."
                 ) from None
-
-
-class _Closable(AsyncIterator[Message]):
-    async def aclose(self) -> None: ...
 
 
 def _inflated(message: bytes) -> bytes:

@@ -21,18 +21,13 @@ def call_from_proto(message: pb.Call) -> Call:
     Raises:
         Refused: an argument is empty.
     """
-    return Call(
-        message.op, tuple(_from_proto(each, f"argument {n} of {message.op!r}") for n, each in _counted(message))
-    )
+    arguments = [_from_proto(each, f"argument {n} of {message.op!r}") for n, each in enumerate(message.args, 1)]
+    return Call(message.op, tuple(arguments))
 
 
 def call_to_proto(call: Call) -> pb.Call:
     """The other way round."""
     return pb.Call(op=call.op, args=[_to_proto(each) for each in call.args])
-
-
-def _counted(message: pb.Call) -> enumerate[pb.Expression]:
-    return enumerate(message.args, 1)
 
 
 def _from_proto(message: pb.Expression, where: str) -> Expression:

@@ -6,10 +6,9 @@ other APIs of Ares.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
-from typing import Protocol, TypeVar
 
 import orjson
 
@@ -35,14 +34,6 @@ HTTP_STATUSES = {
     UNAVAILABLE: 503,
     DEADLINE_EXCEEDED: 503,
 }
-Item = TypeVar("Item", covariant=True)
-
-
-class Stream(Protocol[Item]):
-    """An asynchronous generator of which only this is used."""
-
-    def __aiter__(self) -> AsyncIterator[Item]: ...
-    async def aclose(self) -> None: ...
 
 
 @contextmanager
@@ -56,14 +47,6 @@ def told() -> Iterator[None]:
         raise RpcFailure(UNAVAILABLE, error.message) from error
     except QueryTooSlow as error:
         raise RpcFailure(DEADLINE_EXCEEDED, error.message) from error
-
-
-async def told_stream(items: Stream[Item]) -> AsyncIterator[Item]:
-    """The items; what they raise leaves as RpcFailure. Closes them at the end."""
-    with told():
-        async with aclosing(items) as opened:
-            async for item in opened:
-                yield item
 
 
 def error_body(code: int, http_status: int, message: str) -> bytes:

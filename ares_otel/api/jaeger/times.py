@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from ares_otel.query.instant import Instant, to_micros
@@ -16,17 +17,18 @@ _MAX_NANOS = 999_999_999
 _SECOND = 10**9
 
 
-def instant_of(message: Timestamp, field: str) -> Instant | None:
-    """The point in time; None for one that was not set.
+def instant_of(message: Message, field: str, prefix: str = "") -> Instant | None:
+    """The point in time in a field of a message; None for one that was not set.
 
     Raises:
-        Refused: it is no time between the years 1 and 9999. `field` names it.
+        Refused: it is no time between the years 1 and 9999. `prefix` stands before the field's name.
     """
-    seconds, nanos = message.seconds, message.nanos
-    if (seconds, nanos) in ((0, 0), (_GO_ZERO, 0)):
+    value = getattr(message, field)
+    seconds, nanos = value.seconds, value.nanos
+    if not message.HasField(field) or (seconds, nanos) == (_GO_ZERO, 0):
         return None
     if not _GO_ZERO <= seconds <= _MAX_SECONDS or not 0 <= nanos <= _MAX_NANOS:
-        raise Refused(f"{field} is no time between the years 1 and 9999.")
+        raise Refused(f"{prefix}{field} is no time between the years 1 and 9999.")
     return Instant.from_ns(seconds * _SECOND + nanos)
 
 

@@ -6,9 +6,8 @@ import asyncio
 
 from starlette.types import Receive, Scope
 
-from ares_otel.model.errors import Overloaded, TooLarge
+from ares_otel.model.errors import Overloaded, SenderGone, TooLarge
 from ares_otel.pipeline.admission import STALLED, Reservation
-from ares_otel.pipeline.grpc_message import SenderGone
 from ares_otel.receivers.serving.inflate import ENCODINGS, inflate
 from ares_otel.receivers.serving.status import Failure, http_failure
 from ares_otel.receivers.serving.workers import Workers

@@ -10,9 +10,9 @@ from typing import NamedTuple
 from starlette.types import Receive, Scope, Send
 
 from ares_otel.model.batch import Accepted
+from ares_otel.model.errors import SenderGone
 from ares_otel.model.signal import Signal
 from ares_otel.pipeline.admission import Reservation
-from ares_otel.pipeline.grpc_message import SenderGone
 from ares_otel.pipeline.http_protocol import ErrorBody
 from ares_otel.receivers.serving.body import BodyReader, content_encoding, header
 from ares_otel.receivers.serving.cors import Cors, Headers
