@@ -217,6 +217,32 @@ async def test_who_stops_half_way_gives_the_connection_back_at_once(pool: asyncp
     assert await pool.fetchval("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'") == 0
 
 
+async def test_a_consumer_that_is_cancelled_gives_the_connection_back(pool: asyncpg.Pool) -> None:
+    await insert_many(pool, 500)
+    begun = asyncio.Event()
+
+    async def consume() -> None:
+        async for _ in stream_trace(pool, TRACE, chunk_spans=50):
+            begun.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(consume())
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.get_running_loop().shutdown_asyncgens()
+    assert pool.get_idle_size() == pool.get_size()
+
+
+async def test_a_database_that_is_away_is_told_at_the_first_step() -> None:
+    async with asyncpg.create_pool("postgresql://ares@127.0.0.1:1/none", min_size=0, max_size=1) as nobody:
+        with pytest.raises(DatabaseUnavailable):
+            await chunks_of(nobody)
+        stream = stream_trace(nobody, TRACE)
+        await stream.aclose()  # nothing was begun
+
+
 async def test_a_trace_of_one_chunk_holds_no_connection_while_it_is_taken(pool: asyncpg.Pool) -> None:
     await insert_many(pool, 50)
     stream = stream_trace(pool, TRACE, chunk_spans=50)
