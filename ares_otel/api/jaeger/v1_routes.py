@@ -88,7 +88,9 @@ class Lists:
         wanted = None if kind is None else one_of("spanKind", kind.lower(), KINDS)
         rows, truncated = await find_operations(self._pool, service)
         data = [
-            {"name": row.operation_name, "spanKind": row.kind} for row in rows if wanted is None or row.kind == wanted
+            {"name": row.operation_name, "spanKind": "" if row.kind == "unspecified" else row.kind}
+            for row in rows
+            if wanted is None or row.kind == wanted
         ]
         return answer(request, envelope(data, errors=_told(truncated)))
 
