@@ -126,18 +126,22 @@ answer AS MATERIALIZED (
     WHERE m.minute = $1
 ),
 -- One call through two libraries, as spans of one service around each other, is the outer one's.
+no_leaf AS MATERIALIZED (
+    SELECT tenant_id, trace_id, span_id FROM answer
+    UNION ALL
+    SELECT i.tenant_id, i.trace_id, i.parent_span_id
+    FROM caller i
+    JOIN answer a ON a.tenant_id = i.tenant_id AND a.trace_id = i.trace_id AND a.span_id = i.span_id
+    UNION ALL
+    SELECT i.tenant_id, i.trace_id, i.span_id
+    FROM caller i
+    JOIN caller o ON o.tenant_id = i.tenant_id AND o.trace_id = i.trace_id AND o.span_id = i.parent_span_id
+        AND o.service_name = i.service_name
+),
 leaf AS MATERIALIZED (
     SELECT k.* FROM caller k
     WHERE NOT EXISTS (
-        SELECT FROM answer a WHERE a.tenant_id = k.tenant_id AND a.trace_id = k.trace_id AND a.span_id = k.span_id
-    ) AND NOT EXISTS (
-        SELECT FROM caller o WHERE o.tenant_id = k.tenant_id AND o.trace_id = k.trace_id
-          AND o.span_id = k.parent_span_id AND o.service_name = k.service_name
-    ) AND NOT EXISTS (
-        SELECT FROM caller i
-        JOIN answer a ON a.tenant_id = i.tenant_id AND a.trace_id = i.trace_id AND a.span_id = i.span_id
-        WHERE i.tenant_id = k.tenant_id AND i.trace_id = k.trace_id AND i.parent_span_id = k.span_id
-          AND i.service_name = k.service_name
+        SELECT FROM no_leaf n WHERE n.tenant_id = k.tenant_id AND n.trace_id = k.trace_id AND n.span_id = k.span_id
     )
 ),
 child_stands_for AS MATERIALIZED ({_STANDS_FOR.format(step="$3", spans="child", kinds=_CALLED)}),

@@ -51,6 +51,9 @@ FROM (
     FROM span_rollups WHERE minutes = 1 AND minute = $1 AND kind IN ('server', 'consumer', 'client', 'producer')
 ) s
 """
+# The planner does not know how many rows the parts of the statement give: where it expects one, it would go through
+# thousands of them thousands of times.
+_NO_LOOPS = "SET LOCAL enable_nestloop = off"
 _CLEAR = """
 WITH edges AS (DELETE FROM service_edges WHERE minute = $1 AND minutes = 1),
 nodes AS (DELETE FROM service_nodes WHERE minute = $1 AND minutes = 1)
@@ -88,7 +91,8 @@ _AWAITED = """
 WITH waiting AS MATERIALIZED (
     SELECT m.minute, k.span_id
     FROM service_edge_minutes m CROSS JOIN LATERAL unnest(m.missing) k (span_id)
-    WHERE m.minute BETWEEN $1::timestamptz - interval '1 minute' AND $1 + $3::interval AND m.minute <> $1 AND m.waiting > 0
+    WHERE m.minute BETWEEN $1::timestamptz - interval '1 minute' AND $1 + $3::interval AND m.minute <> $1
+      AND m.waiting > 0
 )
 UPDATE service_edge_minutes SET changed_at = now()
 WHERE minute IN (
@@ -147,6 +151,7 @@ async def find_edges(
     if spans["called"] or spans["calling"]:
         steps = sampling(spans["called"], most), sampling(spans["calling"], most)
         arguments = (spans["called_services"], steps[0], PARENT_AGE, MOST_SPANS, spans["calling_services"], steps[1])
+        await connection.execute(_NO_LOOPS)
         status = await connection.execute(FIND, minute, *arguments, spans["until"])
         found = int(status.split()[-1])
     arrived = [row["service_name"] for row in await connection.fetch(_ARRIVALS, minute)]
