@@ -28,6 +28,7 @@ from tests.support.jaeger_shop import (
     Clients,
     Shop,
     ids_of,
+    in_order,
     jaeger_clients,
     spans_of,
 )
@@ -70,8 +71,8 @@ async def refused(call: Any, code: grpc.StatusCode) -> str:
 
 async def test_a_trace_is_given_by_its_id_with_all_that_was_sent(jaeger: Clients, shop: Shop) -> None:
     pieces = await get(jaeger, trace_id=CHECKOUT.hex(), raw_traces=True)
-    sent = [span for each in shop.checkout() for span in each.scope_spans[0].spans]
-    assert sorted(spans_of(pieces), key=lambda span: span.span_id) == sent
+    sent = spans_of([TracesData(resource_spans=shop.checkout())])
+    assert in_order(spans_of(pieces)) == in_order(sent)
     assert {each.resource.attributes[0].value.string_value for each in pieces[0].resource_spans} == {
         "frontend",
         "orders",
@@ -223,27 +224,6 @@ async def test_operations_are_those_of_a_service_by_kind(jaeger: Clients, shop: 
         await refused(call, grpc.StatusCode.INVALID_ARGUMENT)
 
 
-async def test_dependencies_are_calls_within_a_range_of_time(jaeger: Clients, shop: Shop) -> None:
-    async def dependencies() -> list[tuple[str, str, int]]:
-        answer = await jaeger.v3.GetDependencies(
-            pb.GetDependenciesRequest(start_time=shop.at(-60), end_time=shop.at(600))
-        )
-        return [(each.parent, each.child, each.call_count) for each in answer.dependencies]
-
-    async def counted() -> bool:
-        return {("frontend", "orders", 1), ("early", "late", 1)} <= set(await dependencies())
-
-    assert await eventually(counted)
-    before = pb.GetDependenciesRequest(start_time=shop.at(-7200), end_time=shop.at(-3600))
-    assert not (await jaeger.v3.GetDependencies(before)).dependencies
-    for wrong in (
-        pb.GetDependenciesRequest(end_time=shop.at()),
-        pb.GetDependenciesRequest(start_time=shop.at()),
-        pb.GetDependenciesRequest(start_time=shop.at(1), end_time=shop.at()),
-    ):
-        await refused(jaeger.v3.GetDependencies(wrong), grpc.StatusCode.INVALID_ARGUMENT)
-
-
 async def test_a_summary_says_about_a_trace_what_a_list_shows(jaeger: Clients, shop: Shop) -> None:
     stream = jaeger.v3.FindTraceSummaries(pb.FindTraceSummariesRequest(query=query(shop, service_name="orders")))
     [summary] = [each async for piece in stream for each in piece.summaries]
@@ -268,3 +248,24 @@ async def test_summaries_come_most_recent_first_and_count_orphans(jaeger: Client
     assert [each.trace_id for each in found] == [id.hex() for id in (SKEWED, LARGE, SHORT, RESTOCK, CHECKOUT)]
     assert [each.orphan_span_count for each in found] == [0, 0, 0, 1, 0]
     assert found[1].span_count == LARGE_SPANS
+
+
+async def test_dependencies_are_calls_within_a_range_of_time(jaeger: Clients, shop: Shop) -> None:
+    async def dependencies() -> list[tuple[str, str, int]]:
+        answer = await jaeger.v3.GetDependencies(
+            pb.GetDependenciesRequest(start_time=shop.at(-60), end_time=shop.at(600))
+        )
+        return [(each.parent, each.child, each.call_count) for each in answer.dependencies]
+
+    async def counted() -> bool:
+        return {("frontend", "orders", 1), ("early", "late", 1)} <= set(await dependencies())
+
+    assert await eventually(counted)
+    before = pb.GetDependenciesRequest(start_time=shop.at(-7200), end_time=shop.at(-3600))
+    assert not (await jaeger.v3.GetDependencies(before)).dependencies
+    for wrong in (
+        pb.GetDependenciesRequest(end_time=shop.at()),
+        pb.GetDependenciesRequest(start_time=shop.at()),
+        pb.GetDependenciesRequest(start_time=shop.at(1), end_time=shop.at()),
+    ):
+        await refused(jaeger.v3.GetDependencies(wrong), grpc.StatusCode.INVALID_ARGUMENT)

@@ -3,6 +3,7 @@ files."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,8 +13,8 @@ from typing import Any
 import grpc
 import grpc.aio
 from google.protobuf.timestamp_pb2 import Timestamp
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status, TracesData
 
@@ -144,8 +145,8 @@ class Clients:
 async def jaeger_clients(target: str) -> AsyncIterator[Clients]:
     """Clients of a port, as a gRPC client is by default: it takes 4 MiB a message."""
     async with grpc.aio.insecure_channel(target) as channel:
-        generated: Any = (api_v3_pb2_grpc, storage_v2_pb2_grpc, sampling_v2_pb2_grpc)
-        v3, storage, sampling = generated
+        generated: Any = (api_v3_pb2_grpc, storage_v2_pb2_grpc, sampling_v2_pb2_grpc, trace_service_pb2_grpc)
+        v3, storage, sampling, otlp = generated
         yield Clients(
             channel,
             v3.QueryServiceStub(channel),
@@ -153,15 +154,20 @@ async def jaeger_clients(target: str) -> AsyncIterator[Clients]:
             storage.DependencyReaderStub(channel),
             storage.CapabilitiesStub(channel),
             sampling.SamplingManagerStub(channel),
-            TraceServiceStub(channel),
+            otlp.TraceServiceStub(channel),
         )
 
 
 def written(target: str) -> Shop:
     """The shop's traces, after they were written through a port that takes OTLP."""
     shop = Shop()
-    with grpc.insecure_channel(target) as channel:
-        assert not TraceServiceStub(channel).Export(shop.request(), timeout=30).HasField("partial_success")
+
+    async def write() -> None:
+        async with jaeger_clients(target) as clients:
+            answer = await clients.writes.Export(shop.request(), timeout=30)
+            assert not answer.HasField("partial_success")
+
+    asyncio.run(write())
     return shop
 
 
@@ -170,6 +176,16 @@ def spans_of(pieces: list[TracesData]) -> list[Span]:
     return [
         span for piece in pieces for each in piece.resource_spans for scope in each.scope_spans for span in scope.spans
     ]
+
+
+def in_order(spans: list[Span]) -> list[Span]:
+    """The spans by id, with their attributes by name: neither order has a meaning."""
+    found = [Span.FromString(span.SerializeToString()) for span in sorted(spans, key=lambda span: span.span_id)]
+    for span in found:
+        holders: list[Any] = [span, *span.events, *span.links]
+        for each in holders:
+            each.attributes.sort(key=lambda pair: pair.key)
+    return found
 
 
 def ids_of(pieces: list[TracesData]) -> list[bytes]:
