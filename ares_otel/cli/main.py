@@ -41,6 +41,7 @@ app.add_typer(spool_commands, name="spool")
 app.add_typer(rejected_commands, name="rejected")
 app.add_typer(partition_commands, name="partitions")
 app.command()(trace_commands.trace)
+app.command()(trace_commands.traces)
 
 Config = Annotated[
     Path,

@@ -123,7 +123,7 @@ def trace_of(spans: Sequence[SpanRow], logs: Sequence[LogRow] = (), **changes: A
         "trace_id": TRACE_ID,
         "spans": [PlacedSpan(spans[place.index], place.depth, place.self_time_ns / MS) for place in tree.order],
         "logs": list(logs),
-        "services": sorted({row.service_name for row in [*spans, *logs]}),
+        "services": sorted({row.service_name for row in spans} | {row.service_name for row in logs}),
         "duration_ms": 0.0,
         "error_count": 0,
         "resources": {},

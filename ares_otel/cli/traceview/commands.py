@@ -14,8 +14,10 @@ from ares_otel.model.errors import StartError
 
 if TYPE_CHECKING:
     from ares_otel.cli.traceview.actions import Actions
+    from ares_otel.cli.traceview.asked import Asked
     from ares_otel.query.instant import Instant
 
+_MOST_ATTRIBUTES = 10
 From = Annotated[
     str | None,
     typer.Option("--from", help="Only what started since then: 90m, 12h, 30d ago, or a time.", show_default=False),
@@ -44,15 +46,91 @@ def trace(
     start, end = _instant(from_, "--from"), _instant(to, "--to")
 
     async def work(do: Actions) -> int:
-        from ares_otel.cli.traceview.actions import Picture
-        from ares_otel.query.traces import parse_trace_id
+        from ares_otel.cli.traceview.actions import NOTHING, Picture
 
-        found = parse_trace_id(trace_id)
+        found = await do.named(trace_id)
+        if found is None:
+            return NOTHING
         if as_json:
             return await do.json(found, start, end)
         return await do.show(found, start, end, Picture(logs, all_, attributes, not no_color))
 
     _run(data_dir, database_url, work)
+
+
+def traces(
+    data_dir: DataDir,
+    database_url: DatabaseUrl = None,
+    service: Annotated[str | None, typer.Option(help="A span of this service, by its exact name.")] = None,
+    operation: Annotated[str | None, typer.Option(help="... of this operation, by its exact name.")] = None,
+    attr: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="... that has this attribute, or its resource has. Also KEY!=VALUE, KEY>VALUE, KEY>=VALUE, KEY<VALUE, "
+            "KEY<=VALUE, KEY=~PATTERN, and KEY for any value. May be given more than once.",
+        ),
+    ] = None,
+    min_duration: Annotated[str | None, typer.Option(help="... that took at least so long: 200ms, 1.5s, 2m.")] = None,
+    max_duration: Annotated[str | None, typer.Option(help="... that took at most so long.")] = None,
+    error: Annotated[bool, typer.Option("--error", help="... that failed.")] = False,
+    since: Annotated[str, typer.Option(help="Started since then: 90m, 12h, 30d ago, or a time.")] = "1h",
+    from_: Annotated[
+        str | None, typer.Option("--from", help="The same as --since, for use with --to.", show_default=False)
+    ] = None,
+    to: To = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1_000, help="Traces to show, newest first.")] = 20,
+    no_color: Annotated[bool, typer.Option("--no-color", help="No colours, as with the variable NO_COLOR.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object a line, for programs.")] = False,
+) -> None:
+    """List traces in which one span is like all that is asked for, newest first; `ares-otel trace ID` draws one of
+    them. The exit status is 0, 1 when there is none, 2 when something is wrong."""
+    from ares_otel.cli.traceview.asked import make_query
+
+    query = make_query(
+        service=service,
+        operation=operation,
+        attributes=[_attribute(text) for text in attr or ()],
+        error=error,
+        min_ns=_nanoseconds(min_duration, "--min-duration"),
+        max_ns=_nanoseconds(max_duration, "--max-duration"),
+        start=_instant(from_ or since, "--from" if from_ else "--since"),
+        end=_instant(to, "--to"),
+        limit=limit,
+    )
+    if query.start is not None and query.end is not None and query.end <= query.start:
+        raise typer.BadParameter("--to must be later than --from (which is an hour ago, unless it is said).")
+    if len(attr or ()) > _MOST_ATTRIBUTES:
+        raise typer.BadParameter(f"--attr may be given {_MOST_ATTRIBUTES} times at most.")
+
+    async def work(do: Actions) -> int:
+        from ares_otel.cli.traceview.actions import Picture
+
+        return await do.search(query, Picture(colour=not no_color), as_json=as_json)
+
+    _run(data_dir, database_url, work)
+
+
+def _attribute(text: str) -> Asked:
+    from ares_otel.cli.traceview.asked import parse_attribute
+
+    try:
+        return parse_attribute(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"--attr {error}.") from error
+
+
+def _nanoseconds(text: str | None, option: str) -> int | None:
+    from ares_otel.pipeline.duration import parse_duration
+
+    if text is None:
+        return None
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{option}: {error}.") from error
+    assert isinstance(seconds, float)
+    return round(seconds * 1e9)
 
 
 def _instant(text: str | None, option: str) -> Instant | None:
