@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -18,6 +19,8 @@ from ares_otel.model.signal import TRACES
 from ares_otel.query import ranges, reader, trace_stream
 from ares_otel.query.instant import Instant
 from ares_otel.query.reader import DatabaseUnavailable, QueryTooSlow
+from ares_otel.query.statements import Statement
+from ares_otel.query.trace_places import has_spans
 from ares_otel.query.trace_stream import stream_trace, stream_traces
 from ares_otel.query.traces import find_trace
 from ares_otel.storage.partitions import read_windows
@@ -261,6 +264,42 @@ async def test_the_same_spans_are_found_as_by_find_trace(pool: asyncpg.Pool) -> 
     assert len(found.spans) == 5
     await insert_span(pool, 5, start_time=now())
     assert names_of(*await chunks_of(pool)) == ["operation 5"], "days lie between: it is taken for another"
+
+
+@pytest.mark.usefixtures("ten_days")
+async def test_a_trace_that_was_found_is_looked_for_around_that_time_and_comes_as_a_whole(
+    pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Spans 20 hours apart; one of them matched. What lies days later is not looked at."""
+    asked: list[datetime] = []
+    fetch = reader.Reader.fetch
+
+    async def counted(self: reader.Reader, statement: Statement, **values: object) -> list[Any]:
+        if statement.name == "trace_firsts":
+            assert isinstance(values["upper"], datetime)
+            asked.append(values["upper"])
+        return await fetch(self, statement, **values)
+
+    monkeypatch.setattr(reader.Reader, "fetch", counted)
+    start = day(10) + HOUR
+    for number in range(4):
+        await insert_span(pool, number, start_time=start + number * 20 * HOUR)
+    for number in (0, 3):
+        at = start + number * 20 * HOUR
+        asked.clear()
+        seen = await chunks_of(pool, near=(Instant(at), Instant(at)))
+        assert names_of(*seen) == [f"operation {n}" for n in range(4)]
+        assert max(asked) < day(4), "nothing of the last days"
+
+
+@pytest.mark.usefixtures("ten_days")
+async def test_whether_a_trace_has_spans_in_a_time_range_is_known_without_reading_them(pool: asyncpg.Pool) -> None:
+    await insert_span(pool, 1, start_time=day(5), start_ns=7)
+    assert await has_spans(pool, TRACE)
+    assert await has_spans(pool, TRACE, start=Instant(day(5), 7), end=Instant(day(5), 8))
+    assert not await has_spans(pool, TRACE, start=Instant(day(5), 8))
+    assert not await has_spans(pool, TRACE, end=Instant(day(5), 7))
+    assert not await has_spans(pool, UUID(int=9))
 
 
 @pytest.mark.usefixtures("ten_days")
