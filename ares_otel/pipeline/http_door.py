@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 
 from ares_otel.model.errors import StartError
 from ares_otel.pipeline.grace import Grace
+from ares_otel.pipeline.http2_switch import Relays, switching
 from ares_otel.pipeline.http_connections import Connections
 from ares_otel.pipeline.http_guard import Access, Guard, OriginAllowed, no_other_origin
 from ares_otel.pipeline.http_protocol import ErrorBodies, ErrorBody, Limits, plain_error, protocol
@@ -45,6 +46,7 @@ class HttpDoor:
         grace: Grace | None = None,
         shared: bool = False,
         lifespan: Literal["on", "off"] = "off",
+        relays: Relays | None = None,
     ) -> None:
         """
         Args:
@@ -61,6 +63,7 @@ class HttpDoor:
             grace: how long requests in work may take when the door closes.
             shared: other processes of this Ares listen on the port too.
             lifespan: `on` runs the app's ASGI lifespan around the listening.
+            relays: takes connections that begin as HTTP/2 does; without it they are answered 400.
         """
         self.name = name
         self._host = host
@@ -72,6 +75,7 @@ class HttpDoor:
         self._shared = shared
         self._lifespan: Literal["on", "off"] = lifespan
         self._error_bodies = error_bodies
+        self._relays = relays
         self._guard = Guard(app, Access((*allowed_hosts, host), origin_allowed), limits, error_bodies)
         self._server: uvicorn.Server | None = None
         self._sockets: list[socket.socket] = []
@@ -90,13 +94,11 @@ class HttpDoor:
             StartError: the port is taken or must not be used, the host is unknown, or the app's lifespan failed.
         """
         sockets = bind(self._host, self._wanted_port, self._setting, self._host_setting, shared=self._shared)
+        connections = Connections(self._limits.max_connections, self._limits.stalled_seconds)
+        http = protocol(self._limits, self._error_bodies, connections)
         config = uvicorn.Config(
             self._guard,
-            http=protocol(
-                self._limits,
-                self._error_bodies,
-                Connections(self._limits.max_connections, self._limits.stalled_seconds),
-            ),
+            http=http if self._relays is None else switching(http, self._relays),
             ws="none",
             loop="none",
             lifespan=self._lifespan,
@@ -150,6 +152,8 @@ class HttpDoor:
         await asyncio.wait({stopping}, timeout=_LAST_WORDS_SECONDS)
         server.force_exit = True  # whatever is left does not listen to being cancelled
         await stopping
+        if self._relays is not None:
+            await self._relays.close()
         logging.getLogger("ares_otel.http").debug("The %s door is closed", self.name)
 
 

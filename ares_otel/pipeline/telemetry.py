@@ -212,6 +212,25 @@ INSTRUMENTS: dict[str, Instrument] = {
         Instrument(
             "ares_otel_rollup_failures", Counter, "Failures of the job on roll-ups: merge, edges or age", ("step",)
         ),
+        Instrument("ares_otel_sampling_answers", Counter, "Strategies that clients were told", ("transport",)),
+        Instrument(
+            "ares_otel_sampling_changes",
+            Counter,
+            "Probabilities that adaptive sampling changed: up, down, or of a new operation",
+            ("direction",),
+        ),
+        Instrument("ares_otel_sampling_failures", Counter, "Failed rounds of adaptive sampling"),
+        Instrument(
+            "ares_otel_sampling_operations",
+            Gauge,
+            "Operations whose probability follows their load; 0 while another process calculates",
+        ),
+        Instrument(
+            "ares_otel_sampling_services",
+            Gauge,
+            "Services with sampling.target_traces_per_second; 0 while another process calculates",
+        ),
+        Instrument("ares_otel_sampling_round_seconds", Histogram, "Time of a round of adaptive sampling", (), _SECONDS),
         Instrument("ares_otel_disk_nearly_full", Gauge, "1 while the disk with the data is nearly full"),
         Instrument("ares_otel_bus_mode", Gauge, "1 for what carries the event bus now, 0 for the other", ("mode",)),
         Instrument(

@@ -21,7 +21,8 @@ from opentelemetry.sdk.trace.sampling import (
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags, set_span_in_context
 from opentelemetry.trace.span import TraceState
 
-from ares_otel.sdk.remote.sampler import Glob, RemoteSampler
+from ares_otel.control.sampling.glob import Glob
+from ares_otel.sdk.remote.sampler import RemoteSampler
 
 STATE = TraceState([("vendor", "value")])
 BASES = [ALWAYS_ON, ALWAYS_OFF, TraceIdRatioBased(0.5), ParentBased(ALWAYS_ON), ParentBased(TraceIdRatioBased(0.5))]

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from ares_otel.receivers.serving.error_log import INTERVAL_SECONDS, ErrorLog
+from ares_otel.pipeline.error_log import INTERVAL_SECONDS, ErrorLog
 
 
 class Hands:

@@ -100,6 +100,8 @@ KNOWN: Mapping[tuple[str, str], KnownSetting] = MappingProxyType(
         (ARES, "retention.logs.days"): _DAYS,
         (ARES, "retention.metrics.days"): _DAYS,
         (ARES, "retention.max_bytes"): _whole(0, 10**18),
+        (ARES, "retention.pinned.max_bytes"): _whole(0, 10**18),
+        (ARES, "retention.pinned.max_traces"): _whole(0, 1_000_000),
         (ARES, "retention.services"): KnownSetting(
             'an object of at most 1000 service names and days, such as {"noisy": 3}', _is_days_by_service
         ),
@@ -116,6 +118,9 @@ KNOWN: Mapping[tuple[str, str], KnownSetting] = MappingProxyType(
         (ARES, "seal.pause_seconds"): _number("0", "3600"),
         (ARES, "seal.timeout_minutes"): _number("0.1", "1440"),
         (ARES, "rollups.interval_seconds"): _number("0.1", "3600"),
+        (ARES, "sampling.default_ratio"): _number("0", "1"),
+        (ARES, "sampling.interval_seconds"): _number("1", "3600"),
+        (ARES, "sampling.client_poll_seconds"): _number("0", "3600"),
         ("agent-coordinator", "task.max_concurrent"): _whole(1, 10_000),
         ("agent-coordinator", "task.retry_count"): _whole(0, 1000),
         ("agent-coordinator", "polling_interval"): _number("0.1", "86400"),

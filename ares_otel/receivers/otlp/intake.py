@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 from ares_otel.model.batch import Accepted, Batch, Consumer
+from ares_otel.model.json_text import memory_estimate
 from ares_otel.model.scan import BodyScanner
 from ares_otel.model.signal import Signal
 from ares_otel.pipeline.admission import Reservation
@@ -13,7 +14,6 @@ from ares_otel.pipeline.component import BuildContext
 from ares_otel.receivers.otlp import wire
 from ares_otel.receivers.otlp.arrived import MAX_ITEMS, Arrived
 from ares_otel.receivers.serving.intake import Arrival, Made, RequestIntake
-from ares_otel.receivers.serving.json_text import memory_estimate
 from ares_otel.receivers.serving.status import Failure
 from ares_otel.receivers.serving.workers import Workers
 
@@ -22,7 +22,7 @@ SCAN_INLINE_BYTES = 1024 * 1024
 
 
 class Intake(RequestIntake):
-    """Takes OTLP requests over both transports."""
+    """Takes OTLP requests of every signal that has a consumer, over both transports."""
 
     def __init__(self, context: BuildContext, consumers: Mapping[Signal, Consumer], workers: Workers) -> None:
         super().__init__(context, consumers, workers)

@@ -6,15 +6,11 @@ import asyncio
 
 from starlette.types import Receive, Scope
 
-from ares_otel.model.errors import Overloaded, TooLarge
+from ares_otel.model.errors import Overloaded, SenderGone, TooLarge
 from ares_otel.pipeline.admission import STALLED, Reservation
 from ares_otel.receivers.serving.inflate import ENCODINGS, inflate
 from ares_otel.receivers.serving.status import Failure, http_failure
 from ares_otel.receivers.serving.workers import Workers
-
-
-class SenderGone(Exception):
-    """The sender left before its request was complete; there is nobody to answer."""
 
 
 def header(scope: Scope, wanted: bytes) -> str | None:

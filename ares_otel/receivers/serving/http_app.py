@@ -10,10 +10,11 @@ from typing import NamedTuple
 from starlette.types import Receive, Scope, Send
 
 from ares_otel.model.batch import Accepted
+from ares_otel.model.errors import SenderGone
 from ares_otel.model.signal import Signal
 from ares_otel.pipeline.admission import Reservation
 from ares_otel.pipeline.http_protocol import ErrorBody
-from ares_otel.receivers.serving.body import BodyReader, SenderGone, content_encoding, header
+from ares_otel.receivers.serving.body import BodyReader, content_encoding, header
 from ares_otel.receivers.serving.cors import Cors, Headers
 from ares_otel.receivers.serving.http_config import HttpServerConfig
 from ares_otel.receivers.serving.intake import RequestIntake

@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
 from ares_otel.model.batch import Accepted, Batch, Consumer
+from ares_otel.model.errors import SenderGone
 from ares_otel.model.signal import Signal
 from ares_otel.pipeline.admission import Reservation
 from ares_otel.pipeline.component import BuildContext
-from ares_otel.receivers.serving.body import SenderGone
-from ares_otel.receivers.serving.error_log import ErrorLog
+from ares_otel.pipeline.error_log import ErrorLog
 from ares_otel.receivers.serving.status import Failure, failure_of
 from ares_otel.receivers.serving.workers import Workers
 

@@ -9,10 +9,10 @@ from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from ares_otel.model.errors import Rejected, TooLarge
+from ares_otel.model.json_text import parse_json
 from ares_otel.model.zipkin import json_spans, proto_spans
 from ares_otel.model.zipkin.span import WrongSpan, ZipkinSpan
 from ares_otel.model.zipkin.to_otlp import to_otlp
-from ares_otel.receivers.serving.json_text import parse_json
 
 MAX_SPANS = 200_000
 """Spans in one request. Zipkin's clients send hundreds."""

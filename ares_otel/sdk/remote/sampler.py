@@ -12,34 +12,11 @@ from opentelemetry.trace import Link, SpanKind
 from opentelemetry.trace.span import TraceState
 from opentelemetry.util.types import Attributes
 
+from ares_otel.control.sampling.glob import Glob
 from ares_otel.sdk.remote.keys import KINDS
 
 _REMEMBERED = 1000
 """Operations whose rule is remembered; then all are forgotten: names may be invented without end."""
-
-
-class Glob:
-    """A pattern in which `*` stands for any text, and everything else for itself. Matching is linear in the text for
-    each part between two stars, whatever the pattern."""
-
-    def __init__(self, pattern: str) -> None:
-        self._first, *rest = pattern.split("*")
-        self._last = rest.pop() if rest else None
-        self._middle = [part for part in rest if part]
-
-    def matches(self, text: str) -> bool:
-        """Whether all of the text is what the pattern says."""
-        if self._last is None:
-            return text == self._first
-        at, end = len(self._first), len(text) - len(self._last)
-        if at > end or not text.startswith(self._first) or not text.endswith(self._last):
-            return False
-        for part in self._middle:
-            at = text.find(part, at, end)
-            if at < 0:
-                return False
-            at += len(part)
-        return True
 
 
 @dataclass(frozen=True, slots=True)

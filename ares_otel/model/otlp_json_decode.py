@@ -17,7 +17,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from ares_otel.model.errors import FieldViolation, Rejected
-from ares_otel.receivers.serving.json_text import parse_json
+from ares_otel.model.json_text import parse_json
 
 MAX_MESSAGE_DEPTH = 100
 """Messages within messages, as protobuf's own parser counts: what is deeper could not be read again."""

@@ -15,9 +15,14 @@ class ErrorLog:
     """Logs an error with its traceback, and the same error (type and place) again only after a minute, with how many
     were left out."""
 
-    def __init__(self, log: logging.Logger, clock: Clock) -> None:
+    def __init__(self, log: logging.Logger, clock: Clock, *, told: str = "; the sender was asked to retry") -> None:
+        """
+        Args:
+            told: the end of the line, which says what the other side was told.
+        """
         self._log = log
         self._clock = clock
+        self._told = told
         self._seen: dict[tuple[type[BaseException], str, int], tuple[float, int]] = {}
 
     def unexpected(self, error: BaseException, what: str) -> None:
@@ -33,4 +38,4 @@ class ErrorLog:
             self._seen.clear()
         self._seen[key] = (now, 0)
         again = f" ({left_out} more like this since the last line)" if left_out else ""
-        self._log.error("%s failed unexpectedly%s; the sender was asked to retry", what, again, exc_info=error)
+        self._log.error("%s failed unexpectedly%s%s", what, again, self._told, exc_info=error)

@@ -1,0 +1,1 @@
+"""The sampling protocol of Jaeger's clients, over HTTP and gRPC, and what Ares itself says about it."""
