@@ -25,6 +25,7 @@ from opentelemetry.trace import SpanKind
 
 from ares_otel.model.zipkin.json_spans import read_span
 from ares_otel.model.zipkin.proto_spans import write_spans
+from tests.faults.support.account import read_metrics, unbalanced
 from tests.support import parts
 from tests.support.ares_process import AresProcess, run_ares, running_ares
 from tests.support.eventually import eventually
@@ -124,6 +125,20 @@ async def test_a_span_without_a_timestamp_is_filed_under_the_time_at_which_it_ca
     )
     assert (row["now"], row["duration_ns"]) == (True, 5000)
     assert '"otel.zipkin.absentField.startTime": true' in row["attributes"]
+
+
+async def test_what_came_in_is_accounted_for_also_what_was_left_out(ares: AresProcess, database: Any) -> None:
+    before = (await read_metrics(ares.http)).sum("ares_otel_receiver_rejected_spans_total", receiver="zipkin")
+    answer = await post(ares.doors["zipkin"], body_of(zipkin_span(1, "part", **now()), {"id": "none"}))
+    assert (answer.status_code, answer.text) == (
+        202,
+        "1 of 2 spans cannot be kept; the first: [1].id is not hexadecimal.\n",
+    )
+    assert (await post(ares.doors["zipkin"], body_of({}, {}))).status_code == 400
+    metrics = await read_metrics(ares.http)
+    assert metrics.sum("ares_otel_receiver_rejected_spans_total", receiver="zipkin") == before + 3
+    assert unbalanced(metrics) == []
+    assert await database.fetchval("SELECT count(*) FROM service_spans WHERE service_name = 'part'") == 1
 
 
 async def test_the_official_sdk_sends_what_it_sends_to_zipkin(ares: AresProcess, database: Any) -> None:

@@ -18,6 +18,7 @@ from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
+from ares_otel.model.signal import TRACES
 from ares_otel.query.instant import Instant
 from ares_otel.query.search.expression import LEVELS, Attribute, Call, Field, Nested, Scalar, Values
 from ares_otel.query.search.fields import FIELDS, Holds
@@ -56,7 +57,7 @@ FAST = settings(max_examples=700, deadline=None, suppress_health_check=list(Heal
 
 def corpus(seed: int) -> tuple[ExportTraceServiceRequest, list[Seen]]:
     """A request of spans, each a trace of its own, that differ in everything."""
-    made = random.Random(seed)
+    made = random.Random(seed)  # noqa: S311
     request, seen = ExportTraceServiceRequest(), []
 
     def attributes() -> Any:

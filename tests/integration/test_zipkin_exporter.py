@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ from tests.support.parts import attributes, make_batch, make_context, sample, tr
 from tests.support.zipkin_receiver import PATH, running
 
 IDS = {"trace_id": b"\x4d" * 16, "span_id": b"\x2a" * 8}
+TLS = Path(__file__).parent.parent / "support" / "tls"
 BATCH = make_batch(traces({**IDS, "name": "a"}))
 TAKEN = HttpAnswer(202, headers={})
 
@@ -125,6 +127,15 @@ async def test_a_destination_that_is_not_there_is_retryable() -> None:
     async with started("http://127.0.0.1:1/api/v2/spans") as exporter:
         with pytest.raises(Retryable, match="cannot be reached"):
             await exporter.consume(BATCH)
+
+
+async def test_the_destination_is_checked_with_the_given_certificates() -> None:
+    async with http_peer(tls=(str(TLS / "server.pem"), str(TLS / "server.key"))) as peer:
+        async with started(peer.url, tls={"ca_file": str(TLS / "ca.pem")}) as exporter:
+            assert await exporter.consume(BATCH) == Accepted(1)
+        async with started(peer.url) as exporter:
+            with pytest.raises(Retryable, match="certificate verify failed"):
+                await exporter.consume(BATCH)
 
 
 async def test_what_a_tee_sends_is_repeated_until_the_destination_takes_it() -> None:

@@ -61,7 +61,7 @@ def _message_class() -> Any:
             else:
                 made.type = kind
     pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
+    pool.AddSerializedFile(file.SerializeToString())
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("zipkin.proto3.ListOfSpans"))
 
 
