@@ -9,6 +9,7 @@ import asyncpg
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from prometheus_client import CollectorRegistry
+from starlette.types import ASGIApp
 
 from ares_otel.api import problems
 from ares_otel.api.config_paths import ConfigPaths
@@ -22,6 +23,7 @@ from ares_otel.api.routers.events import events_router
 from ares_otel.api.routers.meta import Gather, ReadyCheck, meta_router
 from ares_otel.api.routers.observability import observability_router
 from ares_otel.api.routers.partitions import partitions_router
+from ares_otel.api.routers.pinned import pinned_router
 from ares_otel.api.routers.registry import registry_router
 from ares_otel.api.routers.rejected import rejected_router
 from ares_otel.api.routers.services import services_router
@@ -55,6 +57,7 @@ def create_app(
     event_streams: EventStreams | None = None,
     event_topics: Callable[[], Sequence[TopicCount]] = list,
     partitions: Partitions | None = None,
+    jaeger: ASGIApp | None = None,
     sampling: SamplingEndpoint | None = None,
 ) -> FastAPI:
     """The REST API, Swagger UI, `/healthz`, `/readyz` and `/metrics`.
@@ -74,6 +77,7 @@ def create_app(
             the door: that ends the streams.
         event_topics: what was counted by topic.
         partitions: for `/api/v1/partitions`; without it there is no such path.
+        jaeger: what is below `/jaeger`, Jaeger's HTTP APIs; see `jaeger.door`.
         sampling: for `/api/v1/sampling` and `/jaeger/api/sampling`; without it there are no such paths.
     """
     app = FastAPI(
@@ -87,6 +91,7 @@ def create_app(
     app.include_router(observability_router(pool, clock))
     app.include_router(services_router(pool))
     app.include_router(rejected_router(pool))
+    app.include_router(pinned_router(pool))
     if service_registry is not None:
         app.include_router(registry_router(service_registry))
     if config_feed is not None:
@@ -102,6 +107,8 @@ def create_app(
         app.include_router(sampling_router(pool, sampling))
     app.include_router(meta_router(registry, ready, gather))
     app.include_router(swagger_router())
+    if jaeger is not None:
+        app.mount("/jaeger", jaeger, name="jaeger")
     problems.install(app)
     app.add_middleware(ConfigPaths)
     app.add_middleware(Envelope)

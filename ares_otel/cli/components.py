@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from ares_otel.exporters import debug, otlp, otlphttp
+from ares_otel.exporters import debug, otlp, otlphttp, zipkin
 from ares_otel.exporters.postgres import exporter as postgres
 from ares_otel.pipeline.component import Factory
 from ares_otel.processors import attributes, filter, probabilistic_sampler, redaction, resource
 from ares_otel.receivers.otlp import factory as otlp_receiver
+from ares_otel.receivers.zipkin import receiver as zipkin_receiver
 
 COMPONENTS: tuple[Factory, ...] = (
     otlp_receiver.FACTORY,
+    zipkin_receiver.FACTORY,
     attributes.FACTORY,
     filter.FACTORY,
     probabilistic_sampler.FACTORY,
@@ -18,5 +20,6 @@ COMPONENTS: tuple[Factory, ...] = (
     debug.FACTORY,
     otlp.FACTORY,
     otlphttp.FACTORY,
+    zipkin.FACTORY,
     postgres.FACTORY,
 )

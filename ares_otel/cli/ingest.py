@@ -9,6 +9,7 @@ from ares_otel.cli.options import UpOptions
 from ares_otel.cli.storing import body_scanner
 from ares_otel.model.scan import BodyScanner
 from ares_otel.pipeline.admission import Admission
+from ares_otel.pipeline.component import Component
 from ares_otel.pipeline.config import PipelineConfig
 from ares_otel.pipeline.grace import Grace
 from ares_otel.pipeline.graph import Parts
@@ -69,6 +70,11 @@ class LocalIngest:
 
     def __init__(self, host: PipelineHost) -> None:
         self._host = host
+
+    @property
+    def receivers(self) -> Mapping[str, Component]:
+        """The running receivers by id."""
+        return self._host.receivers
 
     @property
     def doors(self) -> Mapping[str, str]:

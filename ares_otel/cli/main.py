@@ -18,6 +18,7 @@ from ares_otel.cli.config import config as config_commands
 from ares_otel.cli.partitions import partitions as partition_commands
 from ares_otel.cli.rejected import rejected as rejected_commands
 from ares_otel.cli.spool import spool as spool_commands
+from ares_otel.cli.traceview import commands as trace_commands
 from ares_otel.model.errors import StartError
 from ares_otel.storage.assets import asset
 
@@ -39,6 +40,8 @@ app.add_typer(config_commands, name="config")
 app.add_typer(spool_commands, name="spool")
 app.add_typer(rejected_commands, name="rejected")
 app.add_typer(partition_commands, name="partitions")
+app.command()(trace_commands.trace)
+app.command()(trace_commands.traces)
 
 Config = Annotated[
     Path,
@@ -92,8 +95,33 @@ def up(
         ),
     ] = 5778,
     jaeger_grpc_port: Annotated[
-        int | None, typer.Option(envvar="ARES_OTEL_JAEGER_GRPC_PORT", min=0, max=65535, hidden=True)
+        int,
+        typer.Option(
+            envvar="ARES_OTEL_JAEGER_GRPC_PORT",
+            min=0,
+            max=65535,
+            help="Jaeger's gRPC: queries, and a Jaeger that keeps its traces here; 0 takes any free port.",
+        ),
+    ] = 16685,
+    jaeger_http_port: Annotated[
+        int | None,
+        typer.Option(
+            envvar="ARES_OTEL_JAEGER_HTTP_PORT",
+            min=0,
+            max=65535,
+            help="Jaeger's HTTP APIs at the root of a port of their own, as at Jaeger's 16686; 0 takes any free port. "
+            "Without it they are below /jaeger of the REST API only.",
+            show_default="none",
+        ),
     ] = None,
+    max_clock_skew_adjustment: Annotated[
+        str,
+        typer.Option(
+            envvar="ARES_OTEL_MAX_CLOCK_SKEW_ADJUSTMENT",
+            help="How far Jaeger's views move a span at most whose clock disagrees with its parent's: a Go duration; "
+            "0s moves none.",
+        ),
+    ] = "24h",
     allow_unauthenticated: Annotated[
         bool,
         typer.Option(
@@ -162,9 +190,8 @@ def up(
 ) -> None:
     """Start Ares: database, receivers and API, until Ctrl-C. The variable ARES_OTEL_IMPL=python or native forces one of
     the two row encoders; without it the native one is used where it was built."""
-    if jaeger_grpc_port is not None:
-        console.progress("--jaeger-grpc-port is ignored: this version has no Jaeger door yet.")
     # These import the whole house, which only this command needs.
+    from ares_otel.cli.jaeger_http import parse_max_clock_skew
     from ares_otel.cli.options import UpOptions
     from ares_otel.cli.up import run_up
     from ares_otel.pipeline.listen import parse_allowed_hosts
@@ -177,7 +204,10 @@ def up(
         http_port=http_port,
         otlp_grpc_port=otlp_grpc_port,
         otlp_http_port=otlp_http_port,
+        jaeger_http_port=jaeger_http_port,
+        max_clock_skew_ns=parse_max_clock_skew(max_clock_skew_adjustment),
         sampling_port=sampling_port,
+        jaeger_grpc_port=jaeger_grpc_port,
         allow_unauthenticated=allow_unauthenticated,
         allowed_hosts=parse_allowed_hosts(allowed_hosts),
         admission_limit_mib=admission_limit_mib,

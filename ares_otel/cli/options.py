@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ares_otel.api.jaeger.adjust import MAX_SKEW_NS
 from ares_otel.model.errors import StartError
 from ares_otel.pipeline.config import PipelineConfig
 from ares_otel.pipeline.problem import suggestion
@@ -43,7 +44,11 @@ class UpOptions:
     http_port: int = 8080
     otlp_grpc_port: int = 4317
     otlp_http_port: int = 4318
+    jaeger_http_port: int | None = None
+    """None opens no such door."""
+    max_clock_skew_ns: int = MAX_SKEW_NS
     sampling_port: int = 5778
+    jaeger_grpc_port: int = 16685
     allow_unauthenticated: bool = False
     allowed_hosts: tuple[str, ...] = ()
     admission_limit_mib: int = 256

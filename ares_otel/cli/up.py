@@ -70,7 +70,7 @@ async def run_up(options: UpOptions) -> int:
 
 
 def _door_order(name: str) -> int:
-    order = ("http", "otlp-grpc", "otlp-http", "jaeger-grpc", "sampling")
+    order = ("http", "otlp-grpc", "otlp-http", "jaeger-grpc", "jaeger-http", "zipkin", "sampling")
     return order.index(name) if name in order else len(order) + (name == "database")
 
 

@@ -181,6 +181,17 @@ class Accepted:
     def __repr__(self) -> str:
         return f"Accepted({', '.join(f'{name}={getattr(self, name)!r}' for name in self.__slots__)})"
 
+    def with_rejected(self, rejected: int, reason: str) -> Accepted:
+        """This answer, with `rejected` more items that never came so far, and why."""
+        return Accepted(
+            self.stored,
+            deduplicated=self.deduplicated,
+            spooled=self.spooled,
+            rejected=self.rejected + rejected,
+            dropped=self.dropped,
+            reason=reason or self.reason,
+        )
+
     def with_dropped(self, dropped: int) -> Accepted:
         """This answer, with `dropped` more items that a processor took out before."""
         return Accepted(

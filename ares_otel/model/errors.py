@@ -60,6 +60,10 @@ class TooLarge(Rejected):
     """The request is larger than the receiver takes; send smaller batches."""
 
 
+class SenderGone(Exception):
+    """The sender left before its request was complete; there is nobody to answer."""
+
+
 class StartError(AresError):
     """Ares could not start. The message is the one clear line that a person sees; it names the setting to change."""
 

@@ -34,6 +34,8 @@ class Endpoint:
     """Name of the option that holds the port, for error messages."""
     host_setting: str
     """Name of the option that holds the host."""
+    door: str = ""
+    """What the listener is called on standard output, for example `otlp-http`."""
 
     @property
     def name(self) -> str:
@@ -108,9 +110,13 @@ class Reservations:
         return {one.endpoint.name: one.port for one in self._held}
 
     @property
-    def addresses(self) -> Mapping[str, str]:
-        """`Endpoint.name` → `host:port`."""
-        return {one.endpoint.name: shown(one.endpoint.host, one.port) for one in self._held}
+    def doors(self) -> Mapping[str, str]:
+        """`Endpoint.door` → URL, or for gRPC `host:port`."""
+        return {
+            one.endpoint.door: ("" if one.endpoint.protocol == "grpc" else "http://")
+            + shown(one.endpoint.host, one.port)
+            for one in self._held
+        }
 
     def close(self) -> None:
         """Gives all of it up. Safe twice."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
 
 from ares_otel.model.errors import AresError
+from ares_otel.query.row_cursor import RowCursor
 from ares_otel.query.statements import Statement
 from ares_otel.storage.sqlstate import CONNECTION_ERRORS
 
@@ -22,6 +23,13 @@ TURN_SECONDS = 15.0
 """How long a search waits for its turn: it holds nothing meanwhile."""
 HEAVY_SHARE = 0.5
 """Part of the pool's connections that searches which may take long can have: cheap reads keep the others."""
+
+STREAM_SHARE = 0.25
+"""The same for what is read as slowly as somebody takes it."""
+
+IDLE_SECONDS = 60.0
+"""The server ends a transaction of a cursor that was not used for so long."""
+_IDLE = "idle_in_transaction_session_timeout"
 
 WORN_STATEMENTS = 64
 """A connection that ran so many statements for one read is closed: the server's process behind it keeps in memory what
@@ -117,6 +125,38 @@ class Reader:
         except asyncpg.PostgresError as error:
             raise _translated(error) from error
 
+    @asynccontextmanager
+    async def cursor(self, statement: Statement, wide: Sequence[str], **values: object) -> AsyncIterator[RowCursor]:
+        """The rows of a statement some at a time, in a read-only transaction that ends with the block.
+
+        Other statements may be fetched meanwhile; they see what was committed by then.
+
+        Args:
+            wide: the columns whose texts may be large: fewer such rows are fetched at once.
+
+        Raises:
+            TypeError: the values are not the statement's parameters.
+            DatabaseUnavailable, QueryTooSlow: as their texts say, also what is raised by the cursor inside the block.
+        """
+        text, arguments = statement.bind(values)
+        self._statements += 1
+        try:
+            # The server's own bound, should this process stand still: a snapshot that stays holds up others.
+            await self._connection.execute(f"BEGIN READ ONLY; SET LOCAL {_IDLE} = {round(IDLE_SECONDS * 1000)}")
+            try:
+                yield RowCursor(await self._connection.cursor(text, *arguments), wide)
+            finally:
+                with contextlib.suppress(*CONNECTION_ERRORS, asyncpg.PostgresError):
+                    await self._connection.execute("ROLLBACK")
+        except TimeoutError as error:
+            raise QueryTooSlow from error
+        except asyncpg.DataError:
+            raise
+        except CONNECTION_ERRORS as error:
+            raise DatabaseUnavailable from error
+        except asyncpg.PostgresError as error:
+            raise _translated(error) from error
+
 
 @asynccontextmanager
 async def reading(pool: asyncpg.Pool, *, heavy: bool = False) -> AsyncIterator[Reader]:
@@ -133,29 +173,50 @@ async def reading(pool: asyncpg.Pool, *, heavy: bool = False) -> AsyncIterator[R
         async with _acquired(pool) as reader:
             yield reader
         return
-    turn = _turns.of(pool)
+    async with _turn_of(_searches.of(pool), "searches run"), _acquired(pool) as reader:
+        yield reader
+
+
+def may_stream_at_once(pool: asyncpg.Pool) -> bool:
+    """Whether `streaming` would not wait."""
+    return not _streams.of(pool).locked()
+
+
+@asynccontextmanager
+async def streaming(pool: asyncpg.Pool) -> AsyncIterator[None]:
+    """A turn to keep a connection of the pool for as long as somebody takes what is read from it. Only `STREAM_SHARE`
+    of the connections are kept so at once: cheap reads and searches keep theirs.
+
+    Raises DatabaseUnavailable: no turn within `TURN_SECONDS`.
+    """
+    async with _turn_of(_streams.of(pool), "large traces are read"):
+        yield
+
+
+@asynccontextmanager
+async def _turn_of(turn: asyncio.Semaphore, what: str) -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(TURN_SECONDS):
             await turn.acquire()
     except TimeoutError as error:
-        raise DatabaseUnavailable("Too many searches run already; try again when one of them has ended.") from error
+        raise DatabaseUnavailable(f"Too many {what} already; try again when one of them has ended.") from error
     try:
-        async with _acquired(pool) as reader:
-            yield reader
+        yield
     finally:
         turn.release()
 
 
 class _Turns:
-    """For each pool who may search now. A pool cannot be referred to weakly, so the few latest are kept."""
+    """For each pool whose turn it is. A pool cannot be referred to weakly, so the few latest are kept."""
 
-    def __init__(self) -> None:
+    def __init__(self, share: float) -> None:
+        self._share = share
         self._turns: OrderedDict[int, tuple[asyncpg.Pool, asyncio.Semaphore]] = OrderedDict()
 
     def of(self, pool: asyncpg.Pool) -> asyncio.Semaphore:
         entry = self._turns.get(id(pool))
         if entry is None or entry[0] is not pool:
-            entry = (pool, asyncio.Semaphore(max(1, int(pool.get_max_size() * HEAVY_SHARE))))
+            entry = (pool, asyncio.Semaphore(max(1, int(pool.get_max_size() * self._share))))
             self._turns[id(pool)] = entry
         self._turns.move_to_end(id(pool))
         while len(self._turns) > 4:
@@ -163,7 +224,8 @@ class _Turns:
         return entry[1]
 
 
-_turns = _Turns()
+_searches = _Turns(HEAVY_SHARE)
+_streams = _Turns(STREAM_SHARE)
 
 
 @asynccontextmanager

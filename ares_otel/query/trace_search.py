@@ -19,7 +19,7 @@ from ares_otel.query.rows import was_cut
 from ares_otel.query.statements import load_statements
 from ares_otel.storage.rows.encoded import LOGS, SPANS
 
-_STATEMENTS = load_statements("trace_search.sql")
+STATEMENTS = load_statements("trace_search.sql")
 GAP = timedelta(days=1)
 """A trace whose spans and log records lie closer together than this is found as a whole."""
 SEARCH_SECONDS = 10.0
@@ -88,6 +88,8 @@ class TraceSearch:
             "to_ns": end and end.ns,
         }
         self._bounded = start is not None
+        self._pinned: datetime | None = None
+        """Where the copies of a pinned trace begin."""
 
     @property
     def rows(self) -> list[Any]:
@@ -106,6 +108,7 @@ class TraceSearch:
         async with reading(pool) as reader:
             tables = [await partition_starts(pool, reader, table) for table in (SPANS, LOGS)]
             ranges = by_partitions(sorted({start for starts in tables for start in starts}), self._within, now=now)
+            self._pinned = await pinned_since(reader, self._trace_id)
             if await self._look(reader, islice(ranges, CHEAP_RANGES), ends_at):
                 return await then(reader)
         async with reading(pool, heavy=True) as reader:
@@ -121,26 +124,37 @@ class TraceSearch:
                 return True
             assert range_.lower is not None
             self.searched_from = range_.lower
-            firsts = [first for first in (self.spans.first, self.logs.first) if first is not None]
+            firsts = [first for first in (self.spans.first, self.logs.first, self._pinned) if first is not None]
             if firsts and not self._bounded and range_.lower <= min(firsts) - GAP:
                 return True
             if self.spans.cut or self.logs.cut:
                 return True
             if time.monotonic() > ends_at:
-                if firsts:
+                if self.rows:
                     return True
-                raise QueryTooSlow(
-                    f"Nothing was found back to {range_.lower:%Y-%m-%dT%H:%M:%SZ} when the time was over; give `from` "
-                    "and `to`, between which the trace lies."
-                )
+                raise out_of_time(range_.lower)
         return False
 
     async def _read(self, reader: Reader, range_: Range) -> None:
-        bounds = {"lower": range_.lower, "upper": range_.upper}
+        bounds = {"lower": range_.lower, "upper": range_.upper, "pinned": self._pinned and True}
         spans = logs = True
         if range_.upper != self._within.upper:  # the newest range is where most traces are: it is read at once
-            [(spans, logs)] = await reader.fetch(_STATEMENTS["trace_places"], trace_id=self._trace_id, **bounds)
+            [(spans, logs)] = await reader.fetch(STATEMENTS["trace_places"], trace_id=self._trace_id, **bounds)
         if spans:
-            self.spans.add(await reader.fetch(_STATEMENTS["trace_spans"], **self._values, **bounds))
+            self.spans.add(await reader.fetch(STATEMENTS["trace_spans"], **self._values, **bounds))
         if logs:
-            self.logs.add(await reader.fetch(_STATEMENTS["trace_logs"], **self._values, **bounds))
+            self.logs.add(await reader.fetch(STATEMENTS["trace_logs"], **self._values, **bounds))
+
+
+def out_of_time(reached: datetime) -> QueryTooSlow:
+    """For a search that found nothing in its time."""
+    return QueryTooSlow(
+        f"Nothing was found back to {reached:%Y-%m-%dT%H:%M:%SZ} when the time was over; give `from` and `to`, between "
+        "which the trace lies."
+    )
+
+
+async def pinned_since(reader: Reader, trace_id: UUID) -> datetime | None:
+    """Where the copies of a pinned trace begin; None for a trace that is not pinned. Raises as `Reader.fetch` does."""
+    rows = await reader.fetch(STATEMENTS["pinned"], trace_id=trace_id)
+    return rows[0]["first"] if rows else None

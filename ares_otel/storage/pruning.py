@@ -18,8 +18,9 @@ from ares_otel.model.clock import Clock
 from ares_otel.storage.definitions import ID_COLUMN
 from ares_otel.storage.partitions.catalog import to_datetime
 from ares_otel.storage.partitions.lengths import AHEAD, DAY
+from ares_otel.storage.pinned.keeping import still_referred
 from ares_otel.storage.rejected_retry import RETRY_KEY
-from ares_otel.storage.rows.encoded import DEFINITIONS
+from ares_otel.storage.rows.encoded import DEFINITIONS, SERIES
 from ares_otel.storage.transaction import BEGIN
 
 FORGOTTEN = timedelta(days=30)
@@ -147,7 +148,7 @@ async def prune_rejected(
 
 
 class DefinitionWalk:
-    """Removes resources, scopes and series that no row of a kept partition can refer to.
+    """Removes resources, scopes and series that no row of a kept partition or of a pinned trace can refer to.
 
     Walks each table once by its key, over several runs when it is large: `last_seen` has no index, which every new day
     would have to write.
@@ -192,6 +193,9 @@ class DefinitionWalk:
             self._last = None
             return 0
         old = [row for row in rows if row["last_seen"] < before]
+        if old and table != SERIES:
+            kept = await still_referred(connection, column, [row["id"] for row in old])
+            old = [row for row in old if row["id"] not in kept]
         deleted = 0
         if old:
             deleted = await pruner.execute(

@@ -15,7 +15,7 @@ import pytest
 from google.rpc.error_details_pb2 import RetryInfo
 
 from ares_otel.model.signal import TRACES
-from ares_otel.receivers.otlp import reading
+from ares_otel.pipeline import grpc_reading as reading
 from tests.support.eventually import eventually
 from tests.support.http2 import DATA, HEADERS, RST_STREAM, RawHttp2
 from tests.support.otlp_receiver import detail, export, export_error, grpc_status, running, until

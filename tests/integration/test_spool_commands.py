@@ -12,8 +12,8 @@ import asyncpg
 import pytest
 from google.protobuf.internal.decoder import _DecodeVarint  # type: ignore[attr-defined]
 
+from ares_otel.model.otlp_json_decode import decode
 from ares_otel.model.signal import LOGS, TRACES
-from ares_otel.receivers.otlp.json_decode import decode
 from ares_otel.storage.spool.record import SpoolRecord
 from tests.support.ares_process import run_ares
 from tests.support.otlp_samples import logs_request, trace_request

@@ -78,6 +78,11 @@ class AresProcess:
         return self.doors["otlp-http"].rstrip("/")
 
     @property
+    def jaeger_grpc(self) -> str:
+        """`host:port` of Jaeger's gRPC door, as gRPC clients take it."""
+        return self.doors["jaeger-grpc"].rpartition("://")[2]
+
+    @property
     def database(self) -> str:
         """URL that psql and asyncpg take."""
         return self.doors["database"]
@@ -232,7 +237,7 @@ _FORKSERVER = Forkserver("tests.support.forked_ares")
 _READ_AT_START = ("LD_", "MALLOC_", "PYTHON")
 """Variables that the loader, the C library and the interpreter read."""
 _WORKER = "ares_otel.cli.workers.main"
-_FREE_PORTS = ("--http-port", "0", "--otlp-grpc-port", "0", "--otlp-http-port", "0", "--sampling-port", "0")
+_FREE_PORTS = ("--http-port=0", "--otlp-grpc-port=0", "--otlp-http-port=0", "--jaeger-grpc-port=0", "--sampling-port=0")
 
 
 def _words(process: psutil.Process) -> list[str]:

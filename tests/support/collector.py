@@ -1,12 +1,8 @@
-"""The official OpenTelemetry Collector, built once from `tests/support/otelcol`, at pinned versions, into a cache
-outside the repository: `$ARES_OTEL_TEST_CACHE`, else `~/.cache/ares-otel-tests`."""
+"""The official OpenTelemetry Collector, built once from `tests/support/otelcol`, at pinned versions."""
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,7 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support import go_program
+from tests.support.go_program import UnavailableError
 from tests.support.ports import free_port
+
+__all__ = ["BUILD_SECONDS", "RECIPES", "Collector", "UnavailableError", "check", "install", "running_collector"]
 
 RECIPES = Path(__file__).parents[2] / "collector" / "recipes"
 _SOURCE = Path(__file__).parent / "otelcol"
@@ -26,46 +26,9 @@ _START_SECONDS = 30
 _STOP_SECONDS = 30
 
 
-class UnavailableError(RuntimeError):
-    """The Collector cannot be had here. The message is a reason to skip."""
-
-
 def install() -> Path:
-    """The Collector's binary, built when it is not there yet: about two minutes, once.
-
-    Raises:
-        UnavailableError: Go is missing or too old, or the modules cannot be had.
-        AssertionError: the modules are there and the Collector does not compile.
-    """
-    go = shutil.which("go")
-    if go is None:
-        raise UnavailableError("the OpenTelemetry Collector is built with Go, which is not on the PATH")
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(_SOURCE.iterdir()) if path.is_file()))
-    cache = Path(os.environ.get("ARES_OTEL_TEST_CACHE") or Path.home() / ".cache" / "ares-otel-tests")
-    folder = cache / f"otelcol-{digest.hexdigest()[:16]}"
-    folder.mkdir(parents=True, exist_ok=True)
-    binary = folder / "otelcol"
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # workers of one run take turns
-        if not binary.exists():
-            # GOTOOLCHAIN: an older Go says that it is too old, instead of fetching a whole newer one.
-            env = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off"}
-            fetched = _go([go, "mod", "download"], env)
-            if fetched.returncode != 0:
-                raise UnavailableError(f"Go cannot fetch the Collector's modules: {fetched.stderr[-500:]}")
-            built = folder / "otelcol.new"
-            # One package at a time: other tests run beside it.
-            made = _go([go, "build", "-p", "1", "-trimpath", "-ldflags", "-s -w", "-o", str(built), "."], env)
-            assert made.returncode == 0, f"the Collector does not compile:\n{made.stderr[-2000:]}"
-            built.replace(binary)
-    return binary
-
-
-def _go(command: list[str], env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(command, cwd=_SOURCE, env=env, capture_output=True, text=True, timeout=BUILD_SECONDS)
-    except subprocess.TimeoutExpired as error:
-        raise UnavailableError(f"Go was not done within {BUILD_SECONDS} s") from error
+    """The Collector's binary, built when it is not there yet: about two minutes, once. Raises as `go_program` says."""
+    return go_program.install(_SOURCE, "otelcol", "the OpenTelemetry Collector", seconds=BUILD_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)

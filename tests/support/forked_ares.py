@@ -21,6 +21,8 @@ MODULES = (
     "ares_otel.cli.rejected_actions",
     "ares_otel.cli.spool",
     "ares_otel.cli.spool_actions",
+    "ares_otel.cli.traceview.actions",
+    "ares_otel.cli.traceview.asked",
     "ares_otel.cli.up",
     "ares_otel.cli.validate",
     "anyio._backends._asyncio",
@@ -30,7 +32,9 @@ MODULES = (
     "pydantic.v1",
     "uvicorn.lifespan.off",
 )
-COMMANDS = frozenset({"config", "doctor", "migrate", "partitions", "rejected", "spool", "up", "validate"})
+COMMANDS = frozenset(
+    {"config", "doctor", "migrate", "partitions", "rejected", "spool", "trace", "traces", "up", "validate"}
+)
 
 
 def _become(arguments: list[str]) -> None:

@@ -62,7 +62,7 @@ def test_every_variable_that_is_named_exists(path: Path) -> None:
 
 
 def test_containers_publish_their_ports_on_this_machine_only() -> None:
-    for name in ("compose.yaml", "compose.postgres.yaml"):
+    for name in sorted(path.name for path in DEPLOY.glob("compose*.yaml")):
         for service in compose(name)["services"].values():
             assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
 
@@ -74,6 +74,33 @@ def test_the_override_changes_only_services_and_volumes_that_it_names() -> None:
     volumes = {*base["volumes"], *override["volumes"]}
     for service in (*base["services"].values(), *override["services"].values()):
         assert {volume.split(":")[0] for volume in service.get("volumes", [])} <= volumes
+
+
+@pytest.mark.parametrize("name", ["compose.grafana.yaml", "compose.jaeger.yaml"])
+def test_what_runs_beside_ares_finds_it_by_its_name_and_mounts_what_is_there(name: str) -> None:
+    base = compose("compose.yaml")["services"]["ares-otel"]
+    [(_, beside)] = compose(name)["services"].items()
+    [mount] = beside["volumes"]
+    assert (DEPLOY / mount.split(":")[0]).is_file()
+    asked = {value for key, value in beside["environment"].items() if key.startswith("ARES_")}
+    ports = {port.rpartition(":")[2] for port in base["ports"]}
+    assert base["environment"]["ARES_OTEL_ALLOWED_HOSTS"] == "ares-otel"
+    assert [re.findall(r"ares-otel:(\d+)", value)[0] in ports for value in asked] == [True]
+
+
+def test_every_variable_that_jaeger_and_grafana_are_given_is_read_by_their_files() -> None:
+    for name, service, file in (
+        ("compose.grafana.yaml", "grafana", "grafana/datasources.yaml"),
+        ("compose.jaeger.yaml", "jaeger", "jaeger/jaeger.yaml"),
+    ):
+        named = set(re.findall(r"\$\{(?:env:)?([A-Z_]+)", (DEPLOY / file).read_text()))
+        assert named == set(compose(name)["services"][service]["environment"])
+
+
+def test_grafana_asks_below_jaegers_path_and_by_a_fixed_uid() -> None:
+    [source] = yaml.safe_load((DEPLOY / "grafana" / "datasources.yaml").read_text())["datasources"]
+    assert (source["type"], source["uid"], source["access"]) == ("jaeger", "ares-jaeger", "proxy")
+    assert compose("compose.grafana.yaml")["services"]["grafana"]["environment"]["ARES_JAEGER_URL"].endswith("/jaeger")
 
 
 def test_the_image_does_not_run_as_root() -> None:

@@ -211,11 +211,11 @@ def _short(name: str) -> str:
 
 def test_the_generated_modules_import_with_the_oldest_versions_that_the_project_allows() -> None:
     project = tomllib.loads((protos.ROOT / "pyproject.toml").read_text())["project"]
-    oldest = dict(
-        found.groups() for each in project["dependencies"] if (found := re.match(r"(protobuf|grpcio)>=([\d.]+)", each))
-    )
+    found = [re.match(r"(protobuf|grpcio)>=([0-9.]+)", each) for each in project["dependencies"]]
+    oldest = {match[1]: match[2] for match in found if match}
     for name, pattern in (("protobuf", "Python Version: ([0-9.]+)"), ("grpcio", "GENERATED_VERSION = '([0-9.]+)'")):
-        made_for = [found[1] for file in protos.FOLDER.glob("*.py") if (found := re.search(pattern, file.read_text()))]
+        texts = [file.read_text() for file in protos.FOLDER.glob("*.py")]
+        made_for = [match[1] for text in texts if (match := re.search(pattern, text))]
         assert made_for
         assert all(_version(each) <= _version(oldest[name]) for each in made_for)
 

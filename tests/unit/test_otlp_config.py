@@ -8,8 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from ares_otel.pipeline.duration import parse_duration
-from ares_otel.receivers.otlp.config import GrpcConfig, OtlpReceiverConfig, split_endpoint
+from ares_otel.receivers.otlp.config import GrpcConfig, OtlpReceiverConfig
 from ares_otel.receivers.otlp.grpc_server import server_options
+from ares_otel.receivers.serving.http_config import split_endpoint
 
 
 def config(**protocols: Any) -> OtlpReceiverConfig:

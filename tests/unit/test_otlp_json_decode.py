@@ -16,8 +16,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ares_otel.model.errors import Rejected
+from ares_otel.model.json_text import memory_estimate
+from ares_otel.model.otlp_json_decode import INVALID_ID, decode
 from ares_otel.model.signal import LOGS, METRICS, TRACES, Signal
-from ares_otel.receivers.otlp.json_decode import INVALID_ID, decode, memory_estimate
 from tests.support.otlp_receiver import to_json
 from tests.support.otlp_strategies import logs_requests, metrics_requests, trace_requests
 

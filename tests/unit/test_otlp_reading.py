@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from ares_otel.model.errors import Overloaded, TooLarge
+from ares_otel.pipeline import grpc_reading as reading
 from ares_otel.pipeline.admission import Admission
-from ares_otel.receivers.otlp import reading
-from ares_otel.receivers.otlp.reading import Reading
+from ares_otel.pipeline.grpc_reading import Reading
 from tests.support.toys import some_turns
 
 

@@ -16,7 +16,7 @@ from tests.support.ports import free_port
 
 
 def endpoint(protocol: str = "grpc", port: int = 0, host: str = "127.0.0.1", receiver: str = "otlp") -> Endpoint:
-    return Endpoint(receiver, protocol, host, port, f"--otlp-{protocol}-port", "--host")
+    return Endpoint(receiver, protocol, host, port, f"--otlp-{protocol}-port", "--host", f"otlp-{protocol}")
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def listener(port: int, *, shared: bool, host: str = "127.0.0.1") -> socket.sock
 def test_several_processes_listen_on_a_reserved_port_and_each_gets_connections(reservations: Reservations) -> None:
     reservations.reserve([endpoint()])
     port = reservations.ports["otlp grpc"]
-    assert reservations.addresses == {"otlp grpc": f"127.0.0.1:{port}"}
+    assert reservations.doors == {"otlp-grpc": f"127.0.0.1:{port}"}
     with listener(port, shared=True) as one, listener(port, shared=True) as other:
         clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(64)]
         for side in (one, other):

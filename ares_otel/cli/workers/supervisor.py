@@ -170,11 +170,7 @@ class Workers:
     @property
     def doors(self) -> Mapping[str, str]:
         """Name → address of what the workers listen on, as their receivers would name it."""
-        doors = {}
-        for name, address in self._ports.addresses.items():
-            protocol = name.rpartition(" ")[2]
-            doors[f"otlp-{protocol}"] = address if protocol == "grpc" else f"http://{address}"
-        return doors
+        return self._ports.doors
 
     async def metrics(self) -> MergedMetrics:
         """What this process and all workers have counted. Of a worker that hangs: what it had at the last look."""

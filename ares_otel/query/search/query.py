@@ -8,6 +8,8 @@ from typing import Any, TypeAlias, Union
 from ares_otel.query.instant import Instant
 from ares_otel.query.search.expression import Call, Refused
 
+__all__ = ["Refused", "TraceQuery", "Value", "Wanted"]
+
 Value: TypeAlias = Union[str, bool, int, float, bytes, list[Any], dict[str, Any]]  # noqa: UP007
 
 
@@ -17,9 +19,9 @@ class Wanted:
 
     key: str
     value: Value
-    """Typed: the text "500" is not the number 500, and 1 is not 1.0."""
+    """Typed: the text "500" is not the number 500, and 1 is not 1.0. NaN is any NaN."""
     loose: bool = False
-    """Whether a text also matches a number or boolean that is written so."""
+    """Whether a text also matches what else is written so: a number, a boolean, bytes in base64, an array or object."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class TraceQuery:
     service: str | None = None
     """Exact `service_name`; None is any service."""
     operation: str | None = None
+    """Exact `operation_name`."""
     kind: str | None = None
     """One of `storage.rows.spans.KINDS`."""
     attributes: tuple[Wanted, ...] = ()
@@ -39,16 +42,10 @@ class TraceQuery:
     end: Instant | None = None
     """Started before."""
     min_ns: int | None = None
+    """At least so long."""
     max_ns: int | None = None
+    """At most so long."""
     limit: int = 20
     """So many traces at most."""
     filter: Call | None = None
     """Instead of everything above but the times and the limit."""
-
-
-def validate(query: TraceQuery) -> None:
-    """Raises Refused for what cannot be served; the database is not asked."""
-    raise NotImplementedError
-
-
-__all__ = ["Refused", "TraceQuery", "Value", "Wanted", "validate"]

@@ -1,5 +1,13 @@
 -- One trace, or its part in a range of time. The innermost scans stop after :scan rows: somebody's constant trace id may
--- own the whole table.
+-- own the whole table. A pinned trace has copies of its rows (docs/pinned-traces.md): one counts only where no row with its
+-- time and id is in the partitions any more.
+
+-- name: pinned
+-- Where the copies of a pinned trace begin; no row for a trace that is not pinned.
+SELECT min(first_time) AS first
+FROM pinned_traces
+WHERE trace_id = :trace_id
+HAVING count(*) > 0
 
 -- name: trace_places
 -- Whether a range has anything of a trace: planned in half the time that its rows take.
@@ -8,13 +16,67 @@ SELECT EXISTS (
            WHERE trace_id = :trace_id
              AND start_time >= :lower       -- when lower
              AND start_time < :upper        -- when upper
-       ) AS spans,
+       )
+       OR EXISTS (                                                                            -- when pinned
+           SELECT FROM pinned_spans                                                           -- when pinned
+           WHERE trace_id = :trace_id                                                         -- when pinned
+             AND start_time >= COALESCE(:lower::timestamptz, '-infinity')                     -- when pinned
+             AND start_time < COALESCE(:upper::timestamptz, 'infinity')                       -- when pinned
+       )                                                                                      -- when pinned
+       AS spans,
        EXISTS (
            SELECT FROM service_logs
            WHERE trace_id = :trace_id
              AND "timestamp" >= :lower      -- when lower
              AND "timestamp" < :upper       -- when upper
-       ) AS logs
+       )
+       OR EXISTS (                                                                            -- when pinned
+           SELECT FROM pinned_logs                                                            -- when pinned
+           WHERE trace_id = :trace_id                                                         -- when pinned
+             AND "timestamp" >= COALESCE(:lower::timestamptz, '-infinity')                    -- when pinned
+             AND "timestamp" < COALESCE(:upper::timestamptz, 'infinity')                      -- when pinned
+       )                                                                                      -- when pinned
+       AS logs
+
+-- name: trace_firsts
+-- The same with the earliest of them, as far as :scan rows tell it.
+SELECT s.first AS first_span, s.found AS spans, l.first AS first_log, l.found AS logs
+FROM (
+    SELECT min(start_time) AS first, count(*) AS found
+    FROM (
+        (SELECT start_time
+         FROM service_spans
+         WHERE trace_id = :trace_id
+           AND start_time >= :lower     -- when lower
+           AND start_time < :upper      -- when upper
+         LIMIT :scan)
+        UNION ALL                                                                             -- when pinned
+        (SELECT start_time                                                                    -- when pinned
+         FROM pinned_spans                                                                    -- when pinned
+         WHERE trace_id = :trace_id                                                           -- when pinned
+           AND start_time >= COALESCE(:lower::timestamptz, '-infinity')                       -- when pinned
+           AND start_time < COALESCE(:upper::timestamptz, 'infinity')                         -- when pinned
+         LIMIT :scan)                                                                         -- when pinned
+    ) r
+) s
+CROSS JOIN (
+    SELECT min("timestamp") AS first, count(*) AS found
+    FROM (
+        (SELECT "timestamp"
+         FROM service_logs
+         WHERE trace_id = :trace_id
+           AND "timestamp" >= :lower    -- when lower
+           AND "timestamp" < :upper     -- when upper
+         LIMIT :scan)
+        UNION ALL                                                                             -- when pinned
+        (SELECT "timestamp"                                                                   -- when pinned
+         FROM pinned_logs                                                                     -- when pinned
+         WHERE trace_id = :trace_id                                                           -- when pinned
+           AND "timestamp" >= COALESCE(:lower::timestamptz, '-infinity')                      -- when pinned
+           AND "timestamp" < COALESCE(:upper::timestamptz, 'infinity')                        -- when pinned
+         LIMIT :scan)                                                                         -- when pinned
+    ) r
+) l
 
 -- name: trace_spans
 SELECT p.*
@@ -33,14 +95,30 @@ FROM (
         FROM (
             SELECT *
             FROM (
-                SELECT *
-                FROM service_spans
-                WHERE trace_id = :trace_id
-                  AND start_time >= :lower      -- when lower
-                  AND start_time < :upper       -- when upper
-                  AND (start_time, start_ns) >= (:from_time, :from_ns)  -- when from_time
-                  AND (start_time, start_ns) < (:to_time, :to_ns)       -- when to_time
-                LIMIT :scan
+                (SELECT *
+                 FROM service_spans
+                 WHERE trace_id = :trace_id
+                   AND start_time >= :lower      -- when lower
+                   AND start_time < :upper       -- when upper
+                   AND (start_time, start_ns) >= (:from_time, :from_ns)  -- when from_time
+                   AND (start_time, start_ns) < (:to_time, :to_ns)       -- when to_time
+                 LIMIT :scan)
+                UNION ALL                                                                         -- when pinned
+                (SELECT *                                                                         -- when pinned
+                 FROM pinned_spans p                                                              -- when pinned
+                 WHERE trace_id = :trace_id                                                       -- when pinned
+                   AND start_time >= COALESCE(:lower::timestamptz, '-infinity')                   -- when pinned
+                   AND start_time < COALESCE(:upper::timestamptz, 'infinity')                     -- when pinned
+                   AND (start_time, start_ns) >= (COALESCE(:from_time::timestamptz, '-infinity'), COALESCE(:from_ns::integer, 0))  -- when pinned
+                   AND (start_time, start_ns) < (COALESCE(:to_time::timestamptz, 'infinity'), COALESCE(:to_ns::integer, 0))  -- when pinned
+                   AND NOT EXISTS (                                                               -- when pinned
+                       SELECT FROM service_spans s                                                -- when pinned
+                       WHERE s.trace_id = :trace_id                                               -- when pinned
+                         AND s.start_time >= COALESCE(:lower::timestamptz, '-infinity')           -- when pinned
+                         AND s.start_time < COALESCE(:upper::timestamptz, 'infinity')             -- when pinned
+                         AND (s.start_time, s.start_ns, s.span_id) = (p.start_time, p.start_ns, p.span_id)  -- when pinned
+                   )                                                                              -- when pinned
+                 LIMIT :scan)                                                                     -- when pinned
             ) s
             ORDER BY start_time, start_ns, span_id
             LIMIT :limit
@@ -66,14 +144,30 @@ FROM (
         FROM (
             SELECT *
             FROM (
-                SELECT *
-                FROM service_logs
-                WHERE trace_id = :trace_id
-                  AND "timestamp" >= :lower     -- when lower
-                  AND "timestamp" < :upper      -- when upper
-                  AND ("timestamp", timestamp_ns) >= (:from_time, :from_ns)  -- when from_time
-                  AND ("timestamp", timestamp_ns) < (:to_time, :to_ns)       -- when to_time
-                LIMIT :scan
+                (SELECT *
+                 FROM service_logs
+                 WHERE trace_id = :trace_id
+                   AND "timestamp" >= :lower     -- when lower
+                   AND "timestamp" < :upper      -- when upper
+                   AND ("timestamp", timestamp_ns) >= (:from_time, :from_ns)  -- when from_time
+                   AND ("timestamp", timestamp_ns) < (:to_time, :to_ns)       -- when to_time
+                 LIMIT :scan)
+                UNION ALL                                                                         -- when pinned
+                (SELECT *                                                                         -- when pinned
+                 FROM pinned_logs p                                                               -- when pinned
+                 WHERE trace_id = :trace_id                                                       -- when pinned
+                   AND "timestamp" >= COALESCE(:lower::timestamptz, '-infinity')                  -- when pinned
+                   AND "timestamp" < COALESCE(:upper::timestamptz, 'infinity')                    -- when pinned
+                   AND ("timestamp", timestamp_ns) >= (COALESCE(:from_time::timestamptz, '-infinity'), COALESCE(:from_ns::integer, 0))  -- when pinned
+                   AND ("timestamp", timestamp_ns) < (COALESCE(:to_time::timestamptz, 'infinity'), COALESCE(:to_ns::integer, 0))  -- when pinned
+                   AND NOT EXISTS (                                                               -- when pinned
+                       SELECT FROM service_logs s                                                 -- when pinned
+                       WHERE s.trace_id = :trace_id                                               -- when pinned
+                         AND s."timestamp" >= COALESCE(:lower::timestamptz, '-infinity')          -- when pinned
+                         AND s."timestamp" < COALESCE(:upper::timestamptz, 'infinity')            -- when pinned
+                         AND (s."timestamp", s.timestamp_ns, s.id) = (p."timestamp", p.timestamp_ns, p.id)  -- when pinned
+                   )                                                                              -- when pinned
+                 LIMIT :scan)                                                                     -- when pinned
             ) s
             ORDER BY "timestamp", timestamp_ns, id
             LIMIT :limit
@@ -82,3 +176,42 @@ FROM (
 ) p
 WHERE p.running_bytes - p.row_bytes < :max_bytes
 ORDER BY p."timestamp", p.timestamp_ns, p.id
+
+-- name: stream_spans
+-- Whole rows in the order of their start, for a cursor.
+SELECT r.*
+FROM (
+    SELECT *
+    FROM service_spans
+    WHERE trace_id = :trace_id
+      AND start_time >= :lower      -- when lower
+      AND start_time < :upper       -- when upper
+      AND (start_time, start_ns) >= (:from_time, :from_ns)  -- when from_time
+      AND (start_time, start_ns) < (:to_time, :to_ns)       -- when to_time
+    UNION ALL                                                                                         -- when pinned
+    SELECT *                                                                                          -- when pinned
+    FROM pinned_spans p                                                                               -- when pinned
+    WHERE trace_id = :trace_id                                                                        -- when pinned
+      AND start_time >= COALESCE(:lower::timestamptz, '-infinity')                                    -- when pinned
+      AND start_time < COALESCE(:upper::timestamptz, 'infinity')                                      -- when pinned
+      AND (start_time, start_ns) >= (COALESCE(:from_time::timestamptz, '-infinity'), COALESCE(:from_ns::integer, 0))  -- when pinned
+      AND (start_time, start_ns) < (COALESCE(:to_time::timestamptz, 'infinity'), COALESCE(:to_ns::integer, 0))  -- when pinned
+      AND NOT EXISTS (                                                                                -- when pinned
+          SELECT FROM service_spans s                                                                 -- when pinned
+          WHERE s.trace_id = :trace_id                                                                -- when pinned
+            AND s.start_time >= COALESCE(:lower::timestamptz, '-infinity')                            -- when pinned
+            AND s.start_time < COALESCE(:upper::timestamptz, 'infinity')                              -- when pinned
+            AND (s.start_time, s.start_ns, s.span_id) = (p.start_time, p.start_ns, p.span_id)         -- when pinned
+      )                                                                                               -- when pinned
+) r
+ORDER BY r.start_time, r.start_ns, r.span_id, r.received_at
+
+-- name: stream_resources
+SELECT *
+FROM otel_resources
+WHERE tenant_id = ANY (:tenants::integer[]) AND resource_id = ANY (:ids::uuid[])
+
+-- name: stream_scopes
+SELECT *
+FROM otel_scopes
+WHERE tenant_id = ANY (:tenants::integer[]) AND scope_id = ANY (:ids::uuid[])

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from google.protobuf.message import Message
 
+from ares_otel.model import otlp_json_decode as json_decode
 from ares_otel.model.batch import DEFAULT_TENANT, Batch, batch_key
 from ares_otel.model.signal import Signal
-from ares_otel.receivers.otlp import json_decode, wire
+from ares_otel.receivers.otlp import wire
 
 MAX_ITEMS = 200_000
 """Spans, log records or data points in one request. An SDK sends 512 at a time; a megabyte can hold half a million

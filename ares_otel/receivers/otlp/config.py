@@ -5,54 +5,14 @@ Source: OpenTelemetry Collector, receiver/otlpreceiver, config/configgrpc, confi
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from ares_otel.pipeline.component import ComponentConfig
 from ares_otel.pipeline.duration import Duration
 from ares_otel.pipeline.shared_ports import Endpoint
-
-_ENDPOINT = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%a-z]+)\]|(?P<host>[^\[\]:/\s]*)):(?P<port>[0-9]{1,5})")
-_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:\*\.)?[a-z0-9.-]+(?::(?:\*|[0-9]{1,5}))?", re.IGNORECASE)
-_URL_PATH = re.compile(r"/[!-\"$-&(-;=@-Z_a-z~]*")
-
-
-def split_endpoint(endpoint: str) -> tuple[str, int]:
-    """Host (without brackets, empty for every address) and port of `host:port` or `[::1]:port`.
-
-    Raises:
-        ValueError: neither of the two.
-    """
-    parts = _ENDPOINT.fullmatch(endpoint)
-    if parts is None or int(parts["port"]) > 65535:
-        raise ValueError(f"{endpoint[:100]!r} is not host:port, for example 127.0.0.1:4317 or [::1]:4317")
-    return parts["v6"] or parts["host"] or "", int(parts["port"])
-
-
-def _endpoint(value: str) -> str:
-    split_endpoint(value)
-    return value
-
-
-def _origin(value: str) -> str:
-    if value != "*" and not _ORIGIN.fullmatch(value):
-        raise ValueError(
-            f"{value[:100]!r} is not an origin: write scheme://host[:port], https://*.example.com, or * for everybody"
-        )
-    return value
-
-
-def _path(value: str) -> str:
-    if not _URL_PATH.fullmatch(value):
-        raise ValueError(f"{value[:100]!r} is not a URL path: it starts with / and holds no space, ? or #")
-    return value
-
-
-HostPort = Annotated[str, AfterValidator(_endpoint)]
-Origin = Annotated[str, AfterValidator(_origin)]
-UrlPath = Annotated[str, AfterValidator(_path)]
+from ares_otel.receivers.serving.http_config import HostPort, HttpServerConfig, UrlPath, split_endpoint
 
 
 class KeepaliveServerParameters(ComponentConfig):
@@ -107,40 +67,13 @@ class GrpcConfig(ComponentConfig):
     keepalive: KeepaliveConfig = Field(default=KeepaliveConfig(), description="Life of connections.")
 
 
-class CorsConfig(ComponentConfig):
-    """`cors`: pages in a browser that may send."""
-
-    allowed_origins: tuple[Origin, ...] = Field(
-        default=(), description="Origins; `https://*.example.com` and `http://localhost:*` are patterns; `*` is all."
-    )
-    allowed_headers: tuple[str, ...] = Field(default=(), description="Request headers besides the usual; `*` is all.")
-    max_age: int = Field(default=0, ge=0, le=86400, description="Seconds for which a browser may keep the answer.")
-
-
-class HttpConfig(ComponentConfig):
+class HttpConfig(HttpServerConfig):
     """`protocols.http`"""
 
     endpoint: HostPort = Field(default="127.0.0.1:4318", description="host:port to listen on; port 0 is any free one.")
-    max_request_body_size: int = Field(
-        default=20 * 1024 * 1024,
-        ge=1,
-        le=1024 * 1024 * 1024,
-        description="Largest body, before and after decompression, bytes.",
-    )
     traces_url_path: UrlPath = Field(default="/v1/traces", description="Path for traces.")
     metrics_url_path: UrlPath = Field(default="/v1/metrics", description="Path for metrics.")
     logs_url_path: UrlPath = Field(default="/v1/logs", description="Path for logs.")
-    max_connections: int = Field(
-        default=4096,
-        ge=1,
-        le=1_000_000,
-        description="Connections at once. Beyond it, one that waits for its client is closed; when none does, requests"
-        " of new ones are answered 503.",
-    )
-    max_concurrent_requests: int = Field(
-        default=2048, ge=1, le=1_000_000, description="Requests in work at once; one more is answered 503."
-    )
-    cors: CorsConfig | None = Field(default=None, description="Off unless allowed_origins is set.")
 
 
 class Protocols(ComponentConfig):
@@ -182,7 +115,7 @@ class OtlpReceiverConfig(ComponentConfig):
         for name, protocol in (("grpc", self.protocols.grpc), ("http", self.protocols.http)):
             if protocol is not None:
                 host, port = split_endpoint(protocol.endpoint)
-                found.append(Endpoint(id, name, host, port, *settings_of(id, name)))
+                found.append(Endpoint(id, name, host, port, *settings_of(id, name), door=f"otlp-{name}"))
         return found
 
 

@@ -9,14 +9,17 @@ from ares_otel.model.batch import Consumer
 from ares_otel.model.signal import Signal
 from ares_otel.pipeline.component import BuildContext
 from ares_otel.pipeline.grace import Grace
+from ares_otel.pipeline.grpc_door import GrpcDoor
 from ares_otel.pipeline.http_door import HttpDoor, Limits
 from ares_otel.pipeline.listen import BindPolicy, check_bind
 from ares_otel.pipeline.shared_ports import ROTATION_SECONDS, SharedPorts
-from ares_otel.receivers.otlp.config import OtlpReceiverConfig, settings_of, split_endpoint
-from ares_otel.receivers.otlp.grpc_server import OtlpGrpcServer
+from ares_otel.receivers.otlp.config import GrpcConfig, OtlpReceiverConfig, settings_of
+from ares_otel.receivers.otlp.grpc_export import GrpcExport
+from ares_otel.receivers.otlp.grpc_server import MIB, otlp_grpc_door
 from ares_otel.receivers.otlp.http_app import OtlpHttpApp
 from ares_otel.receivers.otlp.intake import Intake
-from ares_otel.receivers.otlp.workers import Workers
+from ares_otel.receivers.serving.http_config import split_endpoint
+from ares_otel.receivers.serving.workers import Workers
 
 
 class OtlpReceiver:
@@ -28,20 +31,17 @@ class OtlpReceiver:
         self._setting = f"receivers.{context.id}.protocols"
         self._config = config.protocols
         intake = Intake(context, consumers, self._workers)
-        grace: Grace = context.services.get(Grace, Grace())
+        grace = self._grace = context.services.get(Grace, Grace())
         shared: SharedPorts = context.services.get(SharedPorts, SharedPorts())
-        self._grpc: OtlpGrpcServer | None = None
+        message_mib = (config.protocols.grpc or GrpcConfig()).max_recv_msg_size_mib
+        self.export = GrpcExport(intake, context.admission, message_mib * MIB)
+        """Takes requests over gRPC, whether the receiver has a gRPC listener of its own or not."""
+        self._grpc: GrpcDoor | None = None
         self._http: HttpDoor | None = None
         if (grpc := config.protocols.grpc) is not None:
             settings = settings_of(context.id, "grpc")
-            self._grpc = OtlpGrpcServer(
-                grpc,
-                intake,
-                *settings,
-                grace=grace,
-                admission=context.admission,
-                shared_port=shared.port_of(context.id, "grpc"),
-            )
+            port_of_all = shared.port_of(context.id, "grpc")
+            self._grpc = otlp_grpc_door(grpc, self.export, *settings, grace=grace, shared_port=port_of_all)
         if (http := config.protocols.http) is not None:
             app = OtlpHttpApp(http, intake)
             host, port = split_endpoint(http.endpoint)
@@ -94,5 +94,6 @@ class OtlpReceiver:
     async def stop(self) -> None:
         """Takes no new requests and finishes those that were accepted. Safe without `start`, and twice."""
         await asyncio.gather(*(listener.stop() for listener in (self._http, self._grpc) if listener is not None))
+        await self.export.stop(self._grace)
         self._workers.close()
         self.doors = {}

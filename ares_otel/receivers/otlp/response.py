@@ -12,7 +12,7 @@ from google.protobuf import json_format
 
 from ares_otel.model.batch import Accepted
 from ares_otel.model.signal import Signal
-from ares_otel.receivers.otlp.status import JSON, capped
+from ares_otel.receivers.serving.status import JSON, capped
 
 
 def response_body(signal: Signal, accepted: Accepted, content_type: str) -> bytes:

@@ -13,6 +13,7 @@ import asyncpg
 
 from ares_otel.model.errors import AresError
 from ares_otel.storage.partitions.catalog import Partition, quoted
+from ares_otel.storage.pinned.keeping import keep_pinned
 from ares_otel.storage.rows.encoded import PARTITIONED
 
 PATIENCE = 10.0
@@ -78,13 +79,15 @@ async def _detach_plainly(connection: asyncpg.Connection, statement: str) -> Non
             await asyncio.sleep(PLAIN_PAUSE)
 
 
-async def drop_detached(connection: asyncpg.Connection, name: str) -> int:
-    """Drops a table that was detached, with what is remembered of it, and returns the bytes it had on disk.
+async def drop_detached(connection: asyncpg.Connection, partition: Partition) -> int:
+    """Drops a table that was detached, with what is remembered of it, and returns the bytes it had on disk. In the same
+    transaction the last rows of pinned traces are copied out of it.
 
     Raises:
         StillAttached: it is a partition; nothing was changed.
-        asyncpg.PostgresError: nothing was changed; somebody may still read it.
+        asyncpg.PostgresError, TimeoutError: nothing was changed; somebody may still read it, or pin a trace.
     """
+    name = partition.name
     async with connection.transaction():
         await connection.execute(f"SET LOCAL lock_timeout = {DROP_LOCK_MS}")
         row = await connection.fetchrow(
@@ -93,6 +96,8 @@ async def drop_detached(connection: asyncpg.Connection, name: str) -> int:
         )
         if row is not None and row["relispartition"]:
             raise StillAttached
+        if row is not None:
+            await keep_pinned(connection, partition, last=True)
         await connection.execute(f"DROP TABLE IF EXISTS {quoted(name)}")
         await connection.execute("DELETE FROM partition_jobs WHERE partition_name = $1", name)
     return 0 if row is None else row["bytes"] or 0

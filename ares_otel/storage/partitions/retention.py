@@ -25,6 +25,7 @@ from ares_otel.storage.partitions.observer import MaintenanceObserver
 from ares_otel.storage.partitions.plan import COMMAND, DISK, Removal, closed, plan_removals
 from ares_otel.storage.partitions.removal import PATIENCE, detach, drop_detached, finish_detaches
 from ares_otel.storage.partitions.settings import Disk, RetentionSettings
+from ares_otel.storage.pinned.keeping import keep_pinned
 from ares_otel.storage.sqlstate import DATABASE_ERRORS
 
 _WHY = {
@@ -123,10 +124,11 @@ class Retention:
                 return False
             await self._archive(job)
             if job.attached:
+                await self._keep_pinned(job)
                 await begin_detach(self._connection, partition.name)
                 await detach(self._connection, partition, patience=self._patience)
                 await self._archive_late_rows(job)
-            size = await drop_detached(self._connection, partition.name)
+            size = await drop_detached(self._connection, partition)
         except ArchiveError as error:
             self._observer.failed("archive")
             self._complaints.about("archive", f"{error.message} {partition.name} stays until it is archived.")
@@ -181,6 +183,12 @@ class Retention:
         done = await archive(self._connection, job.partition, directory)
         self._observer.archived(job.partition.table, done.rows, done.size)
         log.info("Archived %s: %d rows in %s.", job.partition.name, done.rows, done.path)
+
+    async def _keep_pinned(self, job: Job) -> None:
+        """Copies the rows of pinned traces before readers lose sight of the partition."""
+        async with self._connection.transaction():
+            if rows := await keep_pinned(self._connection, job.partition, last=False):
+                log.info("%d rows of pinned traces were copied out of %s.", rows, job.partition.name)
 
     async def _archive_late_rows(self, job: Job) -> None:
         """Rows may have come between the archive and the detach; from now on none can. Raises ArchiveError."""

@@ -10,6 +10,7 @@ from uuid import UUID
 import asyncpg
 
 from ares_otel.storage.partitions.catalog import Partition, has_service_name, quoted, time_column
+from ares_otel.storage.pinned.keeping import pinned_ids
 from ares_otel.storage.pruning import PACE, Pace, Pruner
 from ares_otel.storage.rows.encoded import PARTITIONED
 
@@ -27,7 +28,7 @@ class ServiceRetention:
     async def run(
         self, connection: asyncpg.Connection, partitions: Sequence[Partition], service: str, days: float, now: datetime
     ) -> dict[str, int]:
-        """Deletes rows of one service that are older than `days`; rows by table.
+        """Deletes rows of one service that are older than `days`, but for those of pinned traces; rows by table.
 
         Raises asyncpg.PostgresError; what was deleted before stays deleted.
         """
@@ -36,12 +37,13 @@ class ServiceRetention:
             self._clean.clear()
         pruner = Pruner(connection, self._pace)
         before = now - timedelta(days=days)
+        pinned = await pinned_ids(connection)
         deleted: dict[str, int] = {}
         for table in PARTITIONED:
             for partition in partitions:
                 if partition.table != table or partition.start >= before or (service, partition.name) in self._clean:
                     continue
-                count = await self._empty(pruner, connection, partition, service[:255], before)
+                count = await self._empty(pruner, connection, partition, service[:255], before, pinned)
                 deleted[table] = deleted.get(table, 0) + count
                 if pruner.enough:
                     return deleted
@@ -50,15 +52,23 @@ class ServiceRetention:
         return deleted
 
     async def _empty(
-        self, pruner: Pruner, connection: asyncpg.Connection, partition: Partition, service: str, before: datetime
+        self,
+        pruner: Pruner,
+        connection: asyncpg.Connection,
+        partition: Partition,
+        service: str,
+        before: datetime,
+        pinned: list[UUID],
     ) -> int:
         name, time = quoted(partition.name), time_column(partition.table)
         if has_service_name(partition.table):
             return await pruner.delete(
                 f"DELETE FROM {name} WHERE ctid = ANY (ARRAY("  # noqa: S608 - quoted
-                f"SELECT ctid FROM {name} WHERE service_name = $1 AND {time} < $2 LIMIT $3))",
+                f"SELECT ctid FROM {name} WHERE service_name = $1 AND {time} < $2 "
+                "AND (trace_id = ANY ($3)) IS NOT TRUE LIMIT $4))",
                 service,
                 before,
+                pinned,
             )
         deleted = 0
         after: tuple[int, UUID] | None = None

@@ -38,23 +38,25 @@ _TAKE_LOGS = _TAKE.format(
     table="log_rollups",
     columns="tenant_id, service_name, debug, info, warn, error, array_send(trace_hashes) AS trace_hashes, threshold",
 )
-_EDGES = """
+_MAP = """
 WITH gone AS (
-    DELETE FROM service_edges
+    DELETE FROM {table}
     WHERE minutes = 1 AND minute < date_trunc('hour', now() - $1::interval, 'UTC')
     RETURNING *
 )
-INSERT INTO service_edges AS r (minute, minutes, tenant_id, parent_service, child_service, calls, errors,
-                                duration_ns_sum)
-SELECT date_trunc('hour', minute, 'UTC'), 60, tenant_id, parent_service, child_service, sum(calls), sum(errors),
-       sum(duration_ns_sum)
+INSERT INTO {table} AS r (minute, minutes, tenant_id, {names}, calls, errors, duration_ns_sum)
+SELECT date_trunc('hour', minute, 'UTC'), 60, tenant_id, {names}, sum(calls), sum(errors), sum(duration_ns_sum)
 FROM gone
-GROUP BY 1, tenant_id, parent_service, child_service
-ON CONFLICT (minute, minutes, tenant_id, parent_service, child_service) DO UPDATE
+GROUP BY 1, tenant_id, {names}
+ON CONFLICT (minute, minutes, tenant_id, {names}) DO UPDATE
 SET calls = r.calls + excluded.calls, errors = r.errors + excluded.errors,
     duration_ns_sum = r.duration_ns_sum + excluded.duration_ns_sum
 """
-_EDGE_MINUTES = "DELETE FROM service_edge_minutes WHERE minute < now() - $1::interval"
+_NAMES = {
+    "service_edges": "parent_service, child_service, child_type, connection_type, destination",
+    "service_nodes": "service_name",
+}
+_EDGE_MINUTES = "DELETE FROM {table} WHERE minute < now() - $1::interval"
 _OLD = "DELETE FROM {table} WHERE ctid = ANY (ARRAY(SELECT ctid FROM {table} WHERE {time} < $1 LIMIT $2))"
 _OLD_OF_SERVICE = (
     "DELETE FROM {table} WHERE ctid = ANY (ARRAY("
@@ -64,9 +66,10 @@ _TIME = {
     "span_rollups": "minute",
     "log_rollups": "minute",
     "service_edges": "minute",
+    "service_nodes": "minute",
     "service_operations": "last_seen",
 }
-_SIGNAL = {"span_rollups": SPANS, "log_rollups": LOGS, "service_edges": SPANS, "service_operations": SPANS}
+_SIGNAL = dict.fromkeys(_TIME, SPANS) | {"log_rollups": LOGS}
 
 
 async def merge_hours(connection: asyncpg.Connection) -> int:
@@ -78,8 +81,10 @@ async def merge_hours(connection: asyncpg.Connection) -> int:
                 await merge(connection, row["hour"], row["service_name"])
             merged += 1
     async with transaction(connection):
-        await connection.execute(_EDGES, MINUTES)
-        await connection.execute(_EDGE_MINUTES, MINUTES)
+        for table, names in _NAMES.items():
+            await connection.execute(_MAP.format(table=table, names=names), MINUTES)
+        for table in ("service_edge_minutes", "service_edge_arrivals"):
+            await connection.execute(_EDGE_MINUTES.format(table=table), MINUTES)
     return merged
 
 

@@ -1,101 +1,121 @@
-"""Finds the edges of the service map: server and consumer spans whose parent is a span of another service.
+"""Finds the edges of the service map: calls and messages between services, and calls that nobody answered.
 
 A minute is looked at as a whole, some seconds after its end, and again when more of its spans came; its edges are
-replaced then. So spans that come late, or before their parents, count once.
+replaced then. It remembers the parents that were not there (`missing`): when spans come to another minute, those are
+looked for among them, and where one is found, the minute is looked at again. So a long call, whose span comes when it
+ends, minutes after its children, counts too, and all spans count once, in whatever order they come.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any
 
 import asyncpg
+
+from ares_otel.storage.rollups.edge_search import FIND
 
 LAG = timedelta(seconds=15)
 """After the end of a minute, before it is looked at: batches of spans come some seconds late."""
 AGAIN = timedelta(seconds=60)
 """A minute is not looked at more often than this."""
 MOST_CHILDREN = 20_000
-"""Called spans of a minute that are looked at, about. Of more, a part of each ten seconds tells about all of them."""
+"""Called spans of a minute that are looked at, about, and calling ones. Of more, a part of each ten seconds tells about
+all of them."""
 PARENT_AGE = timedelta(hours=1)
-"""A parent may begin so long before the minute."""
+"""A parent may begin so long before the minute, and an answer so long after it."""
 MOST_SPANS = 5_000
 """Spans of one trace that are looked at for parents: somebody's constant trace id may own the whole table."""
 
 _DUE = """
 SELECT minute, changed_at FROM service_edge_minutes
 WHERE changed_at IS NOT NULL AND minute < now() - interval '1 minute' - $1::interval
+  AND minute >= date_trunc('hour', now() - interval '2 days', 'UTC')
   AND (computed_at IS NULL OR computed_at < now() - $2::interval)
 ORDER BY minute DESC LIMIT $3
 """
 _WAITING = """
 SELECT count(*) FROM service_edge_minutes
 WHERE changed_at IS NOT NULL AND minute < now() - interval '1 minute' - $1::interval
+  AND minute >= date_trunc('hour', now() - interval '2 days', 'UTC')
   AND (computed_at IS NULL OR computed_at < now() - $2::interval)
 """
-_CHILDREN = """
-SELECT coalesce(sum(calls), 0)::bigint AS calls, array_agg(DISTINCT service_name) AS services
+_SPANS = """
+SELECT coalesce(sum(calls) FILTER (WHERE called), 0)::bigint AS called,
+       coalesce(sum(calls) FILTER (WHERE NOT called), 0)::bigint AS calling,
+       coalesce(array_agg(DISTINCT service_name) FILTER (WHERE called), '{}') AS called_services,
+       coalesce(array_agg(DISTINCT service_name) FILTER (WHERE NOT called), '{}') AS calling_services,
+       greatest($1 + interval '2 minutes', least(now(), $1 + $2::interval)) AS until
+FROM (
+    SELECT calls, service_name, kind IN ('server', 'consumer') AS called
+    FROM span_rollups WHERE minutes = 1 AND minute = $1 AND kind IN ('server', 'consumer', 'client', 'producer')
+) s
+"""
+# The planner does not know how many rows the parts of the statement give: where it expects one, it would go through
+# thousands of them thousands of times.
+_NO_LOOPS = "SET LOCAL enable_nestloop = off"
+_CLEAR = """
+WITH edges AS (DELETE FROM service_edges WHERE minute = $1 AND minutes = 1),
+nodes AS (DELETE FROM service_nodes WHERE minute = $1 AND minutes = 1)
+UPDATE service_edge_minutes
+SET computed_at = now(), changed_at = nullif(changed_at, $2), waiting = 0, missing = '{}', unanswered = '{}'
+WHERE minute = $1
+"""
+_NODES = """
+INSERT INTO service_nodes (minute, tenant_id, service_name, calls, errors, duration_ns_sum)
+SELECT minute, tenant_id, service_name, sum(calls), sum(errors), sum(duration_ns_sum)
 FROM span_rollups WHERE minutes = 1 AND minute = $1 AND kind IN ('server', 'consumer')
-"""
-# Written out, and not as a join with the slices, so that the planner knows how short they are.
-_SLICE = """
-    SELECT tenant_id, trace_id, parent_span_id, service_name, status, duration_ns
-    FROM service_spans
-    WHERE service_name = ANY ($2::text[]) AND kind IN ('server', 'consumer')
-      AND start_time >= $1::timestamptz + interval '{seconds} seconds'
-      AND start_time < $1::timestamptz + interval '{seconds} seconds' + interval '10 seconds' / $3::integer
-"""
-_SLICES = "    UNION ALL".join(_SLICE.format(seconds=seconds) for seconds in range(0, 60, 10))
-_FIND = f"""
-WITH child AS MATERIALIZED ({_SLICES}),
-stands_for AS MATERIALIZED (
-    SELECT c.tenant_id, c.service_name, CASE WHEN $3::integer = 1 THEN 1 ELSE greatest(t.calls / c.seen, 1) END AS calls
-    FROM (SELECT tenant_id, service_name, count(*) AS seen FROM child GROUP BY tenant_id, service_name) c
-    JOIN (
-        SELECT tenant_id, service_name, sum(calls) AS calls FROM span_rollups
-        WHERE minutes = 1 AND minute = $1 AND kind IN ('server', 'consumer')
-        GROUP BY tenant_id, service_name
-    ) t USING (tenant_id, service_name)
-),
-trace AS MATERIALIZED (SELECT DISTINCT tenant_id, trace_id FROM child WHERE parent_span_id IS NOT NULL),
-parent AS MATERIALIZED (
-    SELECT DISTINCT t.tenant_id, t.trace_id, p.span_id, p.service_name
-    FROM trace t
-    CROSS JOIN LATERAL (
-        SELECT s.span_id, s.service_name
-        FROM service_spans s
-        WHERE s.trace_id = t.trace_id AND s.tenant_id = t.tenant_id
-          AND s.start_time >= $1 - $4::interval AND s.start_time < $1 + interval '2 minutes'
-        LIMIT $5
-    ) p
-),
-edge AS MATERIALIZED (
-    SELECT c.tenant_id, p.service_name AS parent_service, c.service_name AS child_service, count(*) AS calls,
-           count(*) FILTER (WHERE c.status = 'error') AS errors, sum(c.duration_ns) AS duration_ns_sum
-    FROM child c
-    JOIN parent p ON p.tenant_id = c.tenant_id AND p.trace_id = c.trace_id AND p.span_id = c.parent_span_id
-    WHERE p.service_name <> c.service_name
-    GROUP BY c.tenant_id, p.service_name, c.service_name
-)
-SELECT e.tenant_id, e.parent_service, e.child_service, round(e.calls * f.calls)::bigint AS calls,
-       round(e.errors * f.calls)::bigint AS errors, e.duration_ns_sum * f.calls AS duration_ns_sum
-FROM edge e
-JOIN stands_for f ON f.tenant_id = e.tenant_id AND f.service_name = e.child_service
-"""  # noqa: S608 - nothing in it comes from outside
-_REPLACE = """
-WITH gone AS (DELETE FROM service_edges WHERE minute = $1 AND minutes = 1),
-done AS (
-    UPDATE service_edge_minutes
-    SET computed_at = now(), changed_at = nullif(changed_at, $2)
-    WHERE minute = $1
-)
-SELECT 1
+GROUP BY minute, tenant_id, service_name
 """
 _PUT_OFF = "UPDATE service_edge_minutes SET computed_at = now() WHERE minute = $1"
-_WRITE = """
-INSERT INTO service_edges (minute, tenant_id, parent_service, child_service, calls, errors, duration_ns_sum)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
+_CHANGED = """
+INSERT INTO service_edge_minutes (minute, changed_at)
+SELECT DISTINCT minute, now() FROM unnest($1::timestamptz[]) AS m (minute)
+WHERE minute > now() - $2::interval AND minute < now() + interval '7 days'
+ON CONFLICT (minute) DO UPDATE SET changed_at = now()
 """
+# A minute that comes for the first time has nobody who waits for it, in the rule: the next ones are not looked at yet.
+_ARRIVED = """
+INSERT INTO service_edge_arrivals (minute, service_name)
+SELECT DISTINCT a.minute, a.service_name
+FROM unnest($1::timestamptz[], $2::text[]) AS a (minute, service_name)
+WHERE a.minute > now() - $3::interval AND EXISTS (
+    SELECT FROM service_edge_minutes m
+    WHERE m.minute BETWEEN a.minute - interval '1 minute' AND a.minute + $4::interval AND m.minute <> a.minute
+      AND m.waiting > 0
+)
+ON CONFLICT DO NOTHING
+"""
+_ARRIVALS = "DELETE FROM service_edge_arrivals WHERE minute = $1 RETURNING service_name"
+_AWAITED = """
+WITH waiting AS MATERIALIZED (
+    SELECT m.minute, k.span_id
+    FROM service_edge_minutes m CROSS JOIN LATERAL unnest(m.missing) k (span_id)
+    WHERE m.minute BETWEEN $1::timestamptz - interval '1 minute' AND $1 + $3::interval AND m.minute <> $1
+      AND m.waiting > 0
+)
+UPDATE service_edge_minutes SET changed_at = now()
+WHERE minute IN (
+    SELECT w.minute FROM service_spans s
+    JOIN waiting w ON w.span_id = s.span_id
+    WHERE s.service_name = ANY ($2::text[]) AND s.start_time >= $1 AND s.start_time < $1 + interval '1 minute'
+)
+"""
+
+
+async def note_arrivals(
+    connection: asyncpg.Connection, arrivals: Iterable[tuple[datetime, str]], age: timedelta
+) -> None:
+    """Notes, in the transaction that merges them, where spans came: their minutes are looked at (again), and so are
+    others that wait for a parent among them.
+
+    Args:
+        arrivals: minute and service of spans.
+        age: how old a minute may be whose edges are found again.
+    """
+    minutes, services = zip(*sorted(set(arrivals)), strict=True)
+    await connection.execute(_CHANGED, minutes, age)
+    await connection.execute(_ARRIVED, minutes, services, age, PARENT_AGE)
 
 
 async def due_minutes(
@@ -122,16 +142,22 @@ async def find_edges(
     """Replaces the edges of a minute, inside a transaction; returns the number of edges.
 
     Args:
-        most: called spans that are looked at.
+        most: called spans that are looked at, and calling ones.
     """
-    children = await connection.fetchrow(_CHILDREN, minute)
-    found: list[Any] = []
-    if children["calls"]:
-        step = sampling(children["calls"], most)
-        found = await connection.fetch(_FIND, minute, children["services"], step, PARENT_AGE, MOST_SPANS)
-    await connection.execute(_REPLACE, minute, changed_at)
-    await connection.executemany(_WRITE, [(minute, *row.values()) for row in found])
-    return len(found)
+    spans = await connection.fetchrow(_SPANS, minute, PARENT_AGE)
+    await connection.execute(_CLEAR, minute, changed_at)
+    await connection.execute(_NODES, minute)
+    found = 0
+    if spans["called"] or spans["calling"]:
+        steps = sampling(spans["called"], most), sampling(spans["calling"], most)
+        arguments = (spans["called_services"], steps[0], PARENT_AGE, MOST_SPANS, spans["calling_services"], steps[1])
+        await connection.execute(_NO_LOOPS)
+        status = await connection.execute(FIND, minute, *arguments, spans["until"])
+        found = int(status.split()[-1])
+    arrived = [row["service_name"] for row in await connection.fetch(_ARRIVALS, minute)]
+    if arrived:
+        await connection.execute(_AWAITED, minute, arrived, PARENT_AGE)
+    return found
 
 
 def sampling(children: int, most: int) -> int:

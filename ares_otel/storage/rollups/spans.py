@@ -17,6 +17,7 @@ import asyncpg
 
 from ares_otel.storage.rollups import histogram
 from ares_otel.storage.rollups.columns import as_array, columns_of, int2_array, int8_array
+from ares_otel.storage.rollups.edges import note_arrivals
 from ares_otel.storage.rollups.histogram import Histogram
 
 Operation = tuple[int, str, str]
@@ -90,14 +91,6 @@ ON CONFLICT (tenant_id, service_name, operation_name, kind) DO UPDATE
 SET first_seen = least(r.first_seen, excluded.first_seen), last_seen = greatest(r.last_seen, excluded.last_seen)
 WHERE excluded.first_seen < r.first_seen OR excluded.last_seen > r.last_seen
 """
-# The edges of a minute also depend on parents that began in the minute before.
-_CHANGED = """
-INSERT INTO service_edge_minutes (minute, changed_at)
-SELECT DISTINCT minute + late, now()
-FROM unnest($1::timestamptz[]) AS m (minute) CROSS JOIN (VALUES (interval '0'), (interval '1 minute')) AS l (late)
-WHERE minute > now() - $2::interval AND minute < now() + interval '7 days'
-ON CONFLICT (minute) DO UPDATE SET changed_at = now()
-"""
 
 
 @dataclass(slots=True)
@@ -161,7 +154,7 @@ async def merge_spans(connection: asyncpg.Connection, most: int, edge_age: timed
     if hour:
         await connection.execute(WRITE_HOUR, *hour_rows)
     await connection.execute(_OPERATIONS, *keys)
-    await connection.execute(_CHANGED, sorted({minute for minute, *_ in minutes}), edge_age)
+    await note_arrivals(connection, ((minute, service) for minute, _, service, _, _ in minutes), edge_age)
     return sum(row["increments"] for row in taken)
 
 

@@ -59,7 +59,7 @@ _SCOPES = "SELECT * FROM otel_scopes WHERE tenant_id = $1 AND scope_id = ANY ($2
 
 
 @dataclass(slots=True)
-class _Definitions:
+class Definitions:
     """The resources and scopes that rows refer to, by id."""
 
     resources: dict[UUID, Row]
@@ -104,7 +104,7 @@ async def restore_traces(
 ) -> ExportTraceServiceRequest:
     """Spans by start time; see `restore_request`."""
     rows = await connection.fetch(_SPANS, tenant_id, _uuid(trace_id), start, end)
-    groups = _Groups(await _definitions(connection, tenant_id, rows), "scope_spans")
+    groups = Groups(await _definitions(connection, tenant_id, rows), "scope_spans")
     request = ExportTraceServiceRequest()
     for row in rows:
         groups.scope(request.resource_spans, row).spans.append(span_from_row(row))
@@ -121,7 +121,7 @@ async def restore_logs(
 ) -> ExportLogsServiceRequest:
     """Log records by time; see `restore_request`."""
     rows = await connection.fetch(_LOGS, tenant_id, _uuid(trace_id), start, end)
-    groups = _Groups(await _definitions(connection, tenant_id, rows), "scope_logs")
+    groups = Groups(await _definitions(connection, tenant_id, rows), "scope_logs")
     request = ExportLogsServiceRequest()
     for row in rows:
         groups.scope(request.resource_logs, row).log_records.append(log_from_row(row))
@@ -139,7 +139,7 @@ async def restore_metrics(
     rows = [row for sql in (_SAMPLES, _DISTRIBUTIONS) for row in await connection.fetch(sql, tenant_id, start, end)]
     found = await connection.fetch(_SERIES, tenant_id, list({row["series_id"] for row in rows}))
     all_series = {series["series_id"]: series for series in found}
-    groups = _Groups(await _definitions(connection, tenant_id, found), "scope_metrics")
+    groups = Groups(await _definitions(connection, tenant_id, found), "scope_metrics")
     request = ExportMetricsServiceRequest()
     metrics: dict[tuple[Any, ...], Metric] = {}
     for row in rows:
@@ -165,23 +165,27 @@ def _uuid(value: bytes | None) -> UUID | None:
     return None if value is None else UUID(bytes=value)
 
 
-async def _definitions(connection: asyncpg.Connection, tenant_id: int, rows: Iterable[Row]) -> _Definitions:
+async def _definitions(connection: asyncpg.Connection, tenant_id: int, rows: Iterable[Row]) -> Definitions:
     resources = list({row["resource_id"] for row in rows} - {None})
     scopes = list({row["scope_id"] for row in rows} - {None})
-    return _Definitions(
+    return Definitions(
         {row["resource_id"]: row for row in await connection.fetch(_RESOURCES, tenant_id, resources)},
         {row["scope_id"]: row for row in await connection.fetch(_SCOPES, tenant_id, scopes)},
     )
 
 
-class _Groups:
+class Groups:
     """Finds or makes the resource and scope that a row belongs to, in the order in which rows first name them."""
 
-    def __init__(self, definitions: _Definitions, scopes_field: str) -> None:
+    def __init__(self, definitions: Definitions, scopes_field: str) -> None:
         self._definitions = definitions
         self._scopes_field = scopes_field
         self._resources: dict[object, Any] = {}
         self._scopes: dict[object, Any] = {}
+
+    def know(self, definitions: Definitions) -> None:
+        """From now on these are the definitions; what was made stays."""
+        self._definitions = definitions
 
     def scope(self, containers: Any, row: Row) -> Any:
         """The ScopeSpans, ScopeLogs or ScopeMetrics of a row; `containers` is the request's repeated field."""

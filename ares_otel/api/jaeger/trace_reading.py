@@ -1,0 +1,109 @@
+"""Traces for Jaeger's doors: as they are stored, or made ready to be looked at."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import aclosing
+from functools import partial
+from uuid import UUID
+
+import asyncpg
+from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
+
+from ares_otel.api.jaeger.adjust import MAX_SKEW_NS, MAX_SPANS, TOO_LARGE, adjust
+from ares_otel.api.jaeger.warnings import add_warning
+from ares_otel.query.instant import Instant
+from ares_otel.query.search.find import FoundTrace
+from ares_otel.query.trace_stream import stream_trace
+
+MAX_BYTES = 32 * 1024 * 1024
+"""A trace of more bytes is, like one of more spans than `adjust.MAX_SPANS`, too large to be held as a whole."""
+_AT_ONCE = 4
+"""Traces that are collected and adjusted at once, per door."""
+
+_FEW = 50
+
+
+class TraceReading:
+    """Reads traces out of a pool. Every piece holds spans of one trace; those of a trace follow each other."""
+
+    def __init__(self, pool: asyncpg.Pool, *, max_skew_ns: int = MAX_SKEW_NS) -> None:
+        """`max_skew_ns`: see `adjust`."""
+        self._pool = pool
+        self._max_skew_ns = max_skew_ns
+        self._holding = asyncio.Semaphore(_AT_ONCE)
+
+    async def trace(
+        self, trace_id: UUID, start: Instant | None = None, end: Instant | None = None, *, raw: bool = True
+    ) -> AsyncGenerator[TracesData, None]:
+        """One trace in pieces; none for an id that is not known.
+
+        Args:
+            start, end: where to look for it: a trace of which no span starts within is none that is known. It comes as
+                a whole in any case, as searches say where their matching spans were, not where the trace is.
+            raw: as stored. Else it is adjusted, unless it is too large.
+
+        Raises DatabaseUnavailable, QueryTooSlow.
+        """
+        if (start or end) and not await self._any_within(trace_id, start, end):
+            return
+        pieces = stream_trace(self._pool, trace_id)
+        async with aclosing(pieces if raw else self._adjusted(pieces)) as opened:
+            async for piece in opened:
+                yield piece
+
+    async def found(self, traces: Iterable[FoundTrace], *, raw: bool = True) -> AsyncGenerator[TracesData, None]:
+        """What a search found, one trace after the other. Raises DatabaseUnavailable, QueryTooSlow."""
+        for each in traces:
+            async with aclosing(self.trace(each.trace_id, raw=raw)) as pieces:
+                async for piece in pieces:
+                    yield piece
+
+    async def _any_within(self, trace_id: UUID, start: Instant | None, end: Instant | None) -> bool:
+        async with aclosing(stream_trace(self._pool, trace_id, start=start, end=end, chunk_spans=1)) as pieces:
+            async for _ in pieces:
+                return True
+        return False
+
+    async def _adjusted(self, pieces: AsyncGenerator[TracesData, None]) -> AsyncGenerator[TracesData, None]:
+        """The pieces of a trace, adjusted as a whole; a trace that is too large comes as it is, and says so."""
+        async with aclosing(pieces) as opened:
+            async with self._holding:  # not while the pieces are handed on: whoever takes them may be slow
+                held: list[TracesData] = []
+                spans = size = 0
+                complete = True
+                async for piece in opened:
+                    held.append(piece)
+                    spans += span_count(piece)
+                    size += piece.ByteSize()
+                    if spans > MAX_SPANS or size > MAX_BYTES:
+                        complete = False
+                        break
+                if complete and held:
+                    held = await _off_the_loop(spans, partial(_adjusted_pieces, held, self._max_skew_ns))
+            if not complete:
+                add_warning(held[0].resource_spans[0].scope_spans[0].spans[0], TOO_LARGE)
+            while held:
+                yield held.pop(0)
+            async for piece in opened:
+                yield piece
+
+
+def span_count(piece: TracesData) -> int:
+    """How many spans a piece holds."""
+    return sum(len(scope.spans) for resource in piece.resource_spans for scope in resource.scope_spans)
+
+
+async def _off_the_loop(spans: int, make: Callable[[], list[TracesData]]) -> list[TracesData]:
+    """What the function makes, in a thread where it takes long: a thread costs more than a few spans."""
+    return make() if spans <= _FEW else await asyncio.to_thread(make)
+
+
+def _adjusted_pieces(pieces: list[TracesData], max_skew_ns: int) -> list[TracesData]:
+    """The same spans in the same pieces, after the whole was adjusted."""
+    whole = TracesData()
+    for piece in pieces:
+        whole.resource_spans.extend(piece.resource_spans)
+    rest = iter(adjust(whole, max_skew_ns=max_skew_ns).resource_spans)
+    return [TracesData(resource_spans=[next(rest) for _ in piece.resource_spans]) for piece in pieces]

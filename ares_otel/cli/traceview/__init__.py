@@ -1,0 +1,1 @@
+"""Traces in a terminal: `ares-otel trace` and `ares-otel traces`."""

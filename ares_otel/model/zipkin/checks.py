@@ -1,0 +1,74 @@
+"""The values of a Zipkin span's fields, checked."""
+
+from __future__ import annotations
+
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
+
+from ares_otel.model.zipkin.span import WrongSpan
+
+MAX_MICROSECONDS = (2**64 - 1) // 1000
+"""OTLP counts nanoseconds in 64 bits: until the year 2554."""
+
+
+def trace_id(value: bytes) -> bytes:
+    """16 bytes of an id of up to 16. Raises WrongSpan for one that is empty, longer, or zero."""
+    if not 1 <= len(value) <= 16 or not any(value):
+        raise WrongSpan("traceId is not an id of 8 or 16 bytes that are not all zero")
+    return value.rjust(16, b"\0")
+
+
+def span_id(value: bytes) -> bytes:
+    """8 bytes of an id of up to 8. Raises WrongSpan for one that is empty, longer, or zero."""
+    if not 1 <= len(value) <= 8 or not any(value):
+        raise WrongSpan("id is not an id of 8 bytes that are not all zero")
+    return value.rjust(8, b"\0")
+
+
+def parent_id(value: bytes, own: bytes) -> bytes:
+    """8 bytes, or none for a root. Zipkin reads a parent that is zero, or the span itself, as none.
+
+    Raises:
+        WrongSpan: it is longer than 8 bytes.
+    """
+    if len(value) > 8:
+        raise WrongSpan("parentId is not an id of 8 bytes")
+    whole = value.rjust(8, b"\0")
+    return whole if any(value) and whole != own else b""
+
+
+def microseconds(field: str, value: int) -> int:
+    """A time or a duration. Raises WrongSpan for one that nanoseconds in 64 bits cannot hold."""
+    if not 0 <= value <= MAX_MICROSECONDS:
+        raise WrongSpan(f"{field} is not a number of microseconds from 0 to {MAX_MICROSECONDS}")
+    return value
+
+
+def times(timestamp: int, duration: int) -> tuple[int, int]:
+    """Both, checked, and also that the end can be told."""
+    microseconds("timestamp", timestamp)
+    microseconds("duration", duration)
+    microseconds("timestamp + duration", timestamp + duration)
+    return timestamp, duration
+
+
+def port(value: int) -> int:
+    """A port; 0 is none. Raises WrongSpan for a number that is none."""
+    if not 0 <= value <= 65535:
+        raise WrongSpan("port is not a number from 0 to 65535")
+    return value
+
+
+def ipv4(text: str) -> str:
+    """The address as it is usually written; empty for none. Raises WrongSpan for anything else."""
+    try:
+        return str(IPv4Address(text)) if text else ""
+    except AddressValueError:
+        raise WrongSpan("ipv4 is not an IPv4 address") from None
+
+
+def ipv6(text: str) -> str:
+    """The address as it is usually written; empty for none. Raises WrongSpan for anything else."""
+    try:
+        return str(IPv6Address(text)) if text else ""
+    except AddressValueError:
+        raise WrongSpan("ipv6 is not an IPv6 address") from None

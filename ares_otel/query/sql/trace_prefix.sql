@@ -1,0 +1,9 @@
+-- Traces by the beginning of their ids.
+
+-- name: next_trace
+-- The smallest id in a range: one step in the index of each partition, however many spans a trace has.
+SELECT trace_id
+FROM service_spans
+WHERE trace_id >= :low AND trace_id <= :high
+ORDER BY trace_id
+LIMIT 1

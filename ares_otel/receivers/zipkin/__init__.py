@@ -1,0 +1,1 @@
+"""The `zipkin` receiver: Zipkin v2 over HTTP, JSON and protobuf."""

@@ -1,0 +1,308 @@
+"""Whole traces as OTLP: what was sent comes back, in chunks, from memory and connections that are bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID
+
+import asyncpg
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, TracesData
+
+from ares_otel.model.signal import TRACES
+from ares_otel.query import ranges, reader, trace_stream
+from ares_otel.query.instant import Instant
+from ares_otel.query.reader import DatabaseUnavailable, QueryTooSlow
+from ares_otel.query.trace_stream import stream_trace, stream_traces
+from ares_otel.query.traces import find_trace
+from ares_otel.storage.partitions import read_windows
+from ares_otel.storage.rows.restore import restore_request
+from tests.support.encoders import encode_batch
+from tests.support.eventually import eventually
+from tests.support.otlp_compare import items_of
+from tests.support.otlp_samples import batch_of, pairs, resource, scope, span, trace_request
+from tests.support.partitions import day, make_partition
+from tests.support.rows_store import store
+from tests.support.stored_rows import TRACE, insert_log, insert_span, now
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+async def pool(database_url: str) -> AsyncIterator[asyncpg.Pool]:
+    async with asyncpg.create_pool(database_url, min_size=0, max_size=4) as made:
+        yield made
+
+
+async def chunks_of(pool: asyncpg.Pool, trace_id: UUID = TRACE, **options: object) -> list[TracesData]:
+    return [chunk async for chunk in stream_trace(pool, trace_id, **options)]  # type: ignore[arg-type]
+
+
+def spans_of(*chunks: TracesData) -> list[Span]:
+    """In the order in which they stand there."""
+    return [span for chunk in chunks for r in chunk.resource_spans for s in r.scope_spans for span in s.spans]
+
+
+def names_of(*chunks: TracesData) -> list[str]:
+    return [span.name for span in spans_of(*chunks)]
+
+
+async def insert_many(sql: asyncpg.Connection | asyncpg.Pool, count: int, *, text: int = 500) -> None:
+    """So many spans, a microsecond apart, in an order of their own."""
+    await sql.execute(
+        """
+        INSERT INTO service_spans (trace_id, span_id, service_name, operation_name, kind, start_time, duration_ms,
+                                   duration_ns, attributes)
+        SELECT $1, decode(lpad(to_hex(n), 16, '0'), 'hex'), 'orders', 'operation ' || n, 'internal',
+               $2::timestamptz + n * interval '1 microsecond', 1, 1000000,
+               jsonb_build_object('http.route', '/orders/{id}', 'number', n, 'text', repeat('x', $4))
+        FROM generate_series(0, $3 - 1) AS n ORDER BY hashint4(n)
+        """,
+        TRACE,
+        now() - HOUR,
+        count,
+        text,
+    )
+
+
+async def test_what_was_sent_comes_back(pool: asyncpg.Pool, sql: asyncpg.Connection) -> None:
+    """Types, events, links, times, attributes that jsonb cannot hold, spans without resource or scope."""
+    odd = span(
+        name="odd", attributes=pairs({"nan": float("nan"), "bytes": b"\x00\xff", "zero": -0.0, "int": 1, "double": 1.0})
+    )
+    old = span(name="old", start_time_unix_nano=17, end_time_unix_nano=5)
+    request = trace_request(spans=[span(), odd, old, span(name="again"), span(name="again")])
+    request.resource_spans.add(schema_url="https://example.com/1").scope_spans.add().spans.append(span(name="bare"))
+    for item in spans_of(request):  # type: ignore[arg-type] # has the same shape
+        item.trace_id = TRACE.bytes
+    await put(sql, request)
+    assert items_of(TracesData(resource_spans=(await one(pool)).resource_spans)) == items_of(request)
+    assert items_of(await restore_request(sql, TRACES, trace_id=TRACE.bytes)) == items_of(request)
+
+
+async def put(sql: asyncpg.Connection, request: ExportTraceServiceRequest) -> None:
+    await store(sql, encode_batch(batch_of(request), await read_windows(sql)))
+
+
+async def one(pool: asyncpg.Pool) -> TracesData:
+    [chunk] = await chunks_of(pool)
+    return chunk
+
+
+async def test_an_unknown_trace_gives_nothing(pool: asyncpg.Pool) -> None:
+    assert await chunks_of(pool) == []
+
+
+async def test_spans_come_by_start_in_chunks_of_bounded_number_and_size(pool: asyncpg.Pool) -> None:
+    await insert_many(pool, 1_000)
+    chunks = await chunks_of(pool, chunk_spans=300)
+    assert [len(spans_of(chunk)) for chunk in chunks] == [300, 300, 300, 100]
+    assert names_of(*chunks) == [f"operation {n}" for n in range(1_000)]
+    small = await chunks_of(pool, chunk_bytes=20_000)
+    assert names_of(*small) == names_of(*chunks)
+    assert max(chunk.ByteSize() for chunk in small) <= 20_000
+    assert len(small) < 60, "and not one for each span"
+
+
+async def test_a_span_that_is_larger_than_a_chunk_stands_alone(pool: asyncpg.Pool) -> None:
+    for number, text in enumerate(("x", "x" * 50_000, "x")):
+        await insert_span(pool, number, attributes={"text": text}, start_time=now() + timedelta(seconds=number))
+    chunks = await chunks_of(pool, chunk_bytes=10_000)
+    assert [names_of(chunk) for chunk in chunks] == [["operation 0"], ["operation 1"], ["operation 2"]]
+
+
+async def test_resources_count_towards_the_size_of_a_chunk(pool: asyncpg.Pool, sql: asyncpg.Connection) -> None:
+    request = trace_request(spans=[])
+    del request.resource_spans[:]
+    for number in range(40):
+        r = request.resource_spans.add(resource=resource(f"service {number}", text="y" * 3_000))
+        r.scope_spans.add(scope=scope(f"scope {number}")).spans.append(span(name=str(number), trace_id=TRACE.bytes))
+    await put(sql, request)
+    chunks = await chunks_of(pool, chunk_bytes=20_000)
+    assert max(chunk.ByteSize() for chunk in chunks) <= 20_000
+    assert sum((items_of(chunk) for chunk in chunks), start=items_of(TracesData())) == items_of(request)
+
+
+async def test_a_trace_of_a_hundred_thousand_resources_keeps_few_of_them(
+    pool: asyncpg.Pool, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ares_otel.query.trace_chunks.KEPT_DEFINITIONS", 5)
+    request = trace_request(spans=[])
+    del request.resource_spans[:]
+    for number in [*range(300), *range(300)]:
+        r = request.resource_spans.add(resource=resource(f"service {number}"))
+        r.scope_spans.add(scope=scope()).spans.append(span(name=str(number), trace_id=TRACE.bytes))
+    await put(sql, request)
+    chunks = await chunks_of(pool, chunk_spans=50)
+    assert sum((items_of(chunk) for chunk in chunks), start=items_of(TracesData())) == items_of(request)
+
+
+async def test_a_hundred_thousand_spans_neither_live_in_memory_nor_block_others(pool: asyncpg.Pool) -> None:
+    await insert_many(pool, 100_000, text=0)
+    turns = seen = 0
+    enough = asyncio.Event()
+
+    async def others() -> None:
+        nonlocal turns
+        while not enough.is_set():
+            await asyncio.sleep(0.001)
+            turns += 1
+
+    beside = asyncio.create_task(others())
+    before = peak = resident()
+    async for chunk in stream_trace(pool, TRACE):
+        seen += len(spans_of(chunk))
+        peak = max(peak, resident())
+        turns *= seen > len(spans_of(chunk))  # counted from the first chunk on
+    enough.set()
+    await beside
+    assert seen == 100_000
+    assert peak - before < 50_000_000, "the rows of the driver alone would be three times as much"
+    assert turns > 400, "chunks are made in slices, and others have their turns between them"
+
+
+def resident() -> int:
+    """Bytes of this process in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+async def test_who_stops_half_way_gives_the_connection_back_at_once(pool: asyncpg.Pool) -> None:
+    await insert_many(pool, 500)
+    stream = stream_trace(pool, TRACE, chunk_spans=50)
+    assert names_of(await anext(stream))[0] == "operation 0"
+    assert pool.get_idle_size() == pool.get_size() - 1
+    await stream.aclose()
+    assert pool.get_idle_size() == pool.get_size()
+    assert await pool.fetchval("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'") == 0
+
+
+async def test_a_trace_of_one_chunk_holds_no_connection_while_it_is_taken(pool: asyncpg.Pool) -> None:
+    await insert_many(pool, 50)
+    stream = stream_trace(pool, TRACE, chunk_spans=50)
+    assert len(spans_of(await anext(stream))) == 50
+    assert pool.get_idle_size() == pool.get_size()
+    assert [chunk async for chunk in stream] == []
+
+
+async def test_who_takes_the_chunks_too_slowly_loses_the_stream(
+    pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def given_back() -> bool:
+        return bool(pool.get_idle_size() == pool.get_size())
+
+    monkeypatch.setattr(trace_stream, "WAIT_SECONDS", 0.0)
+    await insert_many(pool, 500)
+    stream = stream_trace(pool, TRACE, chunk_spans=50)
+    await anext(stream)
+    assert await eventually(given_back, every=0.01)
+    with pytest.raises(QueryTooSlow, match="too slowly"):
+        async for _ in stream:
+            pass
+
+
+async def test_slow_takers_of_large_traces_leave_connections_to_others(
+    pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of four connections is for them. A trace of one chunk passes by; another large one waits for its turn."""
+    monkeypatch.setattr(reader, "TURN_SECONDS", 0.0)
+    await insert_many(pool, 500)
+    slow = stream_trace(pool, TRACE, chunk_spans=50)
+    await anext(slow)
+    with pytest.raises(DatabaseUnavailable, match="Too many large traces are read already"):
+        await chunks_of(pool, chunk_spans=50)
+    assert len(spans_of(*await chunks_of(pool))) == 500
+    assert (await find_trace(pool, TRACE)) is not None
+    monkeypatch.undo()
+    waiting = asyncio.create_task(chunks_of(pool, chunk_spans=50))
+    await asyncio.sleep(0)
+    rest = [chunk async for chunk in slow]
+    assert len(spans_of(*rest)) == 450
+    assert len(spans_of(*await waiting)) == 500
+
+
+async def test_an_error_of_the_database_is_told_between_chunks(pool: asyncpg.Pool, sql: asyncpg.Connection) -> None:
+    await insert_many(pool, 5_000)
+    stream = stream_trace(pool, TRACE, chunk_spans=50)
+    await anext(stream)
+    await sql.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
+        "AND datname = current_database()"
+    )
+    with pytest.raises(DatabaseUnavailable):
+        async for _ in stream:
+            pass
+
+
+@pytest.fixture
+async def ten_days(sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One partition at a time is looked at, as if there were thousands; they go back ten days."""
+    monkeypatch.setattr(ranges, "PARTITIONS_AT_ONCE", 1)
+    for days_ago in range(3, 11):
+        await make_partition(sql, "service_spans", days_ago)
+        await make_partition(sql, "service_logs", days_ago)
+
+
+@pytest.mark.usefixtures("ten_days")
+async def test_the_same_spans_are_found_as_by_find_trace(pool: asyncpg.Pool) -> None:
+    """Parts less than a day apart are one trace, also where only a log record stands between them."""
+    start = day(9) + HOUR
+    for number in range(4):
+        await insert_span(pool, number, start_time=start + number * 20 * HOUR)
+    await insert_span(pool, 4, start_time=start + 100 * HOUR)
+    await insert_log(pool, trace_id=TRACE, timestamp=start + 80 * HOUR)
+    found = await find_trace(pool, TRACE)
+    assert found is not None
+    assert names_of(*await chunks_of(pool)) == [place.row.operation_name for place in found.spans]
+    assert len(found.spans) == 5
+    await insert_span(pool, 5, start_time=now())
+    assert names_of(*await chunks_of(pool)) == ["operation 5"], "days lie between: it is taken for another"
+
+
+@pytest.mark.usefixtures("ten_days")
+async def test_a_time_range_is_exact(pool: asyncpg.Pool) -> None:
+    at = day(6)
+    for number, start in enumerate((at - HOUR, at, at + HOUR, at + 48 * HOUR)):
+        await insert_span(pool, number, start_time=start, start_ns=500)
+    ranges_and_spans: tuple[tuple[Instant | None, Instant | None, list[int]], ...] = (
+        (Instant(at, 500), Instant(at + HOUR, 500), [1]),
+        (Instant(at, 501), Instant(at + HOUR, 501), [2]),
+        (Instant(at - 24 * HOUR), Instant(at + 72 * HOUR), [0, 1, 2, 3]),
+        (Instant(at - 24 * HOUR), None, [0, 1, 2, 3]),
+        (None, Instant(at + HOUR, 500), [0, 1]),
+    )
+    for first, last, expected in ranges_and_spans:
+        assert names_of(*await chunks_of(pool, start=first, end=last)) == [f"operation {n}" for n in expected]
+
+
+@pytest.mark.usefixtures("ten_days")
+async def test_a_trace_that_lies_far_back_is_found_by_a_search_that_waits_for_its_turn(
+    pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ares_otel.query.trace_places.CHEAP_RANGES", 2)
+    await insert_span(pool, 1, start_time=day(9))
+    assert names_of(*await chunks_of(pool)) == ["operation 1"]
+    monkeypatch.setattr("ares_otel.query.trace_search.SEARCH_SECONDS", 0.0)
+    with pytest.raises(QueryTooSlow, match="Nothing was found back to"):
+        await chunks_of(pool, UUID(int=9))
+
+
+async def test_several_traces_come_one_after_the_other(pool: asyncpg.Pool) -> None:
+    ids = [UUID(int=n) for n in (3, 1, 2)]
+    for id_ in ids:
+        for number in range(5):
+            await insert_span(pool, number, trace_id=id_)
+
+    class Hit:
+        def __init__(self, trace_id: UUID) -> None:
+            self.trace_id, self.start, self.end = trace_id, Instant(now() - HOUR), Instant(now())
+
+    hits = [Hit(ids[0]), Hit(UUID(int=9)), Hit(ids[1]), Hit(ids[2])]
+    stream = stream_traces(pool, hits, chunk_spans=2)
+    async with contextlib.aclosing(stream):
+        seen = [{span.trace_id for span in spans_of(chunk)} async for chunk in stream]
+    assert seen == [{id_.bytes} for id_ in ids for _ in range(3)]
