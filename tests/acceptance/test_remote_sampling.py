@@ -1,4 +1,4 @@
-"""The sampling protocol of Jaeger's clients, against the real command: raw HTTP, grpcio, and OpenTelemetry's Go sampler."""
+"""The sampling protocol of Jaeger's clients, against the real command: raw HTTP, grpcio, and OpenTelemetry's Go one."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ import grpc
 import grpc.aio
 import httpx
 import pytest
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from ares_otel.api.jaeger.proto import sampling_v2_pb2 as pb
+from ares_otel.sdk.remote.control import RemoteControl
 from tests.support import jaeger_remote_sampler
 from tests.support.ares_process import AresProcess, run_ares, running_ares
 from tests.support.collector import UnavailableError
@@ -244,7 +246,7 @@ async def test_a_client_that_leaves_in_the_middle_disturbs_nobody(ares: AresProc
         async with RawHttp2(address(ares)) as connection:
             connection.call(METHOD)
     for _ in range(20):
-        reader, writer = await asyncio.open_connection(*address(ares).rpartition(":")[::2])
+        _, writer = await asyncio.open_connection(*address(ares).rpartition(":")[::2])
         writer.write(b"PRI * HTTP/2.0\r\n\r\nSM")
         writer.close()
     assert (await by_grpc(ares, "x")).probabilisticSampling.samplingRate == 1.0
@@ -280,6 +282,35 @@ def test_the_sampler_of_opentelemetry_for_go_obeys(ares: AresProcess) -> None:
     assert limit["type"] == "RATE_LIMITING"
     assert limit["rate"] == {"maxTracesPerSecond": 1}
     assert limit["kept"]["any"] < 0.01
+
+
+@pytest.mark.parametrize("way", ["rest", "sql"])
+async def test_the_sampler_of_ares_follows_what_was_calculated(
+    ares: AresProcess, config: httpx.AsyncClient, database: asyncpg.Connection, way: str
+) -> None:
+    service = f"own-sdk-{way}"
+    await database.execute(
+        "INSERT INTO sampling_operations (service_name, operation_name, probability, changed_at, least_in_use, "
+        "most_in_use, last_seen) VALUES ($1, 'GET /', 0.5, now(), 0.5, 0.5, now())",
+        service,
+    )
+    place = {"api_url": ares.http} if way == "rest" else {"database_url": ares.database}
+    control = RemoteControl(service, **place)
+    sampler = control.sampler(ALWAYS_OFF)
+    control.start()
+    try:
+        await put(config, service, target_traces_per_second=1)
+
+        async def told() -> bool:
+            result = sampler.should_sample(None, 1, "GET /")
+            return (result.attributes or {}).get("jaeger.sampler.param") == 0.5
+
+        await eventually(told)
+        answer = await config.request("DELETE", f"/{service}/sampling.target_traces_per_second?updated_by=alice")
+        assert answer.status_code == 200
+        await eventually(lambda: asyncio.sleep(0, sampler.get_description() == ALWAYS_OFF.get_description()))
+    finally:
+        assert control.stop(10)
 
 
 def test_a_port_that_was_asked_for_and_is_taken_is_an_error(database_url: str, tmp_path: Path) -> None:
