@@ -71,7 +71,7 @@ def checkout(trace_id: bytes, begin: int) -> ExportTraceServiceRequest:
             attributes=pairs({"exception.type": "Timeout", "exception.message": "too slow"}),
         ),
     ]
-    link = Span.Link(trace_id=bytes(reversed(trace_id)), span_id=trace_id[:8], attributes=pairs({"why": "batch"}))
+    link = Span.Link(trace_id=bytes(reversed(trace_id)), span_id=b"\1linked\1", attributes=pairs({"why": "batch"}))
     request = ExportTraceServiceRequest()
     for service, spans in (
         (
@@ -139,7 +139,7 @@ def comparable(trace: dict[str, Any], trace_id: bytes) -> list[dict[str, Any]]:
         )
     spans.sort(key=lambda span: str(span["id"]))
     text = json.dumps(spans).replace(trace_id.hex(), "TRACE").replace(bytes(reversed(trace_id)).hex(), "LINKED")
-    named: list[dict[str, Any]] = json.loads(text.replace(trace_id[:7].hex(), "ID").replace(trace_id[:8].hex(), "SPAN"))
+    named: list[dict[str, Any]] = json.loads(text.replace(trace_id[:7].hex(), "ID"))
     return named
 
 
@@ -199,7 +199,7 @@ def test_services_and_operations_are_the_same(
         "operations?service=web&spanKind=server",
     ):
         one, other = (
-            sorted(client.get(f"{base}/api/{path}").json()["data"], key=str)
+            sorted((one for one in client.get(f"{base}/api/{path}").json()["data"] if one != "ares-api"), key=str)
             for base in (stock.http, f"{ares.http}/jaeger")
         )
         assert one == other
