@@ -308,7 +308,14 @@ class HealthParameters(NoParameters):
 class ServiceMapParameters(NoParameters):
     """Query of `service-map`."""
 
-    hours: Hours = Field(None, description="Calls of the last hours, 1 when not given.")
+    hours: Hours = Field(None, description="Calls of the last hours, 1 when not given. Not with `from` or `to`.")
+    service: Service = Field(None, description="Only what this service calls, and who calls it.")
+    start: Time = Field(
+        None,
+        alias="from",
+        description="From the minute of this time on. Not given: an hour before `to`, or before now.",
+    )
+    end: Time = Field(None, alias="to", description="Minutes that begin before this time.")
 
 
 class RejectedParameters(NoParameters):
@@ -327,6 +334,20 @@ class RegistryParameters(NoParameters):
     name: Service = Field(None, description="All instances of this service; the name must be exact.")
     limit: Limit = Field(100, description=_LIMIT_TEXT)
     cursor: CursorText = Field(None, description=_CURSOR_TEXT)
+
+
+def check_hours(hours: float | None, start: Instant | None, end: Instant | None) -> None:
+    """Raises InvalidParameters where a time is given in both ways."""
+    if hours is not None and (start is not None or end is not None):
+        raise InvalidParameters(FieldError("hours", "Give either `hours`, or `from` and `to`, not both."))
+
+
+def hours_before(hours: float, end: Instant) -> Instant:
+    """The time so many hours before `to`. Raises InvalidParameters where there is none."""
+    try:
+        return end.minus_hours(hours)
+    except OverflowError:
+        raise InvalidParameters(FieldError("to", "The time is too long ago; give a later one.")) from None
 
 
 async def each_once(request: Request) -> None:

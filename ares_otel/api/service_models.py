@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -42,19 +42,48 @@ class OperationList(BaseModel):
     truncated: Truncated
 
 
+NodeType = Literal["service", "database", "messaging", "external"]
+
+
+class Node(BaseModel):
+    """A service, or what services call."""
+
+    name: str
+    type: Annotated[
+        NodeType,
+        Field(
+            description="`messaging` is a queue or topic, `external` anything else, of whose other end no spans came"
+        ),
+    ]
+    calls: Annotated[int, Field(description="Server and consumer spans of a service; calls to anything else")]
+    errors: Annotated[int, Field(description="Of them with status error")]
+    avg_duration_ms: Annotated[float | None, Field(description="Mean duration of them; null where there are none")]
+
+
 class Edge(BaseModel):
-    """Calls from one service to another."""
+    """Calls from a service to another one, or to what sends no spans."""
 
     parent_service: Annotated[str, Field(description="The service that calls")]
-    child_service: Annotated[str, Field(description="The service that is called")]
+    child_service: Annotated[str, Field(description="The name of what is called")]
+    child_type: Annotated[NodeType, Field(description="The type of the node of this name")]
+    connection_type: Annotated[
+        Literal["call", "messaging", "database", "external"],
+        Field(description="How: `call` and `messaging` between services, else the same as `child_type`"),
+    ]
     calls: int
     errors: Annotated[int, Field(description="Of them with status error")]
-    avg_duration_ms: Annotated[float, Field(description="Mean duration of the called spans")]
+    avg_duration_ms: Annotated[
+        float, Field(description="Mean duration of the called spans; of the calling ones where no service answered")
+    ]
+    destinations: Annotated[
+        list[str], Field(description="For messages between services: the systems and destinations they went through")
+    ]
 
 
 class ServiceMap(BaseModel):
-    """Who calls whom, most calls first."""
+    """Who calls what, most calls first."""
 
+    nodes: list[Node]
     edges: list[Edge]
     since: Annotated[Time, Field(description="Beginning of the first minute that counts")]
     until: Annotated[
@@ -87,14 +116,43 @@ OPERATIONS: dict[str, Any] = {
     "truncated": False,
 }
 MAP: dict[str, Any] = {
+    "nodes": [
+        {"name": "orders", "type": "service", "calls": 4711, "errors": 12, "avg_duration_ms": 24.3},
+        {"name": "postgresql/shop", "type": "database", "calls": 9422, "errors": 0, "avg_duration_ms": 1.7},
+        {"name": "mail", "type": "service", "calls": 4699, "errors": 0, "avg_duration_ms": 80.5},
+        {"name": "storefront", "type": "service", "calls": 0, "errors": 0, "avg_duration_ms": None},
+    ],
     "edges": [
+        {
+            "parent_service": "orders",
+            "child_service": "postgresql/shop",
+            "child_type": "database",
+            "connection_type": "database",
+            "calls": 9422,
+            "errors": 0,
+            "avg_duration_ms": 1.7,
+            "destinations": [],
+        },
         {
             "parent_service": "storefront",
             "child_service": "orders",
+            "child_type": "service",
+            "connection_type": "call",
             "calls": 4711,
             "errors": 12,
             "avg_duration_ms": 24.3,
-        }
+            "destinations": [],
+        },
+        {
+            "parent_service": "orders",
+            "child_service": "mail",
+            "child_type": "service",
+            "connection_type": "messaging",
+            "calls": 4699,
+            "errors": 0,
+            "avg_duration_ms": 80.5,
+            "destinations": ["kafka/orders"],
+        },
     ],
     "since": "2026-01-31T11:00:00.000000Z",
     "until": "2026-01-31T11:59:00.000000Z",

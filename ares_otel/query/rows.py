@@ -152,13 +152,27 @@ class OperationSeen:
 
 @dataclass(frozen=True, slots=True)
 class EdgeRow:
-    """Calls from one service to another."""
+    """Calls from a service to another one, or to what sends no spans."""
 
     parent_service: str
     child_service: str
+    child_type: str
+    connection_type: str
     calls: int
     errors: int
     avg_duration_ms: float
+    destinations: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRow:
+    """A service, or what services call, with what was asked of it."""
+
+    name: str
+    type: str
+    calls: int
+    errors: int
+    avg_duration_ms: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +203,7 @@ Row = TypeVar(
     ServiceSummary,
     OperationSeen,
     EdgeRow,
+    NodeRow,
 )
 
 

@@ -130,9 +130,14 @@ async def test_the_map_of_hours_and_of_old_minutes(store: Store, sql: asyncpg.Co
     await send(store, "orders", made(SERVER, call), made(SERVER, call))
     await run_once(store.connect)
     answer = (await api.get("service-map")).json()
-    assert answer["edges"] == [
-        {"parent_service": "shop", "child_service": "orders", "calls": 2, "errors": 0, "avg_duration_ms": 2.0}
-    ]
+    edge = answer["edges"][0]
+    assert {name: edge[name] for name in ("parent_service", "child_service", "calls", "errors", "avg_duration_ms")} == {
+        "parent_service": "shop",
+        "child_service": "orders",
+        "calls": 2,
+        "errors": 0,
+        "avg_duration_ms": 2.0,
+    }
     assert answer["since"] < answer["until"]
     await sql.execute("UPDATE service_edges SET minute = minute - interval '3 days'")
     assert (await api.get("service-map", hours=2)).json()["edges"] == []

@@ -20,8 +20,10 @@ from ares_otel.api.parameters import (
     SpanParameters,
     TraceId,
     TraceParameters,
+    check_hours,
     check_order,
     each_once,
+    hours_before,
 )
 from ares_otel.api.problems import TRACE_NOT_FOUND, FieldError, InvalidParameters, problem
 from ares_otel.api.rendering import (
@@ -157,7 +159,7 @@ def _read(decode: Callable[[str], _Cursor], text: str) -> _Cursor:
 
 
 def _span_filter(query: SpanParameters, clock: Clock) -> SpanFilter:
-    _check_hours(query.hours, query.start, query.end)
+    check_hours(query.hours, query.start, query.end)
     start = query.start if query.hours is None else Instant.from_ns(clock.time_ns()).minus_hours(query.hours)
     return SpanFilter(
         query.service,
@@ -173,18 +175,10 @@ def _span_filter(query: SpanParameters, clock: Clock) -> SpanFilter:
     )
 
 
-def _check_hours(hours: float | None, start: Instant | None, end: Instant | None) -> None:
-    if hours is not None and (start is not None or end is not None):
-        raise InvalidParameters(FieldError("hours", "Give either `hours`, or `from` and `to`, not both."))
-
-
 def _window_start(query: MetricParameters, clock: Clock) -> Instant:
     """`from`; else `hours` before now; else an hour before `to`, or before now."""
-    _check_hours(query.hours, query.start, query.end)
+    check_hours(query.hours, query.start, query.end)
     if query.start is not None:
         return query.start
     end = query.end if query.end is not None else Instant.from_ns(clock.time_ns())
-    try:
-        return end.minus_hours(DEFAULT_HOURS if query.hours is None else query.hours)
-    except OverflowError:
-        raise InvalidParameters(FieldError("to", "The time is too long ago; give a later one.")) from None
+    return hours_before(DEFAULT_HOURS if query.hours is None else query.hours, end)

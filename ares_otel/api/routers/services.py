@@ -1,7 +1,8 @@
-"""Services that send spans: which there are, what they do, and who calls whom."""
+"""Services that send spans: which there are, what they do, and who calls what."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any
 
 import asyncpg
@@ -9,10 +10,19 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 
 from ares_otel.api import service_models
 from ares_otel.api.answers import ok
-from ares_otel.api.parameters import NoParameters, ServiceMapParameters, ServiceName, each_once
+from ares_otel.api.parameters import (
+    NoParameters,
+    ServiceMapParameters,
+    ServiceName,
+    check_hours,
+    check_order,
+    each_once,
+    hours_before,
+)
 from ares_otel.api.rendering import json_response, render_time
-from ares_otel.query.rows import EdgeRow, OperationSeen, ServiceSummary
-from ares_otel.query.service_map import find_operations, find_services, service_map
+from ares_otel.query.ranges import time_of
+from ares_otel.query.rows import EdgeRow, NodeRow, OperationSeen, ServiceSummary
+from ares_otel.query.service_map import ServiceMap, find_operations, find_services, service_map
 
 DEFAULT_HOURS = 1.0
 
@@ -50,22 +60,33 @@ def services_router(pool: asyncpg.Pool) -> APIRouter:
             }
         )
 
-    @router.get("/service-map", summary="Who calls whom", responses=ok(service_models.ServiceMap, service_models.MAP))
+    @router.get("/service-map", summary="Who calls what", responses=ok(service_models.ServiceMap, service_models.MAP))
     async def edges(query: Annotated[ServiceMapParameters, Query()]) -> Response:
-        """Calls from one service to another, most calls first: server and consumer spans whose parent is a span of
-        another service. A minute counts as soon as it was looked at, some seconds after its end; `until` says how far
-        that is."""
-        found = await service_map(pool, DEFAULT_HOURS if query.hours is None else query.hours)
-        return json_response(
-            {
-                "edges": [render_edge(row) for row in found.edges],
-                "since": render_time(found.since),
-                "until": render_time(found.until),
-                "truncated": found.truncated,
-            }
-        )
+        """Services, databases, queues and whatever else was called, and the calls between them, most calls first. A
+        minute counts as soon as it was looked at, some seconds after its end; `until` says how far that is."""
+        check_order(query.start, query.end)
+        check_hours(query.hours, query.start, query.end)
+        start = query.start
+        if start is None and query.end is not None:
+            start = hours_before(DEFAULT_HOURS, query.end)
+        hours = DEFAULT_HOURS if query.hours is None else query.hours
+        found = await service_map(pool, hours, service=query.service, start=time_of(start), end=time_of(query.end))
+        # Thousands of edges take longer than the event loop may stand still.
+        return await asyncio.to_thread(_map_response, found) if len(found.edges) > 500 else _map_response(found)
 
     return router
+
+
+def _map_response(found: ServiceMap) -> Response:
+    return json_response(
+        {
+            "nodes": [render_node(row) for row in found.nodes],
+            "edges": [render_edge(row) for row in found.edges],
+            "since": render_time(found.since),
+            "until": render_time(found.until),
+            "truncated": found.truncated,
+        }
+    )
 
 
 def render_service(row: ServiceSummary) -> dict[str, Any]:
@@ -88,12 +109,26 @@ def render_operation(row: OperationSeen) -> dict[str, Any]:
     }
 
 
+def render_node(row: NodeRow) -> dict[str, Any]:
+    """A node as JSON."""
+    return {
+        "name": row.name,
+        "type": row.type,
+        "calls": row.calls,
+        "errors": row.errors,
+        "avg_duration_ms": row.avg_duration_ms,
+    }
+
+
 def render_edge(row: EdgeRow) -> dict[str, Any]:
     """An edge as JSON."""
     return {
         "parent_service": row.parent_service,
         "child_service": row.child_service,
+        "child_type": row.child_type,
+        "connection_type": row.connection_type,
         "calls": row.calls,
         "errors": row.errors,
         "avg_duration_ms": row.avg_duration_ms,
+        "destinations": row.destinations,
     }

@@ -23,16 +23,44 @@ GROUP BY operation_name, kind
 ORDER BY operation_name, kind
 LIMIT :limit
 
+-- name: map_bounds
+SELECT date_trunc('minute', coalesce(:start::timestamptz,
+                                     coalesce(:end::timestamptz, now()) - :hours::double precision * interval '1 hour'), 'UTC') AS since,
+       :end::timestamptz AS until,
+       (SELECT least(minute + interval '1 minute', :end::timestamptz) FROM service_edge_minutes
+        WHERE computed_at IS NOT NULL ORDER BY minute DESC LIMIT 1) AS complete
+
 -- name: edges
-SELECT parent_service, child_service, sum(calls)::bigint AS calls, sum(errors)::bigint AS errors,
-       (sum(duration_ns_sum) / sum(calls) / 1e6)::double precision AS avg_duration_ms, count(*) OVER () AS found
+-- Whole minutes, and whole hours of what is older than two days.
+SELECT parent_service, child_service, child_type, connection_type, sum(calls)::bigint AS calls, sum(errors)::bigint AS errors,
+       coalesce(sum(duration_ns_sum) / nullif(sum(calls), 0) / 1e6, 0)::double precision AS avg_duration_ms,
+       coalesce(array_agg(DISTINCT destination ORDER BY destination) FILTER (WHERE destination <> ''), '{}') AS destinations,
+       count(*) OVER () AS found
 FROM service_edges
-WHERE minute >= :since
+WHERE minute >= :since::timestamptz - interval '59 minutes' AND (minutes = 60 OR minute >= :since)
+  AND minute < :until  -- when until
+  AND (parent_service = left(:service, 255) OR child_service = left(:service, 255))  -- when service
+GROUP BY parent_service, child_service, child_type, connection_type
+ORDER BY calls DESC, parent_service, child_service, connection_type, child_type
+LIMIT :limit
+
+-- name: nodes
+SELECT service_name AS name, 'service' AS type, sum(calls)::bigint AS calls, sum(errors)::bigint AS errors,
+       (sum(duration_ns_sum) / nullif(sum(calls), 0) / 1e6)::double precision AS avg_duration_ms, count(*) OVER () AS found
+FROM service_nodes
+WHERE minute >= :since::timestamptz - interval '59 minutes' AND (minutes = 60 OR minute >= :since)
+  AND minute < :until  -- when until
+  AND service_name = ANY (:services::text[])  -- when services
+GROUP BY service_name
+ORDER BY calls DESC, service_name
+LIMIT :limit
+
+-- name: dependencies
+SELECT parent_service, child_service, sum(calls)::bigint AS calls
+FROM service_edges
+WHERE minute >= date_trunc('minute', :start::timestamptz, 'UTC') - interval '59 minutes'
+  AND (minutes = 60 OR minute >= date_trunc('minute', :start, 'UTC'))
+  AND minute < :end::timestamptz AND child_type = 'service'
 GROUP BY parent_service, child_service
 ORDER BY calls DESC, parent_service, child_service
 LIMIT :limit
-
--- name: edges_until
-SELECT date_trunc('minute', now(), 'UTC') - :hours::double precision * interval '1 hour' AS since,
-       max(minute) + interval '1 minute' AS until
-FROM service_edge_minutes WHERE computed_at IS NOT NULL

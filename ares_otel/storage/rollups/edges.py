@@ -91,7 +91,8 @@ _AWAITED = """
 WITH waiting AS MATERIALIZED (
     SELECT m.minute, k.span_id
     FROM service_edge_minutes m CROSS JOIN LATERAL unnest(m.missing) k (span_id)
-    WHERE m.minute BETWEEN $1::timestamptz - interval '1 minute' AND $1 + $3::interval AND m.minute <> $1 AND m.waiting > 0
+    WHERE m.minute BETWEEN $1::timestamptz - interval '1 minute' AND $1 + $3::interval AND m.minute <> $1
+      AND m.waiting > 0
 )
 UPDATE service_edge_minutes SET changed_at = now()
 WHERE minute IN (
