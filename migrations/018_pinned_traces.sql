@@ -12,7 +12,7 @@ CREATE TABLE pinned_traces (
     left_out   bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (trace_id, tenant_id)
 );
-CREATE INDEX pinned_traces_pinned_at_idx ON pinned_traces (pinned_at, trace_id);
+CREATE INDEX pinned_traces_pinned_at_idx ON pinned_traces (pinned_at);
 
 COMMENT ON TABLE  pinned_traces IS 'Traces that are kept for good: their spans and log records are copied to pinned_spans and pinned_logs';
 COMMENT ON COLUMN pinned_traces.tenant_id IS 'Tenant, 0 is the default tenant';

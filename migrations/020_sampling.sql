@@ -4,6 +4,8 @@ CREATE TABLE sampling_operations (
     operation_name     text NOT NULL,
     probability        double precision NOT NULL CHECK (probability > 0 AND probability <= 1),
     changed_at         timestamptz NOT NULL,
+    least_in_use       double precision NOT NULL,
+    most_in_use        double precision NOT NULL,
     sampled_per_second double precision,
     offered_per_second double precision,
     measured_at        timestamptz,
@@ -16,6 +18,8 @@ COMMENT ON COLUMN sampling_operations.service_name IS 'service.name of the resou
 COMMENT ON COLUMN sampling_operations.operation_name IS 'Name of root spans';
 COMMENT ON COLUMN sampling_operations.probability IS 'Part of the traces that begin with this operation and are kept: what clients are told';
 COMMENT ON COLUMN sampling_operations.changed_at IS 'Since when';
+COMMENT ON COLUMN sampling_operations.least_in_use IS 'The smallest probability that a client may have been using since the last change';
+COMMENT ON COLUMN sampling_operations.most_in_use IS 'The largest one';
 COMMENT ON COLUMN sampling_operations.sampled_per_second IS 'Root spans that came, when they were counted last; NULL before the first time';
 COMMENT ON COLUMN sampling_operations.offered_per_second IS 'Root spans that there were, kept or not, as it follows from the probability';
 COMMENT ON COLUMN sampling_operations.measured_at IS 'When they were counted last; NULL before the first time';

@@ -23,6 +23,7 @@ from ares_otel.api.routers.events import events_router
 from ares_otel.api.routers.meta import Gather, ReadyCheck, meta_router
 from ares_otel.api.routers.observability import observability_router
 from ares_otel.api.routers.partitions import partitions_router
+from ares_otel.api.routers.pinned import pinned_router
 from ares_otel.api.routers.registry import registry_router
 from ares_otel.api.routers.rejected import rejected_router
 from ares_otel.api.routers.services import services_router
@@ -90,6 +91,7 @@ def create_app(
     app.include_router(observability_router(pool, clock))
     app.include_router(services_router(pool))
     app.include_router(rejected_router(pool))
+    app.include_router(pinned_router(pool))
     if service_registry is not None:
         app.include_router(registry_router(service_registry))
     if config_feed is not None:

@@ -19,6 +19,8 @@ from ares_otel.api.problems import (
     KINDS,
     MEDIA_TYPE,
     NOT_READY,
+    PIN_NOT_FOUND,
+    PIN_REFUSED,
     PRECONDITION_FAILED,
     QUERY_TOO_SLOW,
     REJECTED_NOT_FOUND,
@@ -39,6 +41,9 @@ _DETAILS = {
     INVALID_PARAMETERS: "limit: The value must be a whole number from 1 to 1000.",
     TRACE_NOT_FOUND: "No span and no log record has the trace id 4bf92f3577b34da6a3ce929d0e0e4736.",
     REJECTED_NOT_FOUND: "Nothing that was rejected has the id 7: it was dropped, or stored in the meantime.",
+    PIN_NOT_FOUND: "The trace 4bf92f3577b34da6a3ce929d0e0e4736 is not pinned.",
+    PIN_REFUSED: "1000 traces are pinned, and no more than 1000 may be; unpin some, or raise "
+    "retention.pinned.max_traces of ares-api.",
     INTERNAL_ERROR: "The request could not be answered; Ares's log has the reason.",
     DATABASE_UNAVAILABLE: DatabaseUnavailable().message,
     QUERY_TOO_SLOW: QueryTooSlow().message,

@@ -327,6 +327,13 @@ class RejectedParameters(NoParameters):
     cursor: CursorText = Field(None, description=_CURSOR_TEXT)
 
 
+class PinnedParameters(NoParameters):
+    """Query of `pinned`."""
+
+    limit: Limit = Field(100, description=_LIMIT_TEXT)
+    cursor: CursorText = Field(None, description=_CURSOR_TEXT)
+
+
 class RegistryParameters(NoParameters):
     """Query of `registry`."""
 

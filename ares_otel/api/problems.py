@@ -40,6 +40,8 @@ class Kind:
 INVALID_PARAMETERS = Kind("invalid-parameters", 422, "A parameter is wrong")
 TRACE_NOT_FOUND = Kind("trace-not-found", 404, "There is no such trace")
 REJECTED_NOT_FOUND = Kind("rejected-not-found", 404, "There is no such rejected item")
+PIN_NOT_FOUND = Kind("pin-not-found", 404, "The trace is not pinned")
+PIN_REFUSED = Kind("pin-refused", 409, "No more can be pinned")
 SERVICE_NOT_FOUND = Kind("service-not-found", 404, "There is no such service")
 PATH_NOT_FOUND = Kind("path-not-found", 404, "There is nothing at this path")
 METHOD_NOT_ALLOWED = Kind("method-not-allowed", 405, "The path does not take this method")
@@ -61,6 +63,8 @@ KINDS = (
     INVALID_PARAMETERS,
     TRACE_NOT_FOUND,
     REJECTED_NOT_FOUND,
+    PIN_NOT_FOUND,
+    PIN_REFUSED,
     SERVICE_NOT_FOUND,
     PATH_NOT_FOUND,
     METHOD_NOT_ALLOWED,

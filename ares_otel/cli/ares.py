@@ -160,7 +160,7 @@ class Ares:
         stack.push_bounded("Ares's own telemetry", own.stop, at_most=OWN_SECONDS)
         settings.steer(own.record_spans)
         config_service, config_feed = await self._config_service(pool, url, facts)
-        jaeger = make_jaeger(pool, options)
+        jaeger = make_jaeger(pool, options, sampling.endpoint)
         app = create_app(
             pool,
             version=__version__,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ares_otel.exporters import debug, otlp, otlphttp
+from ares_otel.exporters import debug, otlp, otlphttp, zipkin
 from ares_otel.exporters.postgres import exporter as postgres
 from ares_otel.pipeline.component import Factory
 from ares_otel.processors import attributes, filter, probabilistic_sampler, redaction, resource
@@ -20,5 +20,6 @@ COMPONENTS: tuple[Factory, ...] = (
     debug.FACTORY,
     otlp.FACTORY,
     otlphttp.FACTORY,
+    zipkin.FACTORY,
     postgres.FACTORY,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncpg
 import typer
+from starlette.routing import Route
 from starlette.types import ASGIApp, Scope
 
 from ares_otel.api.envelope import Envelope
@@ -11,6 +12,7 @@ from ares_otel.api.jaeger.door import jaeger_app
 from ares_otel.api.jaeger.go_duration import parse_go_duration
 from ares_otel.api.jaeger.v1_envelope import JSON, error_body
 from ares_otel.api.jaeger.v3_http import v3_routes
+from ares_otel.api.sampling.app import SamplingEndpoint
 from ares_otel.cli.options import UpOptions
 from ares_otel.pipeline.grace import Grace, Stages
 from ares_otel.pipeline.http_door import ErrorBody, HttpDoor
@@ -28,10 +30,11 @@ def parse_max_clock_skew(text: str) -> int:
     return value
 
 
-def make_jaeger(pool: asyncpg.Pool, options: UpOptions) -> ASGIApp:
+def make_jaeger(pool: asyncpg.Pool, options: UpOptions, sampling: SamplingEndpoint) -> ASGIApp:
     """The application, for `/jaeger` of the API and for the door."""
     skew = options.max_clock_skew_ns
-    return jaeger_app(pool, more=v3_routes(pool, max_skew_ns=skew), max_skew_ns=skew)
+    more = [Route("/api/sampling", sampling.__call__, methods=["GET"]), *v3_routes(pool, max_skew_ns=skew)]
+    return jaeger_app(pool, more=more, max_skew_ns=skew)
 
 
 def check_jaeger_port(options: UpOptions) -> None:

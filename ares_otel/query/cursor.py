@@ -14,7 +14,7 @@ from ares_otel.query.instant import from_micros, to_micros
 _LAYOUT = struct.Struct(">cqHqq")  # list, timestamp (µs), nanoseconds, row id, window start (µs)
 _NO_START = -(2**63)
 _ENCODED = -(-(_LAYOUT.size + 4) * 8 // 6)  # characters, without padding
-_LISTS = {"logs": b"l", "metrics": b"m", "registry": b"r", "config": b"c", "rejected": b"x"}
+_LISTS = {"logs": b"l", "metrics": b"m", "registry": b"r", "config": b"c", "rejected": b"x", "pinned": b"p"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,8 @@ class Cursor:
     """The last row of a page; the next page starts behind it."""
 
     of: str
-    """The list it belongs to: `logs`, `metrics`, `rejected` or `registry`, `config` (in these two only `id` counts)."""
+    """The list it belongs to: `logs`, `metrics`, `rejected`, `pinned` (where only the time counts), or `registry`,
+    `config` (where only `id` counts)."""
     time: datetime
     ns: int
     id: int

@@ -11,6 +11,7 @@ from uuid import UUID
 import asyncpg
 
 from ares_otel.model.errors import AresError
+from ares_otel.query.cursor import Cursor
 from ares_otel.query.ranges import Range
 from ares_otel.query.reader import Reader, reading
 from ares_otel.query.statements import load_statements
@@ -56,8 +57,8 @@ class PinnedTrace:
 @dataclass(frozen=True, slots=True)
 class PinnedPage:
     rows: list[PinnedTrace]
-    next: tuple[datetime, UUID] | None
-    """`pinned_at` and `trace_id` after which the next page starts; None at the end."""
+    next: Cursor | None
+    """Where the next page starts; None at the end."""
 
 
 async def pin_trace(
@@ -118,17 +119,22 @@ async def unpin_trace(pool: asyncpg.Pool, trace_id: UUID, *, tenant_id: int = 0)
     return _trace(rows[0]) if rows else None
 
 
-async def find_pinned(pool: asyncpg.Pool, *, limit: int, after: tuple[datetime, UUID] | None = None) -> PinnedPage:
+async def find_pinned_trace(pool: asyncpg.Pool, trace_id: UUID, *, tenant_id: int = 0) -> PinnedTrace | None:
+    """The trace if it is pinned. Raises DatabaseUnavailable, QueryTooSlow: see `reader`."""
+    async with reading(pool) as reader:
+        rows = await reader.fetch(_STATEMENTS["one"], trace_id=trace_id, tenant_id=tenant_id)
+    return _trace(rows[0]) if rows else None
+
+
+async def find_pinned(pool: asyncpg.Pool, *, limit: int, after: Cursor | None = None) -> PinnedPage:
     """At most `limit` pinned traces, the latest pin first.
 
     Raises DatabaseUnavailable, QueryTooSlow: see `reader`.
     """
     async with reading(pool) as reader:
-        records = await reader.fetch(
-            _STATEMENTS["page"], after_time=after and after[0], after_id=after and after[1], limit=limit + 1
-        )
+        records = await reader.fetch(_STATEMENTS["page"], after_time=after and after.time, limit=limit + 1)
     rows = [_trace(record) for record in records[:limit]]
-    return PinnedPage(rows, (rows[-1].pinned_at, rows[-1].trace_id) if len(records) > limit else None)
+    return PinnedPage(rows, Cursor("pinned", rows[-1].pinned_at, 0, 0) if len(records) > limit else None)
 
 
 async def _refuse_too_much(reader: Reader, places: TracePlaces, trace: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ares_otel.api import examples, models, service_models
+from ares_otel.api import examples, models, pinned_models, service_models
 from ares_otel.api.problems import KINDS, MEDIA_TYPE
 from tests.support.api import ENDPOINTS, ROOT, Api, check_problem, running_api
 
@@ -53,7 +53,7 @@ def test_the_document_is_openapi_3_1_without_dangling_references(document: dict[
     identifiers = [item["get"]["operationId"] for item in document["paths"].values()]
     assert len(set(identifiers)) == len(identifiers)
     for path, item in document["paths"].items():
-        assert set(item) == {"get"}
+        assert set(item) == ({"get", "post", "delete"} if path.endswith("/pin") else {"get"})
         in_path = {p["name"] for p in item["get"].get("parameters", []) if p["in"] == "path"}
         assert in_path == set(re.findall(r"{(\w+)}", path))
         for parameter in item["get"].get("parameters", []):
@@ -63,7 +63,7 @@ def test_the_document_is_openapi_3_1_without_dangling_references(document: dict[
 
 
 def test_every_endpoint_has_a_summary_an_example_a_schema_and_its_errors(document: dict[str, Any]) -> None:
-    assert len(document["paths"]) == len(ENDPOINTS) + 3
+    assert len(document["paths"]) == len(ENDPOINTS) + 4
     for path, item in document["paths"].items():
         operation = item["get"]
         assert operation["summary"]
@@ -94,6 +94,9 @@ def test_examples_are_answers_as_the_models_have_them() -> None:
         (service_models.OperationList, service_models.OPERATIONS),
         (service_models.ServiceMap, service_models.MAP),
         (models.RejectedItem, examples.REJECTED_ITEM),
+        (pinned_models.PinnedTrace, pinned_models.PINNED),
+        (pinned_models.PinnedPage, pinned_models.PAGE),
+        (pinned_models.PinBody, pinned_models.BODY),
     ):
         again = model.model_validate(example, extra="forbid")
         assert json.loads(again.model_dump_json()) == json.loads(json.dumps(example))

@@ -156,7 +156,7 @@ async def test_a_mistake_of_ares_is_a_500_that_tells_nothing_and_is_logged_once(
     await api.pool.execute(
         "DROP VIEW v_system_health, v_service_performance, service_metrics, v_logs, v_spans;"
         "DROP TABLE service_logs, service_spans, ingest_rejected, span_rollup_increments, service_operations CASCADE;"
-        "DROP TABLE log_rollup_increments, service_edges CASCADE"
+        "DROP TABLE log_rollup_increments, service_edges, pinned_traces CASCADE"
     )
     with caplog.at_level(logging.ERROR):
         answer = await api.get(path)
@@ -196,7 +196,7 @@ async def test_a_query_that_takes_too_long_is_a_503_that_advises_a_narrower_time
         async with locks.transaction():
             await locks.execute(
                 "LOCK TABLE service_logs, service_spans, metric_samples, service_registry, ingest_rejected, "
-                "span_rollup_increments, service_edges"
+                "span_rollup_increments, service_edges, pinned_traces"
             )
             for path in ENDPOINTS:
                 body = check_problem(await api.get(path), 503)

@@ -193,7 +193,7 @@ async def test_who_takes_the_chunks_too_slowly_loses_the_stream(
     pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def given_back() -> bool:
-        return pool.get_idle_size() == pool.get_size()
+        return bool(pool.get_idle_size() == pool.get_size())
 
     monkeypatch.setattr(trace_stream, "WAIT_SECONDS", 0.0)
     await insert_many(pool, 500)

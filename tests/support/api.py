@@ -18,7 +18,7 @@ from ares_otel.control.registry import Registry
 ROOT = "/api/v1/observability"
 ENDPOINTS = (
     *("logs", "spans", "metrics", "health", "performance", "trace/4bf92f3577b34da6a3ce929d0e0e4736"),
-    *("rejected", "rejected/7", "services", "services/orders/operations", "service-map"),
+    *("rejected", "rejected/7", "services", "services/orders/operations", "service-map", "pinned"),
 )
 
 

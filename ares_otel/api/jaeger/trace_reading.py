@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
+from functools import partial
 from uuid import UUID
 
 import asyncpg
@@ -19,13 +20,16 @@ from ares_otel.query.trace_stream import stream_trace
 MAX_BYTES = 32 * 1024 * 1024
 """A trace of more bytes is, like one of more spans than `adjust.MAX_SPANS`, too large to be held as a whole."""
 _AT_ONCE = 4
-"""Traces that are held as a whole at once, per door."""
+"""Traces that are collected and adjusted at once, per door."""
+
+_FEW = 50
 
 
 class TraceReading:
     """Reads traces out of a pool. Every piece holds spans of one trace; those of a trace follow each other."""
 
     def __init__(self, pool: asyncpg.Pool, *, max_skew_ns: int = MAX_SKEW_NS) -> None:
+        """`max_skew_ns`: see `adjust`."""
         self._pool = pool
         self._max_skew_ns = max_skew_ns
         self._holding = asyncio.Semaphore(_AT_ONCE)
@@ -64,20 +68,22 @@ class TraceReading:
 
     async def _adjusted(self, pieces: AsyncGenerator[TracesData, None]) -> AsyncGenerator[TracesData, None]:
         """The pieces of a trace, adjusted as a whole; a trace that is too large comes as it is, and says so."""
-        async with self._holding, aclosing(pieces) as opened:
-            held: list[TracesData] = []
-            spans = size = 0
-            async for piece in opened:
-                held.append(piece)
-                spans += span_count(piece)
-                size += piece.ByteSize()
-                if spans > MAX_SPANS or size > MAX_BYTES:
-                    break
-            else:
-                for piece in await asyncio.to_thread(_adjusted_pieces, held, self._max_skew_ns) if held else ():
-                    yield piece
-                return
-            add_warning(held[0].resource_spans[0].scope_spans[0].spans[0], TOO_LARGE)
+        async with aclosing(pieces) as opened:
+            async with self._holding:  # not while the pieces are handed on: whoever takes them may be slow
+                held: list[TracesData] = []
+                spans = size = 0
+                complete = True
+                async for piece in opened:
+                    held.append(piece)
+                    spans += span_count(piece)
+                    size += piece.ByteSize()
+                    if spans > MAX_SPANS or size > MAX_BYTES:
+                        complete = False
+                        break
+                if complete and held:
+                    held = await _off_the_loop(spans, partial(_adjusted_pieces, held, self._max_skew_ns))
+            if not complete:
+                add_warning(held[0].resource_spans[0].scope_spans[0].spans[0], TOO_LARGE)
             while held:
                 yield held.pop(0)
             async for piece in opened:
@@ -87,6 +93,11 @@ class TraceReading:
 def span_count(piece: TracesData) -> int:
     """How many spans a piece holds."""
     return sum(len(scope.spans) for resource in piece.resource_spans for scope in resource.scope_spans)
+
+
+async def _off_the_loop(spans: int, make: Callable[[], list[TracesData]]) -> list[TracesData]:
+    """What the function makes, in a thread where it takes long: a thread costs more than a few spans."""
+    return make() if spans <= _FEW else await asyncio.to_thread(make)
 
 
 def _adjusted_pieces(pieces: list[TracesData], max_skew_ns: int) -> list[TracesData]:

@@ -15,7 +15,7 @@ from ares_otel.api.jaeger.v1_metrics import KINDS, Metrics
 from ares_otel.api.jaeger.v1_traces import NOT_FOUND, Traces, id_in_path
 from ares_otel.api.jaeger.v1_transform import Transform
 from ares_otel.api.jaeger.v1_values import Values, one_of
-from ares_otel.query.pinned import pin_trace
+from ares_otel.query.pinned import PinRefused, pin_trace
 from ares_otel.query.service_map import dependencies, find_operations, find_services
 
 _TRUNCATED = "There are more than an answer may hold; these are the first by name."
@@ -111,7 +111,11 @@ class Lists:
 
     async def archive(self, request: Request) -> Response:
         """`POST /api/archive/{trace_id}`: the trace survives retention."""
-        if await pin_trace(self._pool, id_in_path(request), None) is None:
+        try:
+            pinned = await pin_trace(self._pool, id_in_path(request), None)
+        except PinRefused as refused:
+            return error(409, str(refused))
+        if pinned is None:
             return error(404, NOT_FOUND)
         return answer(request, {**envelope([]), "errors": []})
 

@@ -19,9 +19,6 @@ MAX_LIMIT = 10_000
 DEFAULT_LOOKBACK = timedelta(hours=48)
 """How far back a search without `start` and `lookback` goes: as far as Jaeger's."""
 LEVELS = ("span", "resource", "scope", "event", "link")
-MARGIN = timedelta(hours=1)
-"""Where a trace is asked for with a time range, that says about when it was: spans so long before and after it belong
-to the trace as well."""
 _MAX_TAGS = 100
 
 
@@ -32,7 +29,7 @@ class Search:
     query: TraceQuery
     trace_ids: tuple[UUID, ...]
     """Where there are any, everything else but the times is ignored, as Jaeger does."""
-    near: tuple[Instant | None, Instant | None]
+    where: tuple[Instant | None, Instant | None]
     """Where traces by id are looked for."""
     raw: bool
 
@@ -45,8 +42,7 @@ def parse_search(values: Values, now: datetime) -> Search:
     """
     start, end = values.micros("start"), values.micros("end")
     lookback = values.lookback()
-    if start is not None and end is not None and start > end:
-        raise BadParameter("start", "must not be later than the parameter end")
+    where = between(start, end)
     lowest, highest = values.duration_ns("minDuration"), values.duration_ns("maxDuration")
     if lowest is not None and highest and highest < lowest:
         raise BadParameter("maxDuration", "must not be shorter than the parameter minDuration")
@@ -58,21 +54,20 @@ def parse_search(values: Values, now: datetime) -> Search:
         attributes=parse_tags(values),
         levels=LEVELS,
         start=instant_of(max(since, 0)),
-        end=instant_of(until + 1),  # the end is meant with its whole microsecond
+        end=instant_of(until + 1),
         min_ns=lowest or None,
         max_ns=highest or None,  # 0 is no bound, as in Jaeger
         limit=values.integer("limit", DEFAULT_LIMIT, low=1, high=MAX_LIMIT),
     )
-    return Search(query, trace_ids(values.texts("traceID")), near(start, end), values.boolean("raw"))
+    return Search(query, trace_ids(values.texts("traceID")), where, values.boolean("raw"))
 
 
-def near(start: int | None, end: int | None) -> tuple[Instant | None, Instant | None]:
-    """The range in which a trace by id is looked for, from microseconds since 1970."""
-    margin = MARGIN // timedelta(microseconds=1)
-    return (
-        instant_of(None if start is None else max(start - margin, 0)),
-        instant_of(None if end is None else end + margin),
-    )
+def between(start: int | None, end: int | None) -> tuple[Instant | None, Instant | None]:
+    """The range from microseconds since 1970: the start, and what follows the end, which is meant with its whole
+    microsecond. Raises BadParameter where the start is later than the end."""
+    if start is not None and end is not None and start > end:
+        raise BadParameter("start", "must not be later than the parameter end")
+    return instant_of(start), instant_of(None if end is None else end + 1)
 
 
 def trace_ids(texts: list[str]) -> tuple[UUID, ...]:

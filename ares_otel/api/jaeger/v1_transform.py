@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import Any
 
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, TracesData
 from starlette.exceptions import HTTPException
@@ -13,8 +12,10 @@ from starlette.responses import Response
 
 from ares_otel.api.bodies import read_body
 from ares_otel.api.jaeger.adjust import MAX_SPANS, TOO_LARGE, adjust
+from ares_otel.api.jaeger.trace_reading import span_count
 from ares_otel.api.jaeger.v1_envelope import JSON, dumps, envelope, error
 from ares_otel.api.jaeger.v1_stream import Dump, whole_trace
+from ares_otel.api.jaeger.warnings import add_warning
 from ares_otel.model.errors import Rejected
 from ares_otel.model.json_text import memory_estimate
 from ares_otel.model.otlp_json_decode import decode
@@ -51,15 +52,14 @@ class Transform:
         for trace_id in traces:
             if len(trace_id) != 16:
                 return error(400, "The body is no OTLP in JSON. A traceId is not 32 hexadecimal digits.")
-        told: list[dict[str, Any]] = []
-        shown = [self._shown(trace, dump, told) for trace in traces.values()]
-        tail = dump(envelope(None, total=len(shown), errors=told))
+        shown = [self._shown(trace, dump) for trace in traces.values()]
+        tail = dump(envelope(None, total=len(shown)))
         rest = tail[tail.index(b'"total"') :]
         return Response(b'{"data":[%s],%s' % (b",".join(shown), rest), media_type=JSON)
 
-    def _shown(self, trace: TracesData, dump: Dump, told: list[dict[str, Any]]) -> bytes:
-        if sum(len(scope.spans) for one in trace.resource_spans for scope in one.scope_spans) > MAX_SPANS:
-            told.append({"msg": TOO_LARGE})
+    def _shown(self, trace: TracesData, dump: Dump) -> bytes:
+        if span_count(trace) > MAX_SPANS:
+            add_warning(trace.resource_spans[0].scope_spans[0].spans[0], TOO_LARGE)
             return whole_trace(trace, dump)
         return whole_trace(adjust(trace, max_skew_ns=self._max_skew_ns), dump)
 

@@ -128,7 +128,8 @@ def _call(value: object) -> Call:
     except (json_format.ParseError, RecursionError, TypeError, ValueError) as error:
         if isinstance(error, Refused):
             raise
-        raise Refused(f"query.filter is no Call of jaeger.expression.v1: {str(error)[:200]}") from None
+        reason = (str(error).splitlines() or ["it cannot be read"])[0].rstrip(".")
+        raise Refused(f"query.filter is no Call of jaeger.expression.v1: {reason[:200]}.") from None
 
 
 def _names(fields: Iterable[str], prefix: str) -> dict[str, str]:

@@ -100,6 +100,8 @@ KNOWN: Mapping[tuple[str, str], KnownSetting] = MappingProxyType(
         (ARES, "retention.logs.days"): _DAYS,
         (ARES, "retention.metrics.days"): _DAYS,
         (ARES, "retention.max_bytes"): _whole(0, 10**18),
+        (ARES, "retention.pinned.max_bytes"): _whole(0, 10**18),
+        (ARES, "retention.pinned.max_traces"): _whole(0, 1_000_000),
         (ARES, "retention.services"): KnownSetting(
             'an object of at most 1000 service names and days, such as {"noisy": 3}', _is_days_by_service
         ),

@@ -18,7 +18,15 @@ from typing import Any
 
 import asyncpg
 
-from ares_otel.control.sampling.calculate import Group, Rate, chance_told, next_probability, rate_of
+from ares_otel.control.sampling.calculate import (
+    SLICES,
+    Group,
+    Rate,
+    chance_told,
+    hasty_probability,
+    next_probability,
+    rate_of,
+)
 from ares_otel.control.sampling.facts import STATEMENTS, Measured
 from ares_otel.control.sampling.observer import SamplingObserver, SilentSamplingObserver
 from ares_otel.control.sampling.settings import SamplingSettings
@@ -43,6 +51,8 @@ COMMITTING = 2.0
 """Seconds after which what was received is committed."""
 SPREADING = 5.0
 """Seconds until every process of Ares tells clients what one has written."""
+ARRIVING = 10.0
+"""Seconds from the beginning of a root span until it has come, for most of them."""
 LONGEST_ROOT = 60.0
 """A root span that came may have begun so many seconds before the time in which roots are counted."""
 AHEAD = 60.0
@@ -67,8 +77,13 @@ class _Counted:
     """What a round has found of one service."""
 
     since: datetime
-    groups: dict[str, list[tuple[float | None, int, int]]] = field(default_factory=dict)
-    """Operation → for each chance that was told (None: not told) roots, and those of the second half."""
+    until: datetime
+    told: dict[str, dict[float, list[int]]] = field(default_factory=dict)
+    """Operation → the chance that was told → roots in each part of the time."""
+    untold: dict[str, list[int]] = field(default_factory=dict)
+    """Operation → roots in each part of the time that tell no chance."""
+    followed: dict[str, int] = field(default_factory=dict)
+    """Operation → those of them that began when every client had followed the last change."""
     kinds: dict[str, set[str]] = field(default_factory=dict)
 
 
@@ -206,8 +221,8 @@ class AdaptiveSampling:
         operations = 0
         for service in services:
             wishes = self._settings.of(service)
-            if wishes.target is not None:
-                operations += await self._adapt(connection, service, wishes, since, until, now)
+            target = max(wishes.target or 0.0, wishes.lower_bound)
+            operations += await self._adapt(connection, service, wishes, target, since, until, now)
         self._observer.counted(len(services), operations, self._clock.monotonic() - began)
         if self._clock.monotonic() >= self._age_from:
             self._age_from = self._clock.monotonic() + AGE_INTERVAL
@@ -219,12 +234,12 @@ class AdaptiveSampling:
         connection: asyncpg.Connection,
         service: str,
         wishes: Wishes,
+        target: float,
         since: datetime,
         until: datetime,
         now: datetime,
     ) -> int:
         """One service; returns the number of its operations."""
-        assert wishes.target is not None
         rows = await _fetch(connection, "operations", service=service, most=MAX_OPERATIONS)
         before = {row["operation_name"]: Measured(**row) for row in rows}
         lag = timedelta(seconds=self._client_poll() + SPREADING)
@@ -234,25 +249,29 @@ class AdaptiveSampling:
         counted = await self._count(connection, service, since, until, follow, begin)
         initial = wishes.initial(self._default_ratio())
         written: list[tuple[Measured, float | None]] = []
-        for name in [*before, *(name for name in counted.groups if name not in before)]:
+        for name in [*before, *(name for name in counted.kinds if name not in before)]:
             one = before.get(name)
-            if wishes.rule_for(name, counted.kinds.get(name, ())) is not None or len(name) > MAX_NAME:
+            if len(name) > MAX_NAME or wishes.rule_for(name, counted.kinds.get(name, ())) is not None:
                 continue
             if one is None and (len(before) + len(written) >= MAX_OPERATIONS or not initial):
                 continue
-            probability = initial if one is None else one.probability
             follows = begin if one is None else follow[name]
-            rate = self._rate(counted, counted.groups.get(name, []), probability, follows, until)
-            if rate is None:
+            probability = initial if one is None else one.probability
+            found = _decide(counted, name, probability, one, follows, target)
+            if found is None:
                 continue
-            wanted = next_probability(probability, rate, wishes.target, wishes.lower_bound)
+            wanted, rate, is_followed = found
             is_changed = one is None or abs(wanted - probability) > 0.01 * probability
+            wanted = wanted if is_changed else probability
+            in_use = [probability] if one is None or is_followed else [one.least_in_use, one.most_in_use]
             written.append(
                 (
                     Measured(
                         name,
-                        wanted if is_changed else probability,
+                        wanted,
                         now if one is None or is_changed else one.changed_at,
+                        min(*in_use, wanted),
+                        max(*in_use, wanted),
                         rate.sampled,
                         rate.offered,
                         now,
@@ -262,7 +281,7 @@ class AdaptiveSampling:
                 )
             )
         if written:
-            await self._write(connection, service, written, wishes.target, now)
+            await self._write(connection, service, written, target, now)
         return len(before.keys() | {one.operation_name for one, _ in written})
 
     async def _count(
@@ -274,53 +293,44 @@ class AdaptiveSampling:
         follow: dict[str, datetime],
         begin: datetime | None,
     ) -> _Counted:
-        """The root spans of a service that came in a time."""
-        rows = await _fetch(
-            connection,
-            "observed",
-            service=service,
-            first=since - timedelta(seconds=LONGEST_ROOT),
-            last=until + timedelta(seconds=AHEAD),
-            since=since,
-            until=until,
-            most=self._most_spans,
-            names=list(follow),
-            at=list(follow.values()),
-            otherwise_at=begin or datetime(1970, 1, 1, tzinfo=UTC),
-        )
-        counted = _Counted(min(rows[0]["since"], until))
+        """The root spans of a service that came in a time. Where there are too many spans for that, those of a part of
+        it, by their beginning, up to a moment of which all have come."""
+        for by_start in (False, True):
+            until -= timedelta(seconds=ARRIVING + COMMITTING) if by_start else timedelta(0)
+            rows = await _fetch(
+                connection,
+                "observed",
+                service=service,
+                by_start=by_start,
+                first=since - timedelta(seconds=0 if by_start else LONGEST_ROOT),
+                last=until + timedelta(seconds=0 if by_start else AHEAD),
+                since=since,
+                until=until,
+                most=self._most_spans,
+                slices=SLICES,
+                names=list(follow),
+                at=list(follow.values()),
+                otherwise_at=begin or datetime(1970, 1, 1, tzinfo=UTC),
+                arriving=timedelta(seconds=0 if by_start else ARRIVING),
+            )
+            if not rows[0]["is_part"]:
+                break
+        counted = _Counted(min(rows[0]["since"], until), until)
         for row in rows:
-            if row["operation_name"] is not None:
-                chance = chance_told(row["sampler"], row["parameter"], row["threshold"])
-                if chance != 0.0:
-                    groups = counted.groups.setdefault(row["operation_name"], [])
-                    groups.append((chance, row["roots"], row["later"]))
-                    counted.kinds.setdefault(row["operation_name"], set()).update(row["kinds"])
+            name = row["operation_name"]
+            if name is None:
+                continue
+            chance = chance_told(row["sampler"], row["parameter"], row["threshold"])
+            if chance == 0.0:
+                continue
+            counted.kinds.setdefault(name, set()).update(row["kinds"])
+            if chance is None:
+                slices = counted.untold.setdefault(name, [0] * SLICES)
+                counted.followed[name] = counted.followed.get(name, 0) + row["roots"] * row["followed"]
+            else:
+                slices = counted.told.setdefault(name, {}).setdefault(chance, [0] * SLICES)
+            slices[row["slice"] - 1] += row["roots"]
         return counted
-
-    def _rate(
-        self,
-        counted: _Counted,
-        found: Sequence[tuple[float | None, int, int]],
-        probability: float,
-        follows: datetime | None,
-        until: datetime,
-    ) -> Rate | None:
-        """The rates of one operation; None where it is too early to tell."""
-        whole = (until - counted.since).total_seconds()
-        if whole <= 0:
-            return None
-        since_followed = whole
-        if follows is not None and follows > counted.since:
-            since_followed = (until - follows).total_seconds()
-        groups = [Group(chance, whole, roots, later) for chance, roots, later in found if chance is not None]
-        untold = [(roots, later) for chance, roots, later in found if chance is None]
-        if untold or not groups:
-            if since_followed < LEAST_SHARE * whole:
-                return None
-            roots, later = sum(roots for roots, _ in untold), sum(later for _, later in untold)
-            groups.append(Group(probability, since_followed, roots, later))
-        return rate_of(groups)
 
     async def _write(
         self,
@@ -341,6 +351,8 @@ class AdaptiveSampling:
                 names=[one.operation_name for one, _ in written],
                 probabilities=[one.probability for one, _ in written],
                 changed=[one.changed_at for one, _ in written],
+                least=[one.least_in_use for one, _ in written],
+                most=[one.most_in_use for one, _ in written],
                 sampled=[one.sampled_per_second for one, _ in written],
                 offered=[one.offered_per_second for one, _ in written],
                 seen=[one.last_seen for one, _ in written],
@@ -361,6 +373,34 @@ class AdaptiveSampling:
             self._observer.changed("new" if old is None else "up" if one.probability > old else "down")
         if self._on_written is not None and changes:
             await self._on_written([service])
+
+
+def _decide(
+    counted: _Counted, name: str, probability: float, one: Measured | None, follows: datetime | None, target: float
+) -> tuple[float, Rate, bool] | None:
+    """The probability of an operation from now on, the rate that it follows from, and whether every client had followed
+    the last change; None where it is too early to tell."""
+    whole = (counted.until - counted.since).total_seconds()
+    if whole <= 0:
+        return None
+    groups = [Group(chance, whole, tuple(slices)) for chance, slices in counted.told.get(name, {}).items()]
+    untold = counted.untold.get(name)
+    if groups and untold is None:
+        rate = rate_of(groups)
+        return next_probability(probability, rate, target), rate, True
+    slices = tuple(untold or [0] * SLICES)
+    followed = whole
+    if follows is not None and follows + timedelta(seconds=ARRIVING) > counted.since:
+        followed = (counted.until - follows).total_seconds() - ARRIVING
+    if followed >= LEAST_SHARE * whole:
+        # After a change the parts are not those of the whole time.
+        known = Group(probability, followed, slices if followed >= whole else (counted.followed.get(name, 0),))
+        rate = rate_of([*groups, known])
+        return next_probability(probability, rate, target), rate, True
+    if one is None:
+        return None
+    rate = rate_of([*groups, Group(probability, whole, slices)])
+    return hasty_probability(probability, one.least_in_use, one.most_in_use, rate, target), rate, False
 
 
 async def _fetch(connection: asyncpg.Connection, name: str, **values: Any) -> list[Any]:

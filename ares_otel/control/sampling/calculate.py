@@ -8,8 +8,8 @@ makes it, and that it grows tenfold at most. So one change is answered by one me
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from math import sqrt
+from dataclasses import dataclass, replace
+from math import log, sqrt
 
 LEAST = 1e-5
 """The smallest probability."""
@@ -17,8 +17,10 @@ TOLERANCE = 0.15
 """A rate that is off by no more than this part of the target stays."""
 CHANCE = 2.0
 """Standard deviations of a count that are taken for chance."""
-STEP = 3.0
-"""Standard deviations by which the halves of a time must differ for the load to have changed in between."""
+SLICES = 6
+"""Parts of the time in which root spans are counted: where the load has changed in between, the last ones count."""
+STEP = 9.0
+"""How much better (2 log of the likelihoods) two loads must explain the counts than one for that."""
 MOST_GROWTH = 10.0
 """Factor by which a probability grows at once."""
 SILENT_GROWTH = 2.0
@@ -34,9 +36,13 @@ class Group:
     """The chance that they had."""
     seconds: float
     """Length of the time in which they were counted."""
-    roots: int
-    later: int
-    """Those of the second half."""
+    slices: tuple[int, ...]
+    """Root spans in each part of it; one number where the parts are not known."""
+
+    @property
+    def roots(self) -> int:
+        """All of them."""
+        return sum(self.slices)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,38 +57,51 @@ class Rate:
 
 
 def rate_of(groups: Sequence[Group]) -> Rate:
-    """The rates of an operation; of the second half alone where the load has changed in the middle."""
-    roots = sum(group.roots for group in groups)
-    later = sum(group.later for group in groups)
-    seconds = max(group.seconds for group in groups)
-    if abs(later - (roots - later)) > STEP * sqrt(roots) and all(group.seconds == seconds for group in groups):
-        return Rate(
-            sum(group.later / group.seconds for group in groups) * 2,
-            sum(group.later / group.probability / group.seconds for group in groups) * 2,
-            later,
-            seconds / 2,
-        )
+    """The rates of an operation, as they are at the end: where the load has changed, what was before does not count."""
+    begin = 0
+    if all(len(group.slices) == SLICES for group in groups):
+        begin = _last_step([sum(group.slices[place] for group in groups) for place in range(SLICES)])
+    part = (SLICES - begin) / SLICES
+    counts = [(sum(group.slices[begin:]), group) for group in groups]
     return Rate(
-        sum(group.roots / group.seconds for group in groups),
-        sum(group.roots / group.probability / group.seconds for group in groups),
-        roots,
-        seconds,
+        sum(count / (group.seconds * part) for count, group in counts),
+        sum(count / group.probability / (group.seconds * part) for count, group in counts),
+        sum(count for count, _ in counts),
+        max(group.seconds for group in groups) * part,
     )
 
 
-def next_probability(probability: float, rate: Rate, target: float, lower_bound: float = 0.0) -> float:
+def _last_step(counts: Sequence[int]) -> int:
+    """From which slice on the load is another one than before; 0 where it seems to be the same all the time."""
+    best, begin = STEP, 0
+    for place in range(1, len(counts)):
+        gain = 2 * (_fit(counts[:place]) + _fit(counts[place:]) - _fit(counts))
+        if gain > best:
+            best, begin = gain, place
+    return begin
+
+
+def _fit(counts: Sequence[int]) -> float:
+    """Logarithm of how likely these counts are under their own mean (Poisson), without what all ways have in common."""
+    total = sum(counts)
+    return total * log(total / len(counts)) if total else 0.0
+
+
+def allowed(target: float, seconds: float) -> float:
+    """The part of the target by which a rate counted in this time may be off."""
+    return max(TOLERANCE, min(CHANCE / sqrt(target * seconds), 0.9))
+
+
+def next_probability(probability: float, rate: Rate, target: float) -> float:
     """The probability from now on; the same one where there is no reason to change it.
 
     Args:
         probability: the one in force.
         target: wanted traces a second.
-        lower_bound: traces a second that there should be at least.
     """
-    expected = target * rate.seconds
     now = rate.offered * probability  # what the load gives under the probability in force
-    allowed = max(TOLERANCE, min(CHANCE / sqrt(expected), 0.9))
     wanted = probability
-    if abs(now - target) > allowed * target:
+    if abs(now - target) > allowed(target, rate.seconds) * target:
         if now > target:
             wanted = probability * target / now
         elif rate.roots:
@@ -90,9 +109,24 @@ def next_probability(probability: float, rate: Rate, target: float, lower_bound:
             wanted = probability * min(max(target / careful, 1.0), MOST_GROWTH)
         else:
             wanted = probability * SILENT_GROWTH
-    if rate.offered and lower_bound:
-        wanted = max(wanted, lower_bound / rate.offered)
     return float(f"{min(max(wanted, LEAST), 1.0):.6g}")
+
+
+def hasty_probability(probability: float, least: float, most: float, rate: Rate, target: float) -> float:
+    """The probability from now on, while some clients may not have followed the last change: changed only where the
+    load is off the target whichever probability they use, and only as far as that is sure.
+
+    Args:
+        least, most: between these are the probabilities in use.
+        rate: counted as if clients used `probability`.
+    """
+    low, high = rate.offered * probability / most, rate.offered * probability / least
+    off = allowed(target, rate.seconds) * target
+    if low * probability > target + off:
+        return next_probability(probability, replace(rate, offered=low), target)
+    if rate.roots and high * probability < target - off:
+        return next_probability(probability, replace(rate, offered=high), target)
+    return probability
 
 
 def chance_told(sampler: str | None, parameter: str | None, threshold: str | None) -> float | None:

@@ -35,6 +35,8 @@ class Measured:
     operation_name: str
     probability: float
     changed_at: datetime
+    least_in_use: float
+    most_in_use: float
     sampled_per_second: float | None
     offered_per_second: float | None
     measured_at: datetime | None

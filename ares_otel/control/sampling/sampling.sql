@@ -19,7 +19,8 @@ CROSS JOIN LATERAL (
 ) o
 
 -- name: operations
-SELECT operation_name, probability, changed_at, sampled_per_second, offered_per_second, measured_at, last_seen
+SELECT operation_name, probability, changed_at, least_in_use, most_in_use, sampled_per_second, offered_per_second,
+       measured_at, last_seen
 FROM sampling_operations
 WHERE service_name = :service
 ORDER BY last_seen DESC, operation_name LIMIT :most::integer
@@ -32,10 +33,12 @@ WHERE service_name = :service
 ORDER BY id DESC LIMIT :most::integer
 
 -- name: observed
--- Root spans that came in a time. The newest spans are looked at first: where there are more than :most, the time
--- begins later. Those that do not say how likely they were count only when they began under the probability in force.
+-- Root spans that came in a time, by operation, by the chance that they say they had, by part of the time, and by whether
+-- they began when every client had followed the last change. The newest spans are looked at first: where there are more
+-- than :most, the time begins later.
 WITH looked AS MATERIALIZED (
-    SELECT left(operation_name, 255) AS operation_name, kind, start_time, received_at,
+    SELECT left(operation_name, 255) AS operation_name, kind, start_time,
+           CASE WHEN :by_start::boolean THEN start_time ELSE received_at END AS at,
            parent_span_id IS NULL AS is_root,
            CASE WHEN parent_span_id IS NULL THEN
                coalesce(attributes->>'jaeger.sampler.type', attributes->>'sampler.type') END AS sampler,
@@ -48,36 +51,43 @@ WITH looked AS MATERIALIZED (
       AND start_time >= :first::timestamptz AND start_time < :last::timestamptz
     ORDER BY start_time DESC LIMIT :most::integer
 ), span AS (
-    SELECT greatest(:since::timestamptz, CASE WHEN count(*) = :most::integer THEN min(start_time) END) AS since
+    SELECT greatest(:since::timestamptz, CASE WHEN count(*) = :most::integer THEN min(start_time) END) AS since,
+           count(*) = :most::integer AS is_part
     FROM looked
 ), follows (operation_name, at) AS (
     SELECT * FROM unnest(:names::text[], :at::timestamptz[])
 ), found AS (
     SELECT l.operation_name, left(l.sampler, 20) AS sampler, left(l.parameter, 30) AS parameter, l.threshold,
-           array_agg(DISTINCT l.kind) AS kinds, count(*) AS roots,
-           count(*) FILTER (WHERE l.received_at >= span.since + (:until::timestamptz - span.since) / 2) AS later
+           width_bucket(extract(epoch FROM l.at), extract(epoch FROM span.since),
+                        extract(epoch FROM :until::timestamptz), :slices::integer) AS slice,
+           l.start_time >= f.began AND l.at >= f.began + :arriving::interval AS followed,
+           array_agg(DISTINCT l.kind) AS kinds, count(*) AS roots
     FROM looked l
     CROSS JOIN span
-    LEFT JOIN follows f ON f.operation_name = l.operation_name
-    WHERE l.is_root AND l.received_at >= span.since AND l.received_at < :until::timestamptz
-      AND (l.sampler IS NOT NULL OR l.threshold IS NOT NULL
-           OR l.start_time >= coalesce(f.at, :otherwise_at::timestamptz, '-infinity'))
-    GROUP BY 1, 2, 3, 4
-    ORDER BY roots DESC LIMIT 10000
+    CROSS JOIN LATERAL (
+        SELECT coalesce((SELECT f.at FROM follows f WHERE f.operation_name = l.operation_name),
+                        :otherwise_at::timestamptz) AS began
+    ) f
+    WHERE l.is_root AND l.at >= span.since AND l.at < :until::timestamptz
+    GROUP BY 1, 2, 3, 4, 5, 6
+    ORDER BY roots DESC LIMIT 50000
 )
-SELECT span.since, found.operation_name, found.sampler, found.parameter, found.threshold, found.kinds,
-       found.roots, found.later
+SELECT span.since, span.is_part, found.*
 FROM span LEFT JOIN found ON true
 
 -- name: write_operations
-INSERT INTO sampling_operations AS o (service_name, operation_name, probability, changed_at, sampled_per_second,
-                                      offered_per_second, measured_at, last_seen)
-SELECT :service::text, n.operation_name, n.probability, n.changed_at, n.sampled, n.offered, :now::timestamptz, n.last_seen
-FROM unnest(:names::text[], :probabilities::float8[], :changed::timestamptz[], :sampled::float8[], :offered::float8[],
-            :seen::timestamptz[]) AS n (operation_name, probability, changed_at, sampled, offered, last_seen)
+INSERT INTO sampling_operations (service_name, operation_name, probability, changed_at, least_in_use, most_in_use,
+                                 sampled_per_second, offered_per_second, measured_at, last_seen)
+SELECT :service::text, n.operation_name, n.probability, n.changed_at, n.least, n.most, n.sampled, n.offered,
+       :now::timestamptz, n.last_seen
+FROM unnest(:names::text[], :probabilities::float8[], :changed::timestamptz[], :least::float8[], :most::float8[],
+            :sampled::float8[], :offered::float8[], :seen::timestamptz[])
+     AS n (operation_name, probability, changed_at, least, most, sampled, offered, last_seen)
 ON CONFLICT (service_name, operation_name) DO UPDATE SET
     probability = excluded.probability,
     changed_at = excluded.changed_at,
+    least_in_use = excluded.least_in_use,
+    most_in_use = excluded.most_in_use,
     sampled_per_second = excluded.sampled_per_second,
     offered_per_second = excluded.offered_per_second,
     measured_at = excluded.measured_at,

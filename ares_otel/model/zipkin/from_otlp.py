@@ -77,7 +77,7 @@ def _span(span: Span, service: str, shared: dict[str, str]) -> ZipkinSpan:
     start_absent = tags.pop(names.START_ABSENT, "") == "true"
     debug, is_shared = (tags.pop(key, "") == "true" for key in (names.DEBUG, names.SHARED))
     _add_status(tags, span.status)
-    for key, text in _rest(span):
+    for key, text in _rest(span, tags):
         tags[key] = text
     took = span.end_time_unix_nano - span.start_time_unix_nano
     return ZipkinSpan(
@@ -123,7 +123,7 @@ def _add_status(tags: dict[str, str], status: Status) -> None:
             tags[names.STATUS_DESCRIPTION] = status.message
 
 
-def _rest(span: Span) -> Iterable[tuple[str, str]]:
+def _rest(span: Span, tags: dict[str, str]) -> Iterable[tuple[str, str]]:
     """Tags for what Zipkin has no field for."""
     if span.trace_state:
         yield names.TRACE_STATE, span.trace_state
@@ -134,7 +134,10 @@ def _rest(span: Span) -> Iterable[tuple[str, str]]:
     ):
         if count:
             yield key, str(count)
-    for number, link in enumerate(span.links):
+    number = 0
+    for link in span.links:
+        while f"{names.LINK}{number}" in tags:  # an attribute of that name
+            number += 1
         yield f"{names.LINK}{number}", link_text(link)
 
 

@@ -24,11 +24,11 @@ FROM pinned_traces
 WHERE trace_id = :trace_id AND tenant_id = :tenant_id
 
 -- name: page
--- The latest first.
+-- The latest first. Pins take turns, so that no two have the same time.
 SELECT tenant_id, trace_id, pinned_at, pinned_by, first_time, last_time, spans, logs, bytes, left_out
 FROM pinned_traces
-WHERE (pinned_at, trace_id) < (:after_time, :after_id)      -- when after_time
-ORDER BY pinned_at DESC, trace_id DESC
+WHERE pinned_at < :after_time       -- when after_time
+ORDER BY pinned_at DESC
 LIMIT :limit
 
 -- name: weigh_spans
@@ -81,8 +81,8 @@ SELECT count(*) AS rows, COALESCE(sum(size), 0)::bigint AS bytes, min(at) AS fir
 FROM added
 
 -- name: pin
-INSERT INTO pinned_traces (tenant_id, trace_id, pinned_by, first_time, last_time, spans, logs, bytes)
-VALUES (:tenant_id, :trace_id, :pinned_by, :first_time, :last_time, :spans, :logs, :bytes)
+INSERT INTO pinned_traces (tenant_id, trace_id, pinned_at, pinned_by, first_time, last_time, spans, logs, bytes)
+VALUES (:tenant_id, :trace_id, clock_timestamp(), :pinned_by, :first_time, :last_time, :spans, :logs, :bytes)
 RETURNING tenant_id, trace_id, pinned_at, pinned_by, first_time, last_time, spans, logs, bytes, left_out
 
 -- name: unpin
