@@ -86,7 +86,7 @@ def checkout(trace_id: bytes, begin: int) -> ExportTraceServiceRequest:
         ),
         (
             "payments",
-            [span(3, 2, "POST /charges", 20, 90, kind=Span.SPAN_KIND_SERVER, status=Status(code=Status.STATUS_CODE_OK))],
+            [span(3, 2, "POST /charges", 20, 90, kind=Span.SPAN_KIND_SERVER, status=Status(code=1))],
         ),
         ("mail", [span(4, 1, "send receipt", 130, 200, kind=Span.SPAN_KIND_CONSUMER, links=[link])]),
     ):  # fmt: skip

@@ -19,7 +19,7 @@ _LEAST = 20
 
 def table(summaries: Sequence[TraceSummary], script: Script, width: int) -> Iterator[Text]:
     """A head, and a line for each trace. Ids are whole: they are what `ares-otel trace` takes."""
-    head = f"{'TIME':23}  {'TRACE':32}  {'DURATION':>9}  {'SPANS':>6}  {'ERRORS':>6}  "
+    head = f"{'TIME (UTC)':23}  {'TRACE':32}  {'DURATION':>9}  {'SPANS':>6}  {'ERRORS':>6}  "
     # On a narrow terminal what was called goes below: an id that is cut is of no use.
     narrow = width < len(head) + _LEAST
     yield Text(head.rstrip() if narrow else f"{head}ROOT", style="dim")
@@ -78,6 +78,13 @@ def _rfc3339(unix_nano: int) -> str | None:
     return f"{instant.time:%Y-%m-%dT%H:%M:%S.%f}{instant.ns:03d}Z"
 
 
-def found(number: int, limit: int) -> str:
-    """What stands below the table."""
-    return counted(number, "trace") + ("; --limit shows more." if number == limit else ".")
+def verdict(number: int, limit: int, *, complete: bool) -> str:
+    """What stands below the table. `complete`: whether the search had the time to look at everything."""
+    if not complete:
+        return (
+            f"{counted(number, 'trace')} so far, for the time was over; name a --service, or a shorter time by --since "
+            "or by --from and --to."
+        )
+    if not number:
+        return "No trace is like that."
+    return counted(number, "trace") + ("; --limit shows more, if there are." if number == limit else ".")
