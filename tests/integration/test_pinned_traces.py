@@ -199,7 +199,7 @@ async def test_a_partition_that_leaves_while_a_pinned_trace_is_read_leaves_no_ga
     for number in range(20):
         await insert_span(sql, number, start_time=day(OLD + 1) + number * timedelta(hours=1.2) + 12 * HOUR)
     assert await pin_trace(pool, TRACE, None)
-    seen = []
+    seen: list[str] = []
     async with contextlib.aclosing(stream_trace(pool, TRACE, chunk_spans=1)) as chunks:
         async for chunk in chunks:
             if not seen:
