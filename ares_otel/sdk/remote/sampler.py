@@ -12,6 +12,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace.sampling import (
     ALWAYS_OFF,
     ALWAYS_ON,
+    Decision,
     ParentBased,
     Sampler,
     SamplingResult,
@@ -69,7 +70,7 @@ class _Telling(Sampler):
         trace_state: TraceState | None = None,
     ) -> SamplingResult:
         result = self._ratio.should_sample(parent_context, trace_id, name, kind, attributes, links, trace_state)
-        if not result.decision.is_sampled():
+        if result.decision is not Decision.RECORD_AND_SAMPLE:
             return result
         return SamplingResult(result.decision, {**(attributes or {}), **self._told}, result.trace_state)
 
