@@ -18,7 +18,7 @@ from typing import Any
 import asyncpg
 
 from ares_otel.control.sampling.facts import STATEMENTS, Measured
-from ares_otel.control.sampling.observed import COMMITTING, count, decide, fetch
+from ares_otel.control.sampling.observed import COMMITTING, SECONDS, count, decide, fetch
 from ares_otel.control.sampling.observer import SamplingObserver, SilentSamplingObserver
 from ares_otel.control.sampling.settings import SamplingSettings
 from ares_otel.control.sampling.strategy import MAX_NAME, MAX_OPERATIONS, Wishes
@@ -47,8 +47,6 @@ FORGET = timedelta(hours=1)
 KEEP_CHANGES = timedelta(days=7)
 AGE_INTERVAL = 600.0
 """Seconds between two looks at what is old."""
-SECONDS = 20
-"""The longest time that one statement may take."""
 
 log = logging.getLogger("ares_otel.control.sampling")
 
@@ -173,7 +171,6 @@ class AdaptiveSampling:
     async def _round(self, connection: asyncpg.Connection) -> None:
         """Counts and calculates for every service with a target."""
         began = self._clock.monotonic()
-        await connection.execute(f"SET statement_timeout = '{SECONDS}s'")
         interval = timedelta(seconds=self._interval())
         now = to_datetime(self._clock.time_ns())
         until = now - timedelta(seconds=COMMITTING)
@@ -295,4 +292,4 @@ class AdaptiveSampling:
 
 async def _execute(connection: asyncpg.Connection, name: str, **values: Any) -> None:
     text, arguments = STATEMENTS[name].bind(values)
-    await connection.execute(text, *arguments)
+    await connection.execute(text, *arguments, timeout=SECONDS)

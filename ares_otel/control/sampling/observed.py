@@ -19,6 +19,8 @@ from ares_otel.control.sampling.calculate import (
 )
 from ares_otel.control.sampling.facts import STATEMENTS, Measured
 
+SECONDS = 20
+"""The longest time that one statement may take."""
 COMMITTING = 2.0
 """Seconds after which what was received is committed."""
 ARRIVING = 10.0
@@ -125,5 +127,5 @@ def decide(
 
 async def fetch(connection: asyncpg.Connection, name: str, **values: Any) -> list[Any]:
     text, arguments = STATEMENTS[name].bind(values)
-    rows: list[Any] = await connection.fetch(text, *arguments)
+    rows: list[Any] = await connection.fetch(text, *arguments, timeout=SECONDS)
     return rows
