@@ -34,6 +34,7 @@ async def stream_trace(
     *,
     start: Instant | None = None,
     end: Instant | None = None,
+    near: tuple[Instant, Instant] | None = None,
     chunk_spans: int = CHUNK_SPANS,
     chunk_bytes: int = CHUNK_BYTES,
     now: datetime | None = None,
@@ -51,6 +52,8 @@ async def stream_trace(
     Args:
         start, end: only spans that are filed at or after the one and before the other. Without `start` the search goes
             back until the trace seems complete.
+        near: where spans of the trace were found: it is looked for around this time, and not from now on. It comes as
+            a whole all the same, as far as its parts lie less than a day apart.
         chunk_spans, chunk_bytes: spans and bytes of encoded OTLP of a chunk, at most, but for a single larger span.
         now: the current time, for tests.
 
@@ -58,7 +61,7 @@ async def stream_trace(
         DatabaseUnavailable: see `reader`; also when too many large traces are read already.
         QueryTooSlow: a statement took too long, or the consumer did.
     """
-    stream = _Stream(pool, TracePlaces(trace_id, start, end, now=now), trace_id, start, end)
+    stream = _Stream(pool, TracePlaces(trace_id, start, end, near=near, now=now), trace_id, start, end)
     producer = asyncio.create_task(stream.produce(chunk_spans, chunk_bytes), name="trace stream")
     try:
         while (chunk := await stream.chunks.get()) is not None:
@@ -89,7 +92,8 @@ async def stream_traces(
     An id without spans is skipped. Raises as `stream_trace` does.
     """
     for trace in found:
-        chunks = stream_trace(pool, trace.trace_id, chunk_spans=chunk_spans, chunk_bytes=chunk_bytes)
+        near = (trace.start, trace.end)
+        chunks = stream_trace(pool, trace.trace_id, near=near, chunk_spans=chunk_spans, chunk_bytes=chunk_bytes)
         async with contextlib.aclosing(chunks):
             async for chunk in chunks:
                 yield chunk

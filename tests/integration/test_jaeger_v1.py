@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
+import asyncpg
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from ares_otel.api.jaeger import trace_reading
 from ares_otel.api.jaeger.adjust import TOO_LARGE
+from ares_otel.api.jaeger.v1_metrics import render_family
 from ares_otel.model.otlp_json import encode_json
+from ares_otel.query.spm import Point, Series, SpanMetrics
 from tests.support.jaeger_http import JaegerHttp, envelope_of, jaeger_http, tags_of
 from tests.support.jaeger_traces import MS, TRACE_ID, sid, span, trace
 from tests.support.otlp_samples import pairs
 from tests.support.ports import free_port
+from tests.support.rollups import run_once
 
 UNKNOWN = "0123456789abcdef0123456789abcdef"
 NOW = time.time_ns() // 1_000_000_000 * 1_000_000_000
@@ -91,24 +98,19 @@ async def test_a_trace_comes_in_the_envelope_with_spans_tags_logs_references_and
     assert second["warnings"] is None
 
 
-@pytest.mark.parametrize(
-    "written",
-    [
-        *(TRACE_ID.hex(), TRACE_ID.hex().upper(), "4bf92f35-77b3-4da6-a3ce-929d0e0e4736", "S/kvNXezTaajzpKdDg5HNg=="),
-        *("S%2FkvNXezTaajzpKdDg5HNg%3D%3D", f"{TRACE_ID.hex()}/"),
-    ],
-)
-async def test_a_trace_is_found_by_every_way_to_write_its_id(api: JaegerHttp, written: str) -> None:
+async def test_a_trace_is_found_by_every_way_to_write_its_id(api: JaegerHttp) -> None:
     await api.send(trace({"web": [here(1)]}))
-    assert [one["traceID"] for one in await api.data(f"traces/{written}")] == [TRACE_ID.hex()]
+    hexadecimal = [TRACE_ID.hex(), TRACE_ID.hex().upper(), "4bf92f35-77b3-4da6-a3ce-929d0e0e4736", f"{TRACE_ID.hex()}/"]
+    for written in (*hexadecimal, "S/kvNXezTaajzpKdDg5HNg==", "S%2FkvNXezTaajzpKdDg5HNg%3D%3D"):
+        assert [one["traceID"] for one in await api.data(f"traces/{written}")] == [TRACE_ID.hex()]
 
 
-@pytest.mark.parametrize("written", ["a3ce929d0e0e4736", "0000000000000000a3ce929d0e0e4736", "o86SnQ4ORzY="])
-async def test_an_id_of_64_bits_is_found_with_and_without_leading_zeros(api: JaegerHttp, written: str) -> None:
+async def test_an_id_of_64_bits_is_found_with_and_without_leading_zeros(api: JaegerHttp) -> None:
     await api.send(trace({"web": [here(1, trace_id=of(0xA3CE929D0E0E4736))]}))
-    [found] = await api.data(f"traces/{written}")
-    assert found["traceID"] == found["spans"][0]["traceID"] == "a3ce929d0e0e4736"
-    assert await api.data("traces", traceID=written) == [found]
+    for written in ("a3ce929d0e0e4736", "0000000000000000a3ce929d0e0e4736", "o86SnQ4ORzY="):
+        [found] = await api.data(f"traces/{written}")
+        assert found["traceID"] == found["spans"][0]["traceID"] == "a3ce929d0e0e4736"
+        assert await api.data("traces", traceID=written) == [found]
 
 
 async def test_an_unknown_trace_is_404_in_the_envelope(api: JaegerHttp) -> None:
@@ -285,18 +287,29 @@ async def test_attributes_are_searched_wherever_jaeger_shows_them(api: JaegerHtt
     assert await api.names(tag="error:false") == ["two"]
 
 
-@pytest.mark.parametrize(
-    "value",
-    ["a&b=c", "50%", "a+b c", 'he said "no"', "back\\slash", "ü→💥", "a:b:c", "{}", "'; DROP TABLE x; --", "%", "_"],
-)
-async def test_reserved_characters_in_tag_values_are_found_and_shown_as_they_are(api: JaegerHttp, value: str) -> None:
-    await api.send(
-        trace({"a/b c": [here(1, name=f"op {value}", attributes={"the:key" if value == "%" else "key": value})]})
-    )
-    query: dict[str, Any] = {"tags": json.dumps({"the:key": value})} if value == "%" else {"tag": f"key:{value}"}
-    [found] = await api.data("traces", service="a/b c", operation=f"op {value}", **query)
-    assert value in tags_of(found["spans"][0]).values()
-    assert await api.data("traces", tag="key:something else") == []
+async def test_reserved_characters_in_tag_values_are_found_and_shown_as_they_are(api: JaegerHttp) -> None:
+    values = [
+        "a&b=c",
+        "50%",
+        "a+b c",
+        'he said "no"',
+        "back\\slash",
+        "ü→💥",
+        "a:b:c",
+        "{}",
+        "'; DROP TABLE x; --",
+        "%",
+        "_",
+    ]
+    spans = [
+        here(n, name=f"op {text}", trace_id=of(n << 90), attributes={"k": text}) for n, text in enumerate(values, 1)
+    ]
+    await api.send(trace({"a/b c": spans}))
+    for value in values:
+        for query in ({"tag": f"k:{value}"}, {"tags": json.dumps({"k": value})}, {"operation": f"op {value}"}):
+            [found] = await api.data("traces", service="a/b c", **query)
+            assert tags_of(found["spans"][0])["k"] == value
+    assert await api.data("traces", tag="k:something else") == []
 
 
 async def test_links_lead_into_other_traces(api: JaegerHttp) -> None:
@@ -423,6 +436,83 @@ async def test_the_root_says_what_this_is(api: JaegerHttp) -> None:
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/html")
     assert "remote storage" in answer.text
+
+
+# --- from roll-ups ----------------------------------------------------------------------------------------------------
+
+
+async def test_calls_between_services_are_told(database_url: str) -> None:
+    async with jaeger_http(database_url) as api:
+        await api.send(
+            trace(
+                {
+                    "web": [here(1, at=-180_000, kind="client"), here(2, at=-180_000, kind="client")],
+                    "orders": [here(3, 1, -180_000, kind="server"), here(4, 2, -180_000, kind="server")],
+                    "stock": [here(5, 4, -180_000, kind="server")],
+                }
+            )
+        )
+        await run_once(partial(asyncpg.connect, database_url))
+        body = envelope_of(await api.get("dependencies"), 200)
+        assert sorted(body["data"], key=lambda one: str(one["parent"])) == [
+            {"parent": "orders", "child": "stock", "callCount": 1},
+            {"parent": "web", "child": "orders", "callCount": 2},
+        ]
+        assert body["total"] == 2
+        assert [one["child"] for one in await api.data("dependencies", service="web")] == ["orders"]
+        end = NOW // MS
+        assert len(await api.data("dependencies", endTs=end, lookback=3_600_000)) == 2
+        assert await api.data("dependencies", endTs=end - 3_600_000, lookback=3_600_000) == []
+
+
+async def test_metrics_of_spans_are_a_metric_family(database_url: str) -> None:
+    async with jaeger_http(database_url) as api:
+        calls = [here(number, at=-180_000, ms=100, kind="server", name="GET /") for number in range(1, 5)]
+        calls[0].status.code = Status.STATUS_CODE_ERROR
+        await api.send(trace({"orders": [*calls, here(9, at=-180_000, kind="client")]}))
+        await run_once(partial(asyncpg.connect, database_url))
+        query = {"service": "orders", "endTs": NOW // MS, "lookback": 600_000, "step": 60_000, "ratePer": 600_000}
+        for kind, name, least, most in (
+            ("latencies", "latencies", 99, 101),
+            ("calls", "call_rate", 0.0001, 1),
+            ("errors", "error_rate", 0.25, 0.25),
+        ):
+            answer = await api.get(f"metrics/{kind}", quantile="0.95", groupByOperation="true", **query)
+            assert answer.status_code == 200, answer.text
+            family = answer.json()
+            assert set(family) == {"name", "type", "help", "metrics"}
+            assert name in family["name"]
+            assert family["type"] == "GAUGE"
+            [series] = family["metrics"]
+            assert {one["name"]: one["value"] for one in series["labels"]} == {
+                "service_name": "orders",
+                "operation": "GET /",
+            }
+            values = [point["gaugeValue"]["doubleValue"] for point in series["metricPoints"]]
+            assert least <= max(value for value in values if value != "NaN") <= most, kind
+        body = envelope_of(await api.get("metrics/minstep"), 200)
+        assert (body["data"], body["total"]) == (60_000, 0)
+        [told] = envelope_of(await api.get("metrics/calls", **{**query, "lookback": 10**11}), 400)["errors"]
+        assert "lookback" in told["msg"]
+
+
+def test_a_metric_family_is_what_protobufs_json_makes_of_one() -> None:
+    at = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    found = SpanMetrics("calls", "of all", [Series({"service_name": "a"}, [Point(at, math.nan), Point(at, 0.5)])])
+    assert render_family(found) == {
+        "name": "calls",
+        "type": "GAUGE",
+        "help": "of all",
+        "metrics": [
+            {
+                "labels": [{"name": "service_name", "value": "a"}],
+                "metricPoints": [
+                    {"gaugeValue": {"doubleValue": "NaN"}, "timestamp": "2026-01-31T12:00:00.000000Z"},
+                    {"gaugeValue": {"doubleValue": 0.5}, "timestamp": "2026-01-31T12:00:00.000000Z"},
+                ],
+            }
+        ],
+    }
 
 
 # --- transform --------------------------------------------------------------------------------------------------------

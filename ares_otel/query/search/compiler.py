@@ -133,7 +133,7 @@ class Compiler:
         made = [self._predicate(part, True, False)]
         about = isinstance(part, (Equal, Has, Ordered, Matches, Exists)) and _levels(_reference(part)) == ("resource",)
         services = self._answers.services.get(before)
-        if about and len(self.asides) == before + 1 and services is not None:
+        if about and len(self.asides) == before + 1 and services:  # no span of another service can have these
             made.append(f"s.service_name = ANY({self._parameters.add(services, 'text[]')})")
         return made
 
