@@ -17,7 +17,7 @@ class Endpoint:
 
     service_name: str = ""
     ipv4: str = ""
-    """Text of the address, checked."""
+    """Text of the address."""
     ipv6: str = ""
     port: int = 0
 
@@ -50,4 +50,4 @@ class ZipkinSpan:
 
 
 class WrongSpan(ValueError):
-    """A span that cannot be kept. The message begins with the field's name and is a clause, without a full stop."""
+    """A span that cannot be kept. The message is a clause, without a full stop, and holds nothing that a sender chose."""
