@@ -315,9 +315,10 @@ async def test_more_resources_than_are_listed_are_asked_by_their_condition(
 
 async def test_a_span_that_otlp_did_not_write_has_the_resource_that_readers_give_it(pool: asyncpg.Pool) -> None:
     async with pool.acquire() as connection:
+        await keep(connection, span(1, ago=5))
         await insert_span(connection, 1, service_name="by hand")
     assert len(await found(pool, attributes=(Wanted("service.name", "by hand"),))) == 1
-    assert len(await found(pool, filter=Call("exists", (Attribute("service.name", "resource"),)))) == 1
+    assert len(await found(pool, filter=Call("exists", (Attribute("service.name", "resource"),)))) == 2
     assert await found(pool, attributes=(Wanted("service.name", "other"),)) == []
 
 
