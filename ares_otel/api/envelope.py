@@ -6,9 +6,11 @@ from __future__ import annotations
 import logging
 
 from starlette.datastructures import MutableHeaders
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ares_otel.api.problems import URI_TOO_LONG, internal_error, problem
+from ares_otel.api.jaeger.error_shapes import MOUNTED, jaeger_error_body
+from ares_otel.api.problems import INTERNAL_ERROR, INTERNAL_SENTENCE, URI_TOO_LONG, Kind, internal_error, problem
 
 MAX_ADDRESS = 8192
 """Bytes of path and query together."""
@@ -29,8 +31,13 @@ _log = logging.getLogger(__name__)
 class Envelope:
     """ASGI middleware. A header that the endpoint sets itself is kept."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, jaeger_root: str = MOUNTED) -> None:
+        """
+        Args:
+            jaeger_root: the path below which errors have Jaeger's shapes.
+        """
         self.app = app
+        self._jaeger_root = jaeger_root
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -51,7 +58,8 @@ class Envelope:
             await send(message)
 
         if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MAX_ADDRESS:
-            answer = problem(URI_TOO_LONG, f"Keep path and query together within {MAX_ADDRESS} bytes.")
+            sentence = f"Keep path and query together within {MAX_ADDRESS} bytes."
+            answer = self._jaeger(scope, URI_TOO_LONG, sentence) or problem(URI_TOO_LONG, sentence)
             await answer(scope, receive, send_dressed)
             return
         try:
@@ -61,4 +69,9 @@ class Envelope:
             _log.exception("A request of the API failed: %s %.200s", scope["method"], scope["path"])
             if started:
                 raise  # too late for an answer; the server closes the connection
-            await internal_error()(scope, receive, send_dressed)
+            answer = self._jaeger(scope, INTERNAL_ERROR, INTERNAL_SENTENCE) or internal_error()
+            await answer(scope, receive, send_dressed)
+
+    def _jaeger(self, scope: Scope, kind: Kind, sentence: str) -> Response | None:
+        body = jaeger_error_body(scope["path"], kind.status, sentence, self._jaeger_root)
+        return None if body is None else Response(body, kind.status, media_type="application/json")

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
+from ares_otel.api.jaeger.error_shapes import MOUNTED, jaeger_error_body
 from ares_otel.model.signal import SIGNALS
 from ares_otel.pipeline.http_protocol import ErrorBody
 from ares_otel.query.reader import DatabaseUnavailable, QueryTooSlow
@@ -89,6 +90,9 @@ KINDS_BY_STATUS = {CONTENT_TOO_LARGE.status: CONTENT_TOO_LARGE}
 """Kinds that an HTTPException of that status stands for."""
 
 
+INTERNAL_SENTENCE = "The request could not be answered; Ares's log has the reason."
+
+
 def http_error(status: int) -> Kind:
     """The kind of a status that says by itself what is wrong."""
     return Kind("http-error", status, HTTPStatus(status).phrase)
@@ -119,6 +123,9 @@ def problem(
 
 def problem_body(scope: Scope | None, status: int, message: str) -> ErrorBody:
     """The body of an error that the HTTP door gives before, or instead of, the application."""
+    jaeger = None if scope is None else jaeger_error_body(scope["path"], status, message, MOUNTED)
+    if jaeger is not None:
+        return ErrorBody("application/json", jaeger)
     return ErrorBody(MEDIA_TYPE, _body(http_error(status), message, ()))
 
 
@@ -136,7 +143,7 @@ def _body(kind: Kind, detail: str, errors: Sequence[FieldError]) -> bytes:
 
 def internal_error() -> Response:
     """The answer to an exception that nobody expected: it says nothing of what happened inside."""
-    return problem(INTERNAL_ERROR, "The request could not be answered; Ares's log has the reason.")
+    return problem(INTERNAL_ERROR, INTERNAL_SENTENCE)
 
 
 def install(app: FastAPI) -> None:

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Scope
 
 from ares_otel.api.envelope import Envelope
 from ares_otel.api.jaeger.door import jaeger_app
+from ares_otel.api.jaeger.error_shapes import jaeger_error_body
 from ares_otel.api.jaeger.go_duration import parse_go_duration
 from ares_otel.api.jaeger.v1_envelope import JSON, error_body
 from ares_otel.api.jaeger.v3_http import v3_routes
@@ -54,7 +55,7 @@ async def open_jaeger_door(options: UpOptions, jaeger: ASGIApp, grace: Grace, st
         return {}
     door = HttpDoor(
         "jaeger-http",
-        Envelope(jaeger),
+        Envelope(jaeger, jaeger_root=""),
         host=options.host,
         port=options.jaeger_http_port,
         setting="--jaeger-http-port",
@@ -70,4 +71,5 @@ async def open_jaeger_door(options: UpOptions, jaeger: ASGIApp, grace: Grace, st
 
 def _error_body(scope: Scope | None, status: int, message: str) -> ErrorBody:
     """The body of an error that the door gives before, or instead of, the application."""
-    return ErrorBody(JSON, error_body(status, message))
+    body = None if scope is None else jaeger_error_body(scope["path"], status, message, root="")
+    return ErrorBody(JSON, body or error_body(status, message))

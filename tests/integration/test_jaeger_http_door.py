@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 from starlette.responses import PlainTextResponse
 
 from ares_otel.cli.jaeger_http import open_jaeger_door
@@ -29,17 +30,18 @@ SKEWED = trace(
 )
 
 
+def send(ares: AresProcess, data: TracesData) -> None:
+    """Sends the spans over OTLP."""
+    request = ExportTraceServiceRequest(resource_spans=data.resource_spans)
+    protobuf = {"content-type": "application/x-protobuf"}
+    assert httpx.post(f"{ares.otlp_http}/v1/traces", content=request.SerializeToString(), headers=protobuf).is_success
+
+
 @pytest.fixture(scope="module")
 def ares(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AresProcess]:
     arguments = ("--jaeger-http-port", "0", "--max-clock-skew-adjustment", "80ms", "--allowed-hosts", "jaeger.example")
     with running_ares(tmp_path_factory.mktemp("ares"), *arguments) as made:
-        request = ExportTraceServiceRequest(resource_spans=SKEWED.resource_spans)
-        answer = httpx.post(
-            f"{made.otlp_http}/v1/traces",
-            content=request.SerializeToString(),
-            headers={"content-type": "application/x-protobuf"},
-        )
-        assert answer.status_code == 200
+        send(made, SKEWED)
         yield made
 
 
@@ -85,6 +87,13 @@ def test_the_maximum_of_clock_skew_is_what_the_option_says(root: str) -> None:
     assert told == [["Clock skew of 90ms was found; it is more than the 80ms that are corrected at most."]]
 
 
+def test_the_page_of_the_http_port_is_found_without_a_slash(ares: AresProcess) -> None:
+    answer = httpx.get(f"{ares.http}/jaeger", follow_redirects=True)
+    assert answer.url == f"{ares.http}/jaeger/"
+    assert "Jaeger's query APIs" in answer.text
+    assert httpx.get(answer.url.join("api/services")).status_code == 200
+
+
 def test_other_apis_of_jaeger_are_beside_it(root: str) -> None:
     assert httpx.get(f"{root}/api/sampling", params={"service": "orders"}).json()["strategyType"] == "PROBABILISTIC"
     assert "Jaeger's query APIs" in httpx.get(f"{root}/").text
@@ -94,6 +103,24 @@ def test_unknown_paths_and_wrong_methods_are_answered_in_the_envelope(root: str)
     envelope_of(httpx.get(f"{root}/api/nope"), 404)
     envelope_of(httpx.post(f"{root}/api/services"), 405)
     envelope_of(httpx.get(f"{root}/api/traces/xyz"), 400)
+
+
+def test_an_address_that_is_too_long_is_answered_in_the_envelope(ares: AresProcess) -> None:
+    envelope_of(httpx.get(f"{ares.doors['jaeger-http']}/api/traces?service={'x' * 9000}"), 414)
+
+
+def test_a_client_that_leaves_in_the_middle_of_a_large_trace_leaves_nothing_behind(ares: AresProcess) -> None:
+    trace_id = bytes(range(16))
+    spans = [span(n, 1, n - 60_000, base=NOW, trace_id=trace_id, attributes={"x": "x" * 600}) for n in range(1, 3_001)]
+    send(ares, trace({"web/shop": spans}))
+    url = f"{ares.doors['jaeger-http']}/api/traces/{trace_id.hex()}?raw=true"
+    with httpx.Client() as client:
+        for _ in range(12):  # more than there are connections for reads
+            with client.stream("GET", url) as answer:
+                assert answer.status_code == 200
+                next(answer.iter_raw())
+        [found] = envelope_of(client.get(url), 200)["data"]
+    assert len(found["spans"]) == 3_000
 
 
 def test_the_door_answers_to_its_own_names_only(ares: AresProcess) -> None:

@@ -30,7 +30,9 @@ def on_target(rate: float, target: float = TARGET) -> bool:
 
 def make_load(store: Store, place: Place, *, tells: bool, poll_seconds: float = 60.0, seed: int = 1) -> Load:
     clients = [
-        Client("orders", place, random.Random(seed + number), poll_seconds, tells, offset=poll_seconds * (number + 1) / 3)
+        Client(
+            "orders", place, random.Random(seed + number), poll_seconds, tells, offset=poll_seconds * (number + 1) / 3
+        )
         for number in range(3)
     ]
     return Load(store, clients, place.job(client_poll=lambda: poll_seconds), INTERVAL)
@@ -42,7 +44,7 @@ async def test_after_a_tenfold_step_it_is_back_on_target_within_three_intervals(
 ) -> None:
     await place.set("orders", target_traces_per_second=TARGET)
     load = make_load(store, place, tells=tells)
-    rates = await load.pass_time({"GET /": 100.0, "POST /": 1000.0}, intervals=6)
+    rates = await load.pass_time({"GET /": 100.0, "POST /": 1000.0}, intervals=5)
     for now in ({"GET /": 1000.0, "POST /": 100.0}, {"GET /": 100.0, "POST /": 1000.0}):
         assert all(map(on_target, rates.values())), rates
         stepped = await load.pass_time(now)
@@ -55,7 +57,7 @@ async def test_after_a_tenfold_step_it_is_back_on_target_within_three_intervals(
 async def test_a_step_in_the_middle_of_an_interval_is_seen_as_one(store: Store, place: Place) -> None:
     await place.set("orders", target_traces_per_second=TARGET)
     load = make_load(store, place, tells=False, poll_seconds=10.0)
-    await load.pass_time({"GET /": 100.0}, intervals=6.5)
+    await load.pass_time({"GET /": 100.0}, intervals=3.5)
     rates = await load.pass_time({"GET /": 1000.0}, intervals=3)
     assert on_target(rates["GET /"]), rates
     await load.pass_time({"GET /": 1000.0}, intervals=1)
@@ -66,9 +68,9 @@ async def test_a_step_in_the_middle_of_an_interval_is_seen_as_one(store: Store, 
 async def test_under_a_steady_load_it_does_not_swing(store: Store, place: Place, sql: asyncpg.Connection) -> None:
     await place.set("orders", target_traces_per_second=TARGET)
     load = make_load(store, place, tells=False)
-    await load.pass_time({"GET /": 400.0}, intervals=4)
+    await load.pass_time({"GET /": 400.0}, intervals=3)
     last = await sql.fetchval("SELECT max(id) FROM sampling_changes")
-    for _ in range(12):
+    for _ in range(8):
         rates = await load.pass_time({"GET /": 400.0})
         assert on_target(rates["GET /"]), rates
     later = await sql.fetch("SELECT old_probability, new_probability FROM sampling_changes WHERE id > $1", last)

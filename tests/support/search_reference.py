@@ -63,7 +63,7 @@ def holds(call: Call, seen: Seen) -> bool:
             among = [c for one in args[1].values for c in constants(one, args[1].type, args[0])]  # type: ignore[union-attr]
             found = _any(left, among, lambda a, b: a == b)
             return found if call.op == "in" else bool(left) and not found
-    left, right = (values_of(arg, seen, beside=other) for arg, other in (args, args[::-1]))  # type: ignore[arg-type]
+    left, right = (values_of(arg, seen, beside=other) for arg, other in (args, args[::-1]))
     if call.op == "ne":
         return bool(left) and bool(right) and not _any(left, right, lambda a, b: a == b)
     tests: dict[str, Callable[[Any, Any], bool]] = {

@@ -37,3 +37,10 @@ def test_the_page_names_exactly_the_tests_that_there_are() -> None:
             listed.add((number, test[1]))
     assert listed == _tests_of_statements()
     assert {statement for statement, _ in listed} == set(STATEMENTS)
+
+
+def test_every_test_that_stands_beside_a_statement_about_jaeger_exists() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", PAGE.partition("\n## Jaeger\n")[2])
+    assert named
+    for path, name in named:
+        assert re.search(rf"^ *(async )?def {name}\(", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE), (path, name)

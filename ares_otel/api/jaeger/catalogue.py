@@ -34,7 +34,8 @@ async def operations(pool: asyncpg.Pool, service: str, kind: str) -> list[tuple[
     if wanted and wanted not in KINDS:
         raise Refused(f"span_kind must be one of {', '.join(KINDS)}, or empty for all.")
     rows, _ = await find_operations(pool, service)
-    found = {(row.operation_name, row.kind if row.kind in KINDS else KINDS[0]): None for row in rows}
+    # An unspecified kind is none to Jaeger's clients.
+    found = {(row.operation_name, row.kind if row.kind in KINDS else ""): None for row in rows}
     return [each for each in found if not wanted or each[1] == wanted]
 
 

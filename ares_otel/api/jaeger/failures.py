@@ -49,6 +49,17 @@ def told() -> Iterator[None]:
         raise RpcFailure(DEADLINE_EXCEEDED, error.message) from error
 
 
+def tell_incomplete(found: int, *, complete: bool) -> None:
+    """Raises RpcFailure behind the traces of a search that had no time for all of them: none of these protocols has
+    another place to say so, and what was sent must not pass for everything that matches."""
+    if not complete:
+        raise RpcFailure(
+            DEADLINE_EXCEEDED,
+            f"The search had time for the newest {found} traces that match; narrow the time range, name a service, or "
+            f"ask for {found} at most (search_depth).",
+        )
+
+
 def error_body(code: int, http_status: int, message: str) -> bytes:
     """The body of an error over HTTP."""
     return orjson.dumps(

@@ -10,7 +10,7 @@ import asyncpg
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from ares_otel.api.jaeger.catalogue import calls_between, operations, service_names
-from ares_otel.api.jaeger.failures import told
+from ares_otel.api.jaeger.failures import tell_incomplete, told
 from ares_otel.api.jaeger.proto import storage_v2_pb2 as pb
 from ares_otel.api.jaeger.search_request import range_of, trace_query
 from ares_otel.api.jaeger.times import instant_of, timestamp_of
@@ -77,11 +77,13 @@ class StorageService:
             async with aclosing(self._reading.found(found)) as pieces:
                 async for piece in pieces:
                     yield piece
+        tell_incomplete(len(found), complete=found.complete)
 
     async def find_trace_ids(self, request: pb.FindTraceIDsRequest) -> pb.FindTraceIDsResponse:
         """The ids of the traces that match, and where their matching spans are."""
         with told():
             found = await find_traces(self._pool, _search(request.query))
+        tell_incomplete(len(found), complete=found.complete)
         return pb.FindTraceIDsResponse(
             trace_ids=[
                 pb.FoundTraceID(
@@ -100,6 +102,7 @@ class StorageService:
         for first in range(0, len(found), SUMMARIES_A_PIECE):
             piece = found[first : first + SUMMARIES_A_PIECE]
             yield pb.FindTraceSummariesResponse(summaries=[_summary(each) for each in piece])
+        tell_incomplete(len(found), complete=found.complete)
 
     async def get_dependencies(self, request: pb.GetDependenciesRequest) -> pb.GetDependenciesResponse:
         """Who called whom, how often."""
@@ -148,8 +151,9 @@ def _search(query: pb.TraceQueryParameters) -> TraceQuery:
 
 
 def _attribute(pair: pb.KeyValue) -> Wanted:
-    # Jaeger's own query service turns every value that somebody typed into text.
-    return Wanted(pair.key, _value(pair.value, pair.key), loose=pair.value.HasField("string_value"))
+    # Jaeger's own query service turns every value that somebody typed into text; clients that read theirs from JSON know
+    # one type of number.
+    return Wanted(pair.key, _value(pair.value, pair.key), loose=True)
 
 
 def _value(value: pb.AnyValue, key: str) -> Value:

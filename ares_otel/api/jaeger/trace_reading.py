@@ -15,14 +15,15 @@ from ares_otel.api.jaeger.adjust import MAX_SKEW_NS, MAX_SPANS, TOO_LARGE, adjus
 from ares_otel.api.jaeger.warnings import add_warning
 from ares_otel.query.instant import Instant
 from ares_otel.query.search.find import FoundTrace
+from ares_otel.query.trace_places import has_spans
 from ares_otel.query.trace_stream import stream_trace
 
 MAX_BYTES = 32 * 1024 * 1024
 """A trace of more bytes is, like one of more spans than `adjust.MAX_SPANS`, too large to be held as a whole."""
 _AT_ONCE = 4
 """Traces that are collected and adjusted at once, per door."""
-
 _FEW = 50
+"""Spans that are adjusted on the spot: a thread costs more."""
 
 
 class TraceReading:
@@ -35,20 +36,27 @@ class TraceReading:
         self._holding = asyncio.Semaphore(_AT_ONCE)
 
     async def trace(
-        self, trace_id: UUID, start: Instant | None = None, end: Instant | None = None, *, raw: bool = True
+        self,
+        trace_id: UUID,
+        start: Instant | None = None,
+        end: Instant | None = None,
+        *,
+        near: tuple[Instant, Instant] | None = None,
+        raw: bool = True,
     ) -> AsyncGenerator[TracesData, None]:
         """One trace in pieces; none for an id that is not known.
 
         Args:
             start, end: where to look for it: a trace of which no span starts within is none that is known. It comes as
                 a whole in any case, as searches say where their matching spans were, not where the trace is.
+            near: where spans of it were found: it is looked for around this time.
             raw: as stored. Else it is adjusted, unless it is too large.
 
         Raises DatabaseUnavailable, QueryTooSlow.
         """
-        if (start or end) and not await self._any_within(trace_id, start, end):
+        if (start or end) and not await has_spans(self._pool, trace_id, start=start, end=end):
             return
-        pieces = stream_trace(self._pool, trace_id)
+        pieces = stream_trace(self._pool, trace_id, near=near)
         async with aclosing(pieces if raw else self._adjusted(pieces)) as opened:
             async for piece in opened:
                 yield piece
@@ -56,15 +64,9 @@ class TraceReading:
     async def found(self, traces: Iterable[FoundTrace], *, raw: bool = True) -> AsyncGenerator[TracesData, None]:
         """What a search found, one trace after the other. Raises DatabaseUnavailable, QueryTooSlow."""
         for each in traces:
-            async with aclosing(self.trace(each.trace_id, raw=raw)) as pieces:
+            async with aclosing(self.trace(each.trace_id, near=(each.start, each.end), raw=raw)) as pieces:
                 async for piece in pieces:
                     yield piece
-
-    async def _any_within(self, trace_id: UUID, start: Instant | None, end: Instant | None) -> bool:
-        async with aclosing(stream_trace(self._pool, trace_id, start=start, end=end, chunk_spans=1)) as pieces:
-            async for _ in pieces:
-                return True
-        return False
 
     async def _adjusted(self, pieces: AsyncGenerator[TracesData, None]) -> AsyncGenerator[TracesData, None]:
         """The pieces of a trace, adjusted as a whole; a trace that is too large comes as it is, and says so."""
@@ -96,7 +98,7 @@ def span_count(piece: TracesData) -> int:
 
 
 async def _off_the_loop(spans: int, make: Callable[[], list[TracesData]]) -> list[TracesData]:
-    """What the function makes, in a thread where it takes long: a thread costs more than a few spans."""
+    """What the function makes, in a thread where it takes long."""
     return make() if spans <= _FEW else await asyncio.to_thread(make)
 
 

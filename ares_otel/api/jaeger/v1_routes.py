@@ -16,11 +16,14 @@ from ares_otel.api.jaeger.v1_traces import NOT_FOUND, Traces, id_in_path
 from ares_otel.api.jaeger.v1_transform import Transform
 from ares_otel.api.jaeger.v1_values import Values, one_of
 from ares_otel.query.pinned import PinRefused, pin_trace
+from ares_otel.query.rollups import MAX_ROWS
 from ares_otel.query.service_map import dependencies, find_operations, find_services
 
 _TRUNCATED = "There are more than an answer may hold; these are the first by name."
 _DAY = timedelta(days=1)
 _LONGEST = timedelta(days=3_650)
+
+_FEWER = "There are more than an answer may hold; these are those with the most calls. Give a shorter lookback."
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -88,7 +91,9 @@ class Lists:
         wanted = None if kind is None else one_of("spanKind", kind.lower(), KINDS)
         rows, truncated = await find_operations(self._pool, service)
         data = [
-            {"name": row.operation_name, "spanKind": row.kind} for row in rows if wanted is None or row.kind == wanted
+            {"name": row.operation_name, "spanKind": "" if row.kind == "unspecified" else row.kind}
+            for row in rows
+            if wanted is None or row.kind == wanted
         ]
         return answer(request, envelope(data, errors=_told(truncated)))
 
@@ -103,11 +108,13 @@ class Lists:
         except OverflowError:
             start = datetime(1970, 1, 1, tzinfo=UTC)
         calls: dict[tuple[str, str], int] = {}
-        for one in await dependencies(self._pool, start, end):
+        found = await dependencies(self._pool, start, end)
+        for one in found:
             if service is None or service in (one.parent, one.child):
                 calls[one.parent, one.child] = calls.get((one.parent, one.child), 0) + one.call_count
         data = [{"parent": parent, "child": child, "callCount": count} for (parent, child), count in calls.items()]
-        return answer(request, envelope(data))
+        told = [{"msg": _FEWER}] if len(found) >= MAX_ROWS else []
+        return answer(request, envelope(data, errors=told))
 
     async def archive(self, request: Request) -> Response:
         """`POST /api/archive/{trace_id}`: the trace survives retention."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -65,8 +66,8 @@ class Traces:
         limit = search.query.limit
         if not found:
             return answer(request, envelope([], limit=limit, errors=errors))
-        ids = [trace.trace_id for trace in found]
-        pieces = self._data(request, ids, [], raw=search.raw, limit=limit, errors=errors)
+        near = {trace.trace_id: (trace.start, trace.end) for trace in found}
+        pieces = self._data(request, list(near), [], near=near, raw=search.raw, limit=limit, errors=errors)
         return JsonStream(request, await anext(pieces), pieces)
 
     async def _data(
@@ -78,6 +79,7 @@ class Traces:
         end: Instant | None = None,
         *,
         raw: bool,
+        near: Mapping[UUID, tuple[Instant, Instant]] = MappingProxyType({}),
         limit: int = 0,
         errors: Sequence[dict[str, Any]] = (),
     ) -> AsyncGenerator[bytes, None]:
@@ -87,7 +89,7 @@ class Traces:
         shown = 0
         for trace_id in ids:
             empty = True
-            pieces = trace_pieces(self._reading.trace(trace_id, start, end, raw=raw), dump)
+            pieces = trace_pieces(self._reading.trace(trace_id, start, end, near=near.get(trace_id), raw=raw), dump)
             async with aclosing(pieces):
                 async for piece in pieces:
                     if empty:

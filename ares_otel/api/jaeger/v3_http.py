@@ -24,6 +24,7 @@ from ares_otel.api.bodies import read_body
 from ares_otel.api.envelope import IS_HEAD
 from ares_otel.api.jaeger import v3_parameters as parameters
 from ares_otel.api.jaeger.adjust import MAX_SKEW_NS
+from ares_otel.api.jaeger.error_shapes import CODES
 from ares_otel.api.jaeger.failures import HTTP_STATUSES, error_body, told
 from ares_otel.api.jaeger.proto import api_v3_pb2 as pb
 from ares_otel.api.jaeger.trace_reading import span_count
@@ -32,10 +33,7 @@ from ares_otel.model.otlp_json import json_object
 from ares_otel.model.rpc import (
     INTERNAL,
     INVALID_ARGUMENT,
-    NOT_FOUND,
-    RESOURCE_EXHAUSTED,
     UNAVAILABLE,
-    UNIMPLEMENTED,
     RpcFailure,
 )
 
@@ -45,7 +43,6 @@ RETRY_SECONDS = 1
 _INLINE_SPANS = 50
 """Up to so many spans become JSON on the event loop; that takes some milliseconds."""
 _JSON = "application/json"
-_CODES = {404: NOT_FOUND, 405: UNIMPLEMENTED, 413: RESOURCE_EXHAUSTED}
 _log = logging.getLogger(__name__)
 
 
@@ -134,7 +131,7 @@ async def _http_error(request: Request, failure: Exception) -> Response:
         )
     elif failure.status_code == 405:
         message = f"The path does not take this method; use {(failure.headers or {}).get('Allow', 'GET')}."
-    code = _CODES.get(failure.status_code, INVALID_ARGUMENT)
+    code = CODES.get(failure.status_code, INVALID_ARGUMENT)
     return error(code, message, status=failure.status_code, headers=dict(failure.headers or {}))
 
 

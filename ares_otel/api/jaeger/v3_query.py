@@ -10,7 +10,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from ares_otel.api.jaeger.adjust import MAX_SKEW_NS
 from ares_otel.api.jaeger.catalogue import calls_between, operations, service_names
-from ares_otel.api.jaeger.failures import told
+from ares_otel.api.jaeger.failures import tell_incomplete, told
 from ares_otel.api.jaeger.proto import api_v3_pb2 as pb
 from ares_otel.api.jaeger.search_request import range_of, refuse_unknown, trace_query
 from ares_otel.api.jaeger.times import instant_of
@@ -75,6 +75,7 @@ class QueryService:
             async with aclosing(self._reading.found(found, raw=request.query.raw_traces)) as pieces:
                 async for piece in pieces:
                     yield piece
+        tell_incomplete(len(found), complete=found.complete)
 
     async def get_services(self, request: pb.GetServicesRequest) -> pb.GetServicesResponse:
         """Every service that sent spans, by name."""
@@ -108,6 +109,7 @@ class QueryService:
         for first in range(0, len(found), SUMMARIES_A_PIECE):
             piece = found[first : first + SUMMARIES_A_PIECE]
             yield pb.FindTraceSummariesResponse(summaries=[_summary(each) for each in piece])
+        tell_incomplete(len(found), complete=found.complete)
 
 
 def _search(query: pb.TraceQueryParameters) -> TraceQuery:

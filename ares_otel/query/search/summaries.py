@@ -92,7 +92,7 @@ async def summaries_of(pool: asyncpg.Pool, found: FoundTraces) -> list[TraceSumm
 
 
 def _together(found: Iterable[FoundTrace], starts: Sequence[datetime]) -> Iterator[tuple[list[FoundTrace], Range]]:
-    """Traces that one statement counts, and where their spans may be: few partitions, however far apart the traces are."""
+    """Traces that one statement counts, and where their spans may be: few partitions, however far apart these are."""
     traces: list[FoundTrace] = []
     lower = upper = datetime.min.replace(tzinfo=UTC)
     for trace in sorted(found, key=lambda trace: trace.start):
@@ -148,18 +148,15 @@ async def _count(
 ) -> None:
     ids = [trace.trace_id for trace in traces]
     copied = [trace_id for trace_id in ids if trace_id in pinned] or None
-    values = {"ids": ids, "pinned": copied, "lower": range_.lower, "upper": range_.upper}
+    values: dict[str, object] = {"ids": ids, "pinned": copied, "lower": range_.lower, "upper": range_.upper}
     counted: dict[UUID, _Counted] = {}
     for row in await reader.fetch_within(SECONDS, _STATEMENTS["summaries"], **values):
         counted.setdefault(row["trace_id"], _Counted()).add(row)
     if not counted:
         return
     roots = list(counted.values())
-    values |= {
-        "ids": list(counted),
-        "spans": [one.root_id for one in roots],
-        "starts": [one.root_filed for one in roots],
-    }
+    values["ids"] = list(counted)
+    values |= {"spans": [one.root_id for one in roots], "starts": [one.root_filed for one in roots]}
     rows = await reader.fetch_within(SECONDS, _STATEMENTS["names"], **values)
     names = {row["trace_id"]: row["operation_name"] for row in rows}
     for trace_id, one in counted.items():

@@ -39,16 +39,19 @@ SELECT EXISTS (
        AS logs
 
 -- name: trace_firsts
--- The same with the earliest of them, as far as :scan rows tell it.
-SELECT s.first AS first_span, s.found AS spans, l.first AS first_log, l.found AS logs
+-- The same with the earliest and the latest of them, as far as :scan rows tell it.
+SELECT s.first AS first_span, s.last AS last_span, s.found AS spans,
+       l.first AS first_log, l.last AS last_log, l.found AS logs
 FROM (
-    SELECT min(start_time) AS first, count(*) AS found
+    SELECT min(start_time) AS first, max(start_time) AS last, count(*) AS found
     FROM (
         (SELECT start_time
          FROM service_spans
          WHERE trace_id = :trace_id
            AND start_time >= :lower     -- when lower
            AND start_time < :upper      -- when upper
+           AND (start_time, start_ns) >= (:from_time, :from_ns)  -- when from_time
+           AND (start_time, start_ns) < (:to_time, :to_ns)       -- when to_time
          LIMIT :scan)
         UNION ALL                                                                             -- when pinned
         (SELECT start_time                                                                    -- when pinned
@@ -56,17 +59,23 @@ FROM (
          WHERE trace_id = :trace_id                                                           -- when pinned
            AND start_time >= COALESCE(:lower::timestamptz, '-infinity')                       -- when pinned
            AND start_time < COALESCE(:upper::timestamptz, 'infinity')                         -- when pinned
+           AND (start_time, start_ns)                                                     -- when pinned
+               >= (COALESCE(:from_time::timestamptz, '-infinity'), COALESCE(:from_ns::integer, 0))  -- when pinned
+           AND (start_time, start_ns)                                                     -- when pinned
+               < (COALESCE(:to_time::timestamptz, 'infinity'), COALESCE(:to_ns::integer, 0))  -- when pinned
          LIMIT :scan)                                                                         -- when pinned
     ) r
 ) s
 CROSS JOIN (
-    SELECT min("timestamp") AS first, count(*) AS found
+    SELECT min("timestamp") AS first, max("timestamp") AS last, count(*) AS found
     FROM (
         (SELECT "timestamp"
          FROM service_logs
          WHERE trace_id = :trace_id
            AND "timestamp" >= :lower    -- when lower
            AND "timestamp" < :upper     -- when upper
+           AND ("timestamp", timestamp_ns) >= (:from_time, :from_ns)  -- when from_time
+           AND ("timestamp", timestamp_ns) < (:to_time, :to_ns)       -- when to_time
          LIMIT :scan)
         UNION ALL                                                                             -- when pinned
         (SELECT "timestamp"                                                                   -- when pinned
@@ -74,6 +83,10 @@ CROSS JOIN (
          WHERE trace_id = :trace_id                                                           -- when pinned
            AND "timestamp" >= COALESCE(:lower::timestamptz, '-infinity')                      -- when pinned
            AND "timestamp" < COALESCE(:upper::timestamptz, 'infinity')                        -- when pinned
+           AND ("timestamp", timestamp_ns)                                                -- when pinned
+               >= (COALESCE(:from_time::timestamptz, '-infinity'), COALESCE(:from_ns::integer, 0))  -- when pinned
+           AND ("timestamp", timestamp_ns)                                                -- when pinned
+               < (COALESCE(:to_time::timestamptz, 'infinity'), COALESCE(:to_ns::integer, 0))  -- when pinned
          LIMIT :scan)                                                                         -- when pinned
     ) r
 ) l
