@@ -151,8 +151,8 @@ def _search(query: pb.TraceQueryParameters) -> TraceQuery:
 
 
 def _attribute(pair: pb.KeyValue) -> Wanted:
-    # Jaeger's own query service turns every value that somebody typed into text; clients that read theirs from JSON know
-    # one type of number.
+    # Jaeger's own query service turns every value that somebody typed into text; clients that read theirs from JSON
+    # know one type of number.
     return Wanted(pair.key, _value(pair.value, pair.key), loose=True)
 
 
