@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import random
 import sys
 import time
@@ -17,7 +18,7 @@ from statistics import median
 
 import asyncpg
 
-from ares_otel.cli.bench.data import make_requests
+from ares_otel.cli.bench.data import Source
 from ares_otel.model.batch import Batch
 from ares_otel.model.signal import TRACES
 from ares_otel.query.service_map import find_services
@@ -36,15 +37,37 @@ from tests.support.postgres import copied_database, shared_server
 
 SERVICES, OPERATIONS, SPANS_A_REQUEST, GROUP = 40, 20, 512, 8
 REQUESTS = 400
-TRACES_OF_A_MINUTE = 40_000
+TRACES_OF_MINUTES = (3_000, 40_000)
+_ATTRIBUTES = (
+    {
+        "http.request.method": "GET",
+        "url.path": "/api/things/17",
+        "server.address": "things",
+        "server.port": 8080,
+        "http.response.status_code": 200,
+        "user_agent.original": "python-httpx/0.28.1",
+        "network.protocol.version": "1.1",
+    },
+    {
+        "db.system.name": "postgresql",
+        "db.namespace": "shop",
+        "server.address": "db",
+        "server.port": 5432,
+        "db.query.text": "SELECT * FROM things WHERE id = $1 AND that = $2",
+        "db.operation.name": "SELECT",
+    },
+    {"db.system": "redis", "server.address": "cache", "db.operation.name": "GET", "network.peer.address": "10.0.0.1"},
+)
+"""Of a call of a service, and of calls of two databases."""
 _MINUTE = """
 INSERT INTO service_spans (trace_id, span_id, parent_span_id, service_name, operation_name, kind, start_time,
-                           duration_ms, duration_ns)
+                           duration_ms, duration_ns, attributes)
 SELECT md5(t::text)::uuid, decode(lpad(to_hex(t * 8 + k), 16, '0'), 'hex'),
        CASE WHEN k > 0 THEN decode(lpad(to_hex(t * 8 + (ARRAY[0,0,1,2,2,4,5,5])[k + 1]), 16, '0'), 'hex') END,
        'service-' || (t * 7 + (ARRAY[0,0,1,1,1,2,2,2])[k + 1] * 13) % 40, 'operation ' || k,
        (ARRAY['server','client','server','client','client','server','client','internal'])[k + 1],
-       $2::timestamptz + t::float8 / $1 * interval '59 seconds' + k * interval '2 ms', 5, 5000000
+       $2::timestamptz + t::float8 / $1 * interval '59 seconds' + k * interval '2 ms', 5, 5000000,
+       ($3::jsonb[])[(ARRAY[1,1,1,2,1,1,3,1])[k + 1]]
 FROM generate_series(1, $1::integer) t, generate_series(0, 7) k ORDER BY k, t
 """
 _COUNTS = """
@@ -65,7 +88,7 @@ async def increments_beside_rows(connection: asyncpg.Connection) -> None:
     """COPY with and without increments, in turns."""
     windows = await read_windows(connection)
     cpu = await server_seconds(connection)
-    bodies = make_requests(REQUESTS, seed=3).bodies
+    bodies = Source(3, REQUESTS).requests(TRACES, REQUESTS, now_ns=time.time_ns()).bodies
     both = []
     for kept in (True, False):
         group = []
@@ -107,17 +130,21 @@ async def merge(connection: asyncpg.Connection) -> None:
 
 
 async def find_edges(connection: asyncpg.Connection) -> None:
-    """The edges of a minute with 320,000 spans."""
-    minute = await connection.fetchval("SELECT date_trunc('minute', now()) - interval '2 hours'")
-    await connection.execute(_MINUTE, TRACES_OF_A_MINUTE, minute)
-    await connection.execute(_COUNTS, minute)
-    await connection.execute("ANALYZE service_spans")
-    cpu = await server_seconds(connection)
-    before = cpu()
-    async with transaction(connection):
-        found = await edges.find_edges(connection, minute, minute)
-    spent = cpu() - before
-    print(f"edges of a minute of {TRACES_OF_A_MINUTE * 8:,} spans: {spent:.2f} s of the server, {found} edges")
+    """The edges of a minute that is looked at as a whole, and of one of which a part tells about all of it."""
+    for hours, traces in enumerate(TRACES_OF_MINUTES, 2):
+        minute = await connection.fetchval("SELECT date_trunc('minute', now()) - $1 * interval '1 hour'", hours)
+        await connection.execute(_MINUTE, traces, minute, [json.dumps(one) for one in _ATTRIBUTES])
+        await connection.execute(_COUNTS, minute)
+        await connection.execute("INSERT INTO service_edge_minutes (minute, changed_at) VALUES ($1, now())", minute)
+        await connection.execute("ANALYZE service_spans")
+        cpu = await server_seconds(connection)
+        spent = []
+        for _ in range(5):
+            before = cpu()
+            async with transaction(connection):
+                found = await edges.find_edges(connection, minute, minute)
+            spent.append(cpu() - before)
+        print(f"edges of a minute of {traces * 8:,} spans: {median(spent):.2f} s of the server, {found} edges")
 
 
 async def fill(connection: asyncpg.Connection, requests: int, seed: int, minutes: float) -> None:

@@ -47,7 +47,13 @@ def build(runtime: Runtime) -> FastAPI:
     async def ask_bank(charge: Charge, brand: str) -> bool:
         """True when the bank agrees. Raises BankUnreachableError when it does not answer."""
         with tracer.start_as_current_span(
-            "authorize", kind=SpanKind.CLIENT, attributes={"payment.brand": brand, "payment.attempt": charge.attempt}
+            "authorize",
+            kind=SpanKind.CLIENT,
+            attributes={
+                "peer.service": f"{brand}-network",
+                "payment.brand": brand,
+                "payment.attempt": charge.attempt,
+            },
         ) as span:
             slow = charge.card == Card.SLOW
             await asyncio.sleep(rng.uniform(0.35, 0.8) if slow else rng.uniform(0.01, 0.04))

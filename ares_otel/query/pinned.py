@@ -25,6 +25,8 @@ MAX_BYTES = 1024**3
 and `retention.pinned.max_bytes` of `ares-api` say otherwise."""
 MAX_NAME = 255
 """Characters of the name of who pins."""
+COPY_SECONDS = 60.0
+"""Time for each statement that copies, or deletes copies: longer than a read has."""
 LOCK_SECONDS = 5.0
 """How long a pin waits for another one, or for retention that copies rows just now."""
 
@@ -83,7 +85,7 @@ async def pin_trace(
     trace = {"trace_id": trace_id, "tenant_id": tenant_id}
     name = by[:MAX_NAME].replace("\0", "\ufffd") if by else None
     async with reading(pool) as reader, reader.transaction(lock_timeout=LOCK_SECONDS):
-        await reader.fetch(_STATEMENTS["lock"], key=LOCK)
+        await _begin(reader)
         if known := await reader.fetch(_STATEMENTS["one"], **trace):
             return _trace(known[0])
         await _refuse_too_much(reader, places, trace)
@@ -111,11 +113,11 @@ async def unpin_trace(pool: asyncpg.Pool, trace_id: UUID, *, tenant_id: int = 0)
     """
     trace = {"trace_id": trace_id, "tenant_id": tenant_id}
     async with reading(pool) as reader, reader.transaction(lock_timeout=LOCK_SECONDS):
-        await reader.fetch(_STATEMENTS["lock"], key=LOCK)
+        await _begin(reader)
         rows = await reader.fetch(_STATEMENTS["unpin"], **trace)
         if rows:
-            await reader.fetch(_STATEMENTS["unpin_spans"], **trace)
-            await reader.fetch(_STATEMENTS["unpin_logs"], **trace)
+            await reader.fetch_within(COPY_SECONDS, _STATEMENTS["unpin_spans"], **trace)
+            await reader.fetch_within(COPY_SECONDS, _STATEMENTS["unpin_logs"], **trace)
     return _trace(rows[0]) if rows else None
 
 
@@ -135,6 +137,11 @@ async def find_pinned(pool: asyncpg.Pool, *, limit: int, after: Cursor | None = 
         records = await reader.fetch(_STATEMENTS["page"], after_time=after and after.time, limit=limit + 1)
     rows = [_trace(record) for record in records[:limit]]
     return PinnedPage(rows, Cursor("pinned", rows[-1].pinned_at, 0, 0) if len(records) > limit else None)
+
+
+async def _begin(reader: Reader) -> None:
+    """One at a time changes what is pinned."""
+    await reader.fetch(_STATEMENTS["lock"], key=LOCK, timeout=f"{COPY_SECONDS:.0f}s")
 
 
 async def _refuse_too_much(reader: Reader, places: TracePlaces, trace: dict[str, Any]) -> None:
@@ -162,7 +169,11 @@ async def _refuse_too_much(reader: Reader, places: TracePlaces, trace: dict[str,
 async def _over(reader: Reader, statement: str, ranges: Iterable[Range], values: dict[str, Any]) -> list[Any]:
     """The one row of the statement for each of the ranges."""
     return [
-        (await reader.fetch(_STATEMENTS[statement], lower=range_.lower, upper=range_.upper, **values))[0]
+        (
+            await reader.fetch_within(
+                COPY_SECONDS, _STATEMENTS[statement], lower=range_.lower, upper=range_.upper, **values
+            )
+        )[0]
         for range_ in ranges
     ]
 

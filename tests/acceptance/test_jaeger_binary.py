@@ -20,6 +20,7 @@ from tests.support.otlp_samples import any_value, pairs, resource, scope
 pytestmark = pytest.mark.timeout(jaeger.BUILD_SECONDS + 120)
 
 MS = 1_000_000
+OK = Status(code=Status.STATUS_CODE_OK)
 ATTRIBUTES = {
     "http.request.method": "POST",
     "http.response.status_code": 500,
@@ -71,7 +72,7 @@ def checkout(trace_id: bytes, begin: int) -> ExportTraceServiceRequest:
             attributes=pairs({"exception.type": "Timeout", "exception.message": "too slow"}),
         ),
     ]
-    link = Span.Link(trace_id=bytes(reversed(trace_id)), span_id=trace_id[:8], attributes=pairs({"why": "batch"}))
+    link = Span.Link(trace_id=bytes(reversed(trace_id)), span_id=b"\1linked\1", attributes=pairs({"why": "batch"}))
     request = ExportTraceServiceRequest()
     for service, spans in (
         (
@@ -86,7 +87,7 @@ def checkout(trace_id: bytes, begin: int) -> ExportTraceServiceRequest:
         ),
         (
             "payments",
-            [span(3, 2, "POST /charges", 20, 90, kind=Span.SPAN_KIND_SERVER, status=Status(code=Status.STATUS_CODE_OK))],
+            [span(3, 2, "POST /charges", 20, 90, kind=Span.SPAN_KIND_SERVER, status=OK)],
         ),
         ("mail", [span(4, 1, "send receipt", 130, 200, kind=Span.SPAN_KIND_CONSUMER, links=[link])]),
     ):  # fmt: skip
@@ -115,7 +116,7 @@ def read(client: httpx.Client, base: str, trace_id: bytes, spans: int, **query: 
 
 def comparable(trace: dict[str, Any], trace_id: bytes) -> list[dict[str, Any]]:
     """The spans by id, in an order of their own, with their process instead of its name; ids of the trace are left out,
-    so that two of the same shape are the same."""
+    so that two of the same shape are the same. Warnings are, too: what is odd about clocks each says in its words."""
 
     def fields(given: list[dict[str, Any]]) -> list[Any]:
         return sorted(([one["key"], one["type"], one["value"]] for one in given), key=repr)
@@ -133,13 +134,12 @@ def comparable(trace: dict[str, Any], trace_id: bytes) -> list[dict[str, Any]]:
                 "tags": fields(span["tags"]),
                 "logs": [[log["timestamp"], fields(log["fields"])] for log in span["logs"] or ()],
                 "service": process["serviceName"],
-                "process": fields(process["tags"] or ()),
-                "warnings": span.get("warnings") or [],
+                "process": fields(process["tags"] or []),
             }
         )
     spans.sort(key=lambda span: str(span["id"]))
     text = json.dumps(spans).replace(trace_id.hex(), "TRACE").replace(bytes(reversed(trace_id)).hex(), "LINKED")
-    named: list[dict[str, Any]] = json.loads(text.replace(trace_id[:8].hex(), "SPAN").replace(trace_id[:7].hex(), "ID"))
+    named: list[dict[str, Any]] = json.loads(text.replace(trace_id[:7].hex(), "ID"))
     return named
 
 
@@ -201,7 +201,7 @@ def test_services_and_operations_are_the_same(
         "operations?service=web&spanKind=server",
     ):
         one, other = (
-            sorted(client.get(f"{base}/api/{path}").json()["data"], key=str)
+            sorted((one for one in client.get(f"{base}/api/{path}").json()["data"] if one != "ares-api"), key=str)
             for base in (stock.http, f"{ares.http}/jaeger")
         )
         assert one == other

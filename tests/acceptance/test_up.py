@@ -60,9 +60,9 @@ class TestMistakes:
             taken.bind(("127.0.0.1", 0))
             taken.listen()
             port = str(taken.getsockname()[1])
-            for option in ("--http-port", "--otlp-grpc-port", "--otlp-http-port"):
-                others = {"--http-port": "0", "--otlp-grpc-port": "0", "--otlp-http-port": "0", option: port}
-                flags = [word for pair in others.items() for word in pair]
+            doors = ("--http-port", "--otlp-grpc-port", "--otlp-http-port", "--jaeger-grpc-port")
+            for option in doors:
+                flags = [word for door in doors for word in (door, port if door == option else "0")]
                 done = run_ares(["up", "--data-dir", str(tmp_path), "--database-url", database_url, *flags])
                 assert done.returncode == 1
                 assert done.stdout == ""
@@ -166,7 +166,7 @@ class TestOwnTelemetry:
 class TestStopping:
     def test_an_interrupt_during_the_start_leaves_nothing_running(self, data_dir: Path) -> None:
         with subprocess.Popen(
-            [*command("up"), "--data-dir", str(data_dir), "--http-port", "0", "--otlp-grpc-port", "0"],
+            [*command("up"), f"--data-dir={data_dir}", "--http-port=0", "--otlp-grpc-port=0", "--jaeger-grpc-port=0"],
             env=environment(),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

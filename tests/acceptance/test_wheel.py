@@ -102,7 +102,7 @@ def test_installed_into_a_clean_environment_it_takes_a_span_and_shows_it(wheel: 
         borrow(required, packages)
     command = [home / "bin" / "ares-otel", "up", "--data-dir", data_dir, "--http-port", "0"]
     with subprocess.Popen(
-        [*map(str, command), "--otlp-grpc-port", "0", "--otlp-http-port", "0"],
+        [*map(str, command), "--otlp-grpc-port", "0", "--otlp-http-port", "0", "--jaeger-grpc-port", "0"],
         cwd=home,
         env=clean,
         stdout=subprocess.PIPE,

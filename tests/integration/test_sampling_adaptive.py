@@ -30,7 +30,9 @@ def on_target(rate: float, target: float = TARGET) -> bool:
 
 def make_load(store: Store, place: Place, *, tells: bool, poll_seconds: float = 60.0, seed: int = 1) -> Load:
     clients = [
-        Client("orders", place, random.Random(seed + number), poll_seconds, tells, offset=poll_seconds * (number + 1) / 3)
+        Client(
+            "orders", place, random.Random(seed + number), poll_seconds, tells, offset=poll_seconds * (number + 1) / 3
+        )
         for number in range(3)
     ]
     return Load(store, clients, place.job(client_poll=lambda: poll_seconds), INTERVAL)

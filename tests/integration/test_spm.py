@@ -33,9 +33,8 @@ async def pool(database_url: str) -> AsyncIterator[asyncpg.Pool]:
 
 def of(minute: int, name: str, *, ms: float = 2, kind: Any = SERVER, failed: bool = False) -> Span:
     at = BEGIN + minute * MINUTE + 1_000
-    return made(
-        kind, at=at, end_time_unix_nano=at + round(ms * 1e6), name=name, **({"status": ERROR} if failed else {})
-    )
+    status = ERROR if failed else Status()
+    return made(kind, at=at, end_time_unix_nano=at + round(ms * 1e6), name=name, status=status)
 
 
 async def test_names_texts_and_labels_are_those_of_jaeger_over_prometheus(
@@ -197,7 +196,7 @@ async def test_what_cannot_be_served_is_refused_with_its_name(
     ]
     asked: dict[str, Any]
     for changes, name in refused:
-        asked = {"services": ["a"], "end": AT} | changes
+        asked = {"services": ["a"], "end": AT, **changes}
         with pytest.raises(OutOfRange, match=name):
             await span_metrics(pool, "latencies", **asked)
     await send(store, "a", of(0, "x"), of(0, "y"))

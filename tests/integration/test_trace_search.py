@@ -94,6 +94,16 @@ def test_a_value_of_any_type_finds_itself_and_nothing_else(searched: Searched, p
     assert searched.wanted("odd", ODD_VALUES[place]) == {place + 1}
 
 
+@pytest.mark.parametrize("number", [500, 500.0])
+def test_a_loose_number_finds_equal_numbers_of_both_types_and_no_text(searched: Searched, number: float) -> None:
+    assert searched.wanted("odd", number, loose=True) == {ODD_VALUES.index(500) + 1, ODD_VALUES.index(500) + 7}
+
+
+@pytest.mark.parametrize("number", [2**63 - 1, 0.1, 1e300, float("nan"), float("inf")])
+def test_a_loose_number_that_the_other_type_does_not_hold_finds_itself(searched: Searched, number: float) -> None:
+    assert searched.wanted("odd", number, loose=True) == searched.wanted("odd", number)
+
+
 @pytest.mark.parametrize(
     ("text", "values"),
     [

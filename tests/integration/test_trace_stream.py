@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, TracesData
 
@@ -29,6 +33,7 @@ from tests.support.encoders import encode_batch
 from tests.support.eventually import eventually
 from tests.support.otlp_compare import items_of
 from tests.support.otlp_samples import batch_of, pairs, resource, scope, span, trace_request
+from tests.support.otlp_strategies import trace_requests
 from tests.support.partitions import day, make_partition
 from tests.support.rows_store import store
 from tests.support.stored_rows import TRACE, insert_log, insert_span, now
@@ -46,7 +51,7 @@ async def chunks_of(pool: asyncpg.Pool, trace_id: UUID = TRACE, **options: objec
     return [chunk async for chunk in stream_trace(pool, trace_id, **options)]  # type: ignore[arg-type]
 
 
-def spans_of(*chunks: TracesData) -> list[Span]:
+def spans_of(*chunks: TracesData | ExportTraceServiceRequest) -> list[Span]:
     """In the order in which they stand there."""
     return [span for chunk in chunks for r in chunk.resource_spans for s in r.scope_spans for span in s.spans]
 
@@ -81,11 +86,39 @@ async def test_what_was_sent_comes_back(pool: asyncpg.Pool, sql: asyncpg.Connect
     old = span(name="old", start_time_unix_nano=17, end_time_unix_nano=5)
     request = trace_request(spans=[span(), odd, old, span(name="again"), span(name="again")])
     request.resource_spans.add(schema_url="https://example.com/1").scope_spans.add().spans.append(span(name="bare"))
-    for item in spans_of(request):  # type: ignore[arg-type] # has the same shape
+    for item in spans_of(request):
         item.trace_id = TRACE.bytes
     await put(sql, request)
     assert items_of(TracesData(resource_spans=(await one(pool)).resource_spans)) == items_of(request)
     assert items_of(await restore_request(sql, TRACES, trace_id=TRACE.bytes)) == items_of(request)
+
+
+def test_requests_of_every_shape_come_back_whatever_the_chunks_are(database_url: str) -> None:
+    async def opened() -> asyncpg.Pool:
+        return await asyncpg.create_pool(database_url, min_size=0, max_size=2)
+
+    with asyncio.Runner() as runner:
+        sql = runner.run(asyncpg.connect(database_url))
+        pool = runner.run(opened())
+
+        @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+        @given(trace_requests(time.time_ns()), st.integers(1, 4), st.sampled_from((50, 400, 10_000)))
+        def check(request: ExportTraceServiceRequest, chunk_spans: int, chunk_bytes: int) -> None:
+            trace_id = uuid4()
+            for item in spans_of(request):
+                item.trace_id = trace_id.bytes
+            runner.run(put(sql, request))
+            chunks = runner.run(chunks_of(pool, trace_id, chunk_spans=chunk_spans, chunk_bytes=chunk_bytes))
+            assert sum(map(items_of, chunks), start=Counter()) == items_of(request)
+            for chunk in chunks:
+                assert 1 <= len(spans_of(chunk)) <= chunk_spans
+                assert chunk.ByteSize() <= chunk_bytes or len(spans_of(chunk)) == 1
+
+        try:
+            check()
+        finally:
+            runner.run(pool.close())
+            runner.run(sql.close())
 
 
 async def put(sql: asyncpg.Connection, request: ExportTraceServiceRequest) -> None:
@@ -128,7 +161,7 @@ async def test_resources_count_towards_the_size_of_a_chunk(pool: asyncpg.Pool, s
     await put(sql, request)
     chunks = await chunks_of(pool, chunk_bytes=20_000)
     assert max(chunk.ByteSize() for chunk in chunks) <= 20_000
-    assert sum((items_of(chunk) for chunk in chunks), start=items_of(TracesData())) == items_of(request)
+    assert sum(map(items_of, chunks), start=Counter()) == items_of(request)
 
 
 async def test_a_trace_of_a_hundred_thousand_resources_keeps_few_of_them(
@@ -142,7 +175,7 @@ async def test_a_trace_of_a_hundred_thousand_resources_keeps_few_of_them(
         r.scope_spans.add(scope=scope()).spans.append(span(name=str(number), trace_id=TRACE.bytes))
     await put(sql, request)
     chunks = await chunks_of(pool, chunk_spans=50)
-    assert sum((items_of(chunk) for chunk in chunks), start=items_of(TracesData())) == items_of(request)
+    assert sum(map(items_of, chunks), start=Counter()) == items_of(request)
 
 
 async def test_a_hundred_thousand_spans_neither_live_in_memory_nor_block_others(pool: asyncpg.Pool) -> None:
@@ -182,6 +215,32 @@ async def test_who_stops_half_way_gives_the_connection_back_at_once(pool: asyncp
     await stream.aclose()
     assert pool.get_idle_size() == pool.get_size()
     assert await pool.fetchval("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'") == 0
+
+
+async def test_a_consumer_that_is_cancelled_gives_the_connection_back(pool: asyncpg.Pool) -> None:
+    await insert_many(pool, 500)
+    begun = asyncio.Event()
+
+    async def consume() -> None:
+        async for _ in stream_trace(pool, TRACE, chunk_spans=50):
+            begun.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(consume())
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.get_running_loop().shutdown_asyncgens()
+    assert pool.get_idle_size() == pool.get_size()
+
+
+async def test_a_database_that_is_away_is_told_at_the_first_step() -> None:
+    async with asyncpg.create_pool("postgresql://ares@127.0.0.1:1/none", min_size=0, max_size=1) as nobody:
+        with pytest.raises(DatabaseUnavailable):
+            await chunks_of(nobody)
+        stream = stream_trace(nobody, TRACE)
+        await stream.aclose()  # nothing was begun
 
 
 async def test_a_trace_of_one_chunk_holds_no_connection_while_it_is_taken(pool: asyncpg.Pool) -> None:

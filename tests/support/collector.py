@@ -52,15 +52,17 @@ def check(binary: Path, recipe: str, env: Mapping[str, str]) -> str:
 
 
 @contextmanager
-def running_collector(binary: Path, recipe: str, env: Mapping[str, str]) -> Iterator[Collector]:
-    """A Collector with a recipe of `collector/recipes` on free ports, for the length of a block; it is stopped with
-    SIGTERM, so that it writes down or sends what it holds."""
+def running_collector(binary: Path, recipe: str | Path, env: Mapping[str, str]) -> Iterator[Collector]:
+    """A Collector with a recipe of `collector/recipes`, or another file, on free ports, for the length of a block; it
+    is stopped with SIGTERM, so that it writes down or sends what it holds. The ports are in the variables `NAME_GRPC`
+    and `NAME_HTTP` of the file's name."""
     grpc, http = free_port(), free_port()
-    prefix = recipe.upper()
+    file = recipe if isinstance(recipe, Path) else RECIPES / f"{recipe}.yaml"
+    prefix = file.stem.upper()
     ports = {f"{prefix}_GRPC": f"127.0.0.1:{grpc}", f"{prefix}_HTTP": f"127.0.0.1:{http}"}
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
-            [binary, "--config", RECIPES / f"{recipe}.yaml"],
+            [binary, "--config", file],
             env=_environment({**env, **ports}),
             stdin=subprocess.DEVNULL,
             stdout=said,

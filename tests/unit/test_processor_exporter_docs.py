@@ -31,7 +31,7 @@ def section(factory: Factory) -> str:
 def test_every_option_is_explained(factory: Factory) -> None:
     text = section(factory)
     options = {name.replace("[]", "").split(".")[-1] for name, _ in pipeline_reference.options(factory.config)}
-    if factory.type == "otlphttp":  # the blocks are explained with otlp
+    if factory.type in ("otlphttp", "zipkin"):  # the blocks are explained with otlp
         options -= {name for name in options if f"{name}" in section(_named("otlp"))} - {"headers", "timeout", "tls"}
     assert not {name for name in options if not re.search(rf"\b{re.escape(name)}\b", text)}
 

@@ -22,6 +22,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFl
 from opentelemetry.trace.span import TraceState
 
 from ares_otel.control.sampling.glob import Glob
+from ares_otel.control.sampling.strategy import INITIAL_RATIO
 from ares_otel.sdk.remote.sampler import RemoteSampler
 
 STATE = TraceState([("vendor", "value")])
@@ -134,3 +135,40 @@ def test_other_signs_of_patterns_are_themselves(text: str) -> None:
 
 def test_a_pattern_of_many_stars_takes_no_time() -> None:
     assert not Glob("a*" * 250 + "b").matches("a" * 100_000)  # a backtracking matcher would not end
+
+
+def _kept(sampler: Sampler, name: str, count: int = 4000) -> list[SamplingResult]:
+    ids = [(number * 0x9E3779B97F4A7C15F39CC0605CEDC835) % 2**128 for number in range(1, count + 1)]
+    results = [sampler.should_sample(None, trace_id, name, SpanKind.SERVER, {"a": 1}) for trace_id in ids]
+    return [result for result in results if result.decision.is_sampled()]
+
+
+def test_a_probability_that_follows_the_load_is_told_on_the_span() -> None:
+    sampler = RemoteSampler(ALWAYS_ON)
+    sampler.apply(None, [{"operation": "GET /health", "ratio": 0}], adaptive={"GET /": 0.25, "GET /health": 1.0})
+    kept = _kept(sampler, "GET /")
+    assert len(kept) == pytest.approx(1000, rel=0.1)
+    assert kept[0].attributes == {"a": 1, "jaeger.sampler.type": "probabilistic", "jaeger.sampler.param": 0.25}
+    assert not _kept(sampler, "GET /health")
+    new = _kept(sampler, "never seen")
+    assert len(new) == pytest.approx(4000 * INITIAL_RATIO, rel=0.5)
+    assert new[0].attributes is not None
+    assert new[0].attributes["jaeger.sampler.param"] == INITIAL_RATIO
+    sampler.apply(0.5, None, adaptive={})
+    assert len(_kept(sampler, "never seen")) == pytest.approx(2000, rel=0.1)
+    sampler.apply(None, None)
+    assert sampler.get_description() == ALWAYS_ON.get_description()
+
+
+def test_a_limit_lets_so_many_traces_begin() -> None:
+    sampler = RemoteSampler(ALWAYS_ON)
+    sampler.apply(0.5, None, limit=7)
+    assert len(_kept(sampler, "any")) == 7
+    sampler.apply(0.5, None, limit=7)  # another setting has changed
+    assert len(_kept(sampler, "any")) < 7
+    sampler.apply(0.5, None, limit=0)
+    assert not _kept(sampler, "any")
+    child = sampler.should_sample(
+        set_span_in_context(NonRecordingSpan(SpanContext(1, 1, True, TraceFlags(1)))), 1, "any"
+    )
+    assert child.decision is Decision.RECORD_AND_SAMPLE

@@ -151,8 +151,9 @@ def _search(query: pb.TraceQueryParameters) -> TraceQuery:
 
 
 def _attribute(pair: pb.KeyValue) -> Wanted:
-    # Jaeger's own query service turns every value that somebody typed into text.
-    return Wanted(pair.key, _value(pair.value, pair.key), loose=pair.value.HasField("string_value"))
+    # Jaeger's own query service turns every value that somebody typed into text; clients that read theirs from JSON know
+    # one type of number.
+    return Wanted(pair.key, _value(pair.value, pair.key), loose=True)
 
 
 def _value(value: pb.AnyValue, key: str) -> Value:

@@ -16,7 +16,7 @@ import orjson
 from ares_otel.cli import console
 from ares_otel.cli.traceview.report import report
 from ares_otel.cli.traceview.screen import Screen
-from ares_otel.cli.traceview.table import found, json_summary, table
+from ares_otel.cli.traceview.table import json_summary, table, verdict
 from ares_otel.cli.traceview.view import view_of
 from ares_otel.cli.traceview.waterfall import Options
 from ares_otel.model.errors import StartError
@@ -124,8 +124,8 @@ class Actions:
         elif summaries:
             screen = Screen(colour=picture.colour)
             screen.show(table(summaries, screen.script, screen.width))
-        if not as_json or not summaries:
-            console.hint(found(len(summaries), query.limit) if summaries else "No trace is like that.")
+        if not as_json or not summaries or not summaries.complete:
+            console.hint(verdict(len(summaries), query.limit, complete=summaries.complete))
         return FOUND if summaries else NOTHING
 
     async def show(self, trace_id: UUID, start: Instant | None, end: Instant | None, picture: Picture) -> int:

@@ -19,13 +19,15 @@ _LEAST = 20
 
 def table(summaries: Sequence[TraceSummary], script: Script, width: int) -> Iterator[Text]:
     """A head, and a line for each trace. Ids are whole: they are what `ares-otel trace` takes."""
-    head = f"{'TIME':23}  {'TRACE':32}  {'DURATION':>9}  {'SPANS':>6}  {'ERRORS':>6}  "
+    head = f"{'TRACE':32}  {'DURATION':>9}  {'SPANS':>6}  {'ERRORS':>6}  "
     # On a narrow terminal what was called goes below: an id that is cut is of no use.
-    narrow = width < len(head) + _LEAST
+    narrow = width < 25 + len(head) + _LEAST
+    time = 19 if narrow else 23  # columns, without or with milliseconds
+    head = f"{'TIME (UTC)':{time}}  {head}"
     yield Text(head.rstrip() if narrow else f"{head}ROOT", style="dim")
     for one in summaries:
         line = Text()
-        line.append(f"{time_text(one.start_unix_nano)[:23]:23}  ", "dim")
+        line.append(f"{time_text(one.start_unix_nano)[:time]:{time}}  ", "dim")
         line.append(one.trace_id.hex, "bold")
         duration = duration_text(max(0, one.end_unix_nano - one.start_unix_nano))
         line.append(f"  {duration:>9}  {one.span_count:>6}  ")
@@ -78,6 +80,13 @@ def _rfc3339(unix_nano: int) -> str | None:
     return f"{instant.time:%Y-%m-%dT%H:%M:%S.%f}{instant.ns:03d}Z"
 
 
-def found(number: int, limit: int) -> str:
-    """What stands below the table."""
-    return counted(number, "trace") + ("; --limit shows more." if number == limit else ".")
+def verdict(number: int, limit: int, *, complete: bool) -> str:
+    """What stands below the table. `complete`: whether the search had the time to look at everything."""
+    if not complete:
+        return (
+            f"{counted(number, 'trace')} so far, for the time was over; name a --service, or a shorter time by --since "
+            "or by --from and --to."
+        )
+    if not number:
+        return "No trace is like that."
+    return counted(number, "trace") + ("; --limit shows more, if there are." if number == limit else ".")

@@ -57,7 +57,7 @@ LONGEST_ROOT = 60.0
 """A root span that came may have begun so many seconds before the time in which roots are counted."""
 AHEAD = 60.0
 """Seconds by which clocks of clients may be ahead."""
-MOST_SPANS = 200_000
+MOST_SPANS = 100_000
 """Spans of a service that one round looks at."""
 LEAST_SHARE = 0.25
 """Part of the interval in which clients must have followed, for their roots to tell something."""

@@ -109,6 +109,8 @@ def next_probability(probability: float, rate: Rate, target: float) -> float:
             wanted = probability * min(max(target / careful, 1.0), MOST_GROWTH)
         else:
             wanted = probability * SILENT_GROWTH
+    if wanted == probability:
+        return probability
     return float(f"{min(max(wanted, LEAST), 1.0):.6g}")
 
 

@@ -60,14 +60,12 @@ WITH looked AS MATERIALIZED (
     SELECT l.operation_name, left(l.sampler, 20) AS sampler, left(l.parameter, 30) AS parameter, l.threshold,
            width_bucket(extract(epoch FROM l.at), extract(epoch FROM span.since),
                         extract(epoch FROM :until::timestamptz), :slices::integer) AS slice,
-           l.start_time >= f.began AND l.at >= f.began + :arriving::interval AS followed,
+           l.start_time >= coalesce(f.at, :otherwise_at::timestamptz)
+               AND l.at >= coalesce(f.at, :otherwise_at::timestamptz) + :arriving::interval AS followed,
            array_agg(DISTINCT l.kind) AS kinds, count(*) AS roots
     FROM looked l
     CROSS JOIN span
-    CROSS JOIN LATERAL (
-        SELECT coalesce((SELECT f.at FROM follows f WHERE f.operation_name = l.operation_name),
-                        :otherwise_at::timestamptz) AS began
-    ) f
+    LEFT JOIN follows f ON f.operation_name = l.operation_name
     WHERE l.is_root AND l.at >= span.since AND l.at < :until::timestamptz
     GROUP BY 1, 2, 3, 4, 5, 6
     ORDER BY roots DESC LIMIT 50000

@@ -82,10 +82,13 @@ class Rule:
     ratio: float
 
     def fits(self, name: str, kinds: Iterable[str] | None) -> bool:
-        """Whether it is about an operation that has these kinds; None where they are not known."""
+        """Whether it is about an operation that has these kinds. Where they are not known (None), a rule that names one
+        is about the operation that it names too."""
         if not self.operation.matches(name):
             return False
-        return self.kind is None or kinds is None or self.kind in kinds
+        if self.kind is None:
+            return True
+        return self.operation.exact is not None if kinds is None else self.kind in kinds
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ipaddress import AddressValueError, IPv4Address, IPv6Address
+from ipaddress import IPv6Address, ip_address
 
-from ares_otel.model.zipkin.span import WrongSpan
+from ares_otel.model.zipkin.span import Endpoint, WrongSpan
 
 MAX_MICROSECONDS = (2**64 - 1) // 1000
 """OTLP counts nanoseconds in 64 bits: until the year 2554."""
@@ -58,17 +58,17 @@ def port(value: int) -> int:
     return value
 
 
-def ipv4(text: str) -> str:
-    """The address as it is usually written; empty for none. Raises WrongSpan for anything else."""
+def put_address(into: Endpoint, text: str) -> None:
+    """The address in the field of its kind, as it is usually written; IPv4 within IPv6 is IPv4. As in Zipkin's own
+    reader either kind may come in either field. Text that is no address, which Zipkin forgets, stays as it is."""
     try:
-        return str(IPv4Address(text)) if text else ""
-    except AddressValueError:
-        raise WrongSpan("ipv4 is not an IPv4 address") from None
-
-
-def ipv6(text: str) -> str:
-    """The address as it is usually written; empty for none. Raises WrongSpan for anything else."""
-    try:
-        return str(IPv6Address(text)) if text else ""
-    except AddressValueError:
-        raise WrongSpan("ipv6 is not an IPv6 address") from None
+        address = ip_address(text)
+    except ValueError:
+        into.ipv4 = into.ipv4 or text
+        return
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped is None:
+            into.ipv6 = str(address)
+            return
+        address = address.ipv4_mapped
+    into.ipv4 = str(address)

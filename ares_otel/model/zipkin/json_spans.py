@@ -134,14 +134,12 @@ def _endpoint(values: dict[str, Any], field: str) -> Endpoint:
     if not found:
         return Endpoint()
     try:
-        return Endpoint(
-            service_name=_text(found, "serviceName"),
-            ipv4=checks.ipv4(_text(found, "ipv4")),
-            ipv6=checks.ipv6(_text(found, "ipv6")),
-            port=checks.port(_number(found, "port")),
-        )
+        endpoint = Endpoint(_text(found, "serviceName"), port=checks.port(_number(found, "port")))
+        for name in ("ipv4", "ipv6"):
+            checks.put_address(endpoint, _text(found, name))
     except WrongSpan as wrong:
         raise WrongSpan(f"{field}.{wrong}") from None
+    return endpoint
 
 
 def _annotations(values: dict[str, Any]) -> list[tuple[int, str]]:

@@ -61,7 +61,7 @@ def _message_class() -> Any:
             else:
                 made.type = kind
     pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
+    pool.AddSerializedFile(file.SerializeToString())
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("zipkin.proto3.ListOfSpans"))
 
 
@@ -126,17 +126,12 @@ def _endpoint(span: Any, field: str) -> Endpoint:
         return Endpoint()
     found = getattr(span, field)
     try:
-        return Endpoint(
-            service_name=found.service_name,
-            ipv4=_address("ipv4", found.ipv4, 4),
-            ipv6=_address("ipv6", found.ipv6, 16),
-            port=checks.port(found.port),
-        )
+        endpoint = Endpoint(found.service_name, port=checks.port(found.port))
+        for name, packed in (("ipv4", found.ipv4), ("ipv6", found.ipv6)):
+            if len(packed) not in (0, 4, 16):  # the Go library writes 16 bytes for either kind
+                raise WrongSpan(f"{name} is not an address of 4 or 16 bytes")
+            if packed:
+                checks.put_address(endpoint, str(ip_address(packed)))
     except WrongSpan as wrong:
         raise WrongSpan(f"{field}.{wrong}") from None
-
-
-def _address(field: str, packed: bytes, size: int) -> str:
-    if len(packed) not in (0, size):
-        raise WrongSpan(f"{field} is not an address of {size} bytes")
-    return str(ip_address(packed)) if packed else ""
+    return endpoint

@@ -17,7 +17,7 @@ class Endpoint:
 
     service_name: str = ""
     ipv4: str = ""
-    """Text of the address, checked."""
+    """Text of the address."""
     ipv6: str = ""
     port: int = 0
 

@@ -268,10 +268,11 @@ def wanted_forms(value: Any, *, loose: bool) -> list[tuple[str, str]]:
     """The JSON that an attribute with this value shows, and what else must hold (`Held._is_exactly`)."""
     if isinstance(value, bool):
         return [(json_of(value), "bool")]
-    if isinstance(value, int):
-        return [(str(value), "int")]
-    if isinstance(value, float):
-        return [(json_of(value), "double")]
+    if isinstance(value, (int, float)):
+        whole = _whole(value)
+        if loose and whole is not None and abs(whole) < 2**53:
+            return [(str(whole), "number")]
+        return [(json_of(value), "int" if isinstance(value, int) else "double")]
     if isinstance(value, bytes):
         return [(json_of(b64encode(value).decode()), "bytes")]
     if not isinstance(value, str):

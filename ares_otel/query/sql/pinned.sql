@@ -1,7 +1,7 @@
 -- Traces that somebody pins: docs/pinned-traces.md.
 
 -- name: lock
-SELECT pg_advisory_xact_lock(:key)
+SELECT pg_advisory_xact_lock(:key), set_config('statement_timeout', :timeout, true)
 
 -- name: bounds
 -- What is pinned, and how much may be: the settings of ares-api, where they hold numbers.

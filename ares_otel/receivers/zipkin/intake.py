@@ -16,6 +16,9 @@ from ares_otel.receivers.serving.status import Failure
 from ares_otel.receivers.serving.workers import Workers
 from ares_otel.receivers.zipkin.decode import Decode, decode_json, decode_proto, json_memory, proto_memory
 
+DECODE_INLINE_BYTES = 64 * 1024
+"""Up to this size a body is decoded on the event loop: some 150 spans, which take ten milliseconds."""
+
 
 class ZipkinIntake(RequestIntake):
     """Takes lists of spans in either encoding."""
@@ -46,7 +49,7 @@ class ZipkinIntake(RequestIntake):
         decode: Decode
         estimate, decode = (proto_memory, decode_proto) if proto else (json_memory, decode_json)
         arrival.reservation.grow(await run(len(body), lambda: estimate(body)))
-        return await run(len(body), lambda: self._batch(body, decode, arrival))
+        return await run(len(body), lambda: self._batch(body, decode, arrival), inline_bytes=DECODE_INLINE_BYTES)
 
     def _batch(self, body: bytes, decode: Decode, arrival: Arrival) -> Made:
         decoded = decode(body, parse_string_tags=self._parse_string_tags)

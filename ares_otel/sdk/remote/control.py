@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace.sampling import Sampler
 
 from ares_otel.sdk.background import Background
 from ares_otel.sdk.remote import keys, stamps
+from ares_otel.sdk.remote.adaptive import Adaptation
 from ares_otel.sdk.remote.levels import Levels
 from ares_otel.sdk.remote.reader import FlexibleMetricReader
 from ares_otel.sdk.remote.sampler import RemoteSampler
@@ -53,16 +54,18 @@ class RemoteControl:
         self._levels = Levels()
         self._samplers: list[RemoteSampler] = []
         self._readers: list[FlexibleMetricReader] = []
-        for apply in (self._apply_levels, self._apply_sampling, self._apply_interval):
+        self._adaptation = Adaptation(service_name, self._apply_sampling, api_url=api_url, database_url=database_url)
+        for apply in (self._apply_levels, self._follow_probabilities, self._apply_sampling, self._apply_interval):
             self._view.on_taken(apply)
         self._started = False
         self._background = Background("ares-otel settings", self._forked)
 
     def sampler(self, base: Sampler) -> Sampler:
-        """A sampler that is `base` while neither `sampling.ratio` nor `sampling.rules` is set."""
+        """A sampler that is `base` while nothing of `sampling.*` is set that decides about traces."""
         sampler = RemoteSampler(base)
         self._samplers.append(sampler)
         self._apply_sampling()
+        self._background.call_soon(self._follow_probabilities)
         return sampler
 
     def span_processor(self) -> SpanProcessor:
@@ -131,6 +134,7 @@ class RemoteControl:
         )
 
     def _replace_view(self) -> None:
+        self._adaptation.forget_loop()
         view = self._make_view()
         view.inherit(self._view)
         self._view = view
@@ -153,10 +157,20 @@ class RemoteControl:
         self._levels.apply(wanted)
 
     def _apply_sampling(self) -> None:
-        ratio = self._view.get_json(keys.RATIO)
-        rules = self._view.get_json(keys.RULES)
+        view = self._view
+        ratio, limit = view.get_json(keys.RATIO), view.get_json(keys.MAX_RATE)
+        rules = view.get_json(keys.RULES)
+        adaptive = None if view.get_json(keys.TARGET) is None else self._adaptation.probabilities
         for sampler in self._samplers:
-            sampler.apply(None if ratio is None else float(ratio), rules)
+            sampler.apply(
+                None if ratio is None else float(ratio),
+                rules,
+                limit=None if limit is None else int(limit),
+                adaptive=adaptive,
+            )
+
+    def _follow_probabilities(self) -> None:
+        self._adaptation.follow(bool(self._samplers) and self._view.get_json(keys.TARGET) is not None)
 
     def _apply_interval(self) -> None:
         seconds = self._view.get_json(keys.INTERVAL)

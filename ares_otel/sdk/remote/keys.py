@@ -19,6 +19,8 @@ LEVEL_OF = "logging.level."
 """Followed by a logger's name."""
 RATIO = sampling.RATIO
 RULES = sampling.RULES
+MAX_RATE = sampling.MAX_RATE
+TARGET = sampling.TARGET
 INTERVAL = "metrics.interval"
 
 LEVELS: Mapping[str, int] = {
@@ -46,7 +48,7 @@ def _expected(key: str, value: Any) -> str | None:
         if key in (LEVEL_OF, f"{LEVEL_OF}root"):
             return f"under {LEVEL}, which is that of the root logger"
         return None if isinstance(value, str) and value in LEVELS else f"one of {', '.join(LEVELS)}"
-    if key in (RATIO, RULES):
+    if key in sampling.KEYS:
         return sampling.expected(key, value)
     if key == INTERVAL:
         seconds = as_float(value)

@@ -83,14 +83,21 @@ async def _copy(connection: asyncpg.Connection, partition: Partition, tenant_id:
         WITH added AS (
             INSERT INTO {copies} ({columns})
             SELECT {columns}
-            FROM unnest($2::uuid[], $3::bigint[]) AS pin (pin_id, most)
-            CROSS JOIN LATERAL (
-                SELECT {columns} FROM {quoted(partition.name)} WHERE tenant_id = $1 AND trace_id = pin_id
-                ORDER BY {time} LIMIT most
-            ) there
-            EXCEPT ALL
-            SELECT {columns} FROM {copies}
-            WHERE tenant_id = $1 AND trace_id = ANY ($2) AND {time} >= $4 AND {time} < $5
+            FROM (
+                SELECT missing.*, row_number() OVER (PARTITION BY trace_id ORDER BY {time}) AS place
+                FROM (
+                    SELECT {columns}
+                    FROM unnest($2::uuid[]) AS pin_id
+                    CROSS JOIN LATERAL (
+                        SELECT {columns} FROM {quoted(partition.name)} WHERE tenant_id = $1 AND trace_id = pin_id
+                        ORDER BY {time} LIMIT $4
+                    ) there
+                    EXCEPT ALL
+                    SELECT {columns} FROM {copies}
+                    WHERE tenant_id = $1 AND trace_id = ANY ($2) AND {time} >= $5 AND {time} < $6
+                ) missing
+            ) numbered
+            JOIN unnest($2::uuid[], $3::bigint[]) AS pin (pin_id, most) ON pin_id = trace_id AND place <= most
             RETURNING trace_id, {time} AS at, pg_column_size({copies}.*) AS size
         )
         SELECT trace_id, count(*) AS rows, sum(size)::bigint AS bytes, min(at) AS first, max(at) AS last
@@ -99,6 +106,7 @@ async def _copy(connection: asyncpg.Connection, partition: Partition, tenant_id:
         tenant_id,
         [pin["trace_id"] for pin in pins],
         [max(0, MAX_ROWS - pin["rows"]) for pin in pins],
+        MAX_ROWS,
         partition.start,
         partition.end,
         timeout=SECONDS,

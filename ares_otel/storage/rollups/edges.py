@@ -52,8 +52,8 @@ FROM (
 ) s
 """
 # The planner does not know how many rows the parts of the statement give: where it expects one, it would go through
-# thousands of them thousands of times.
-_NO_LOOPS = "SET LOCAL enable_nestloop = off"
+# thousands of them thousands of times. And a plan for any minute is one that reads all of them.
+_PLAN = "SET LOCAL enable_nestloop = off; SET LOCAL plan_cache_mode = force_custom_plan"
 _CLEAR = """
 WITH edges AS (DELETE FROM service_edges WHERE minute = $1 AND minutes = 1),
 nodes AS (DELETE FROM service_nodes WHERE minute = $1 AND minutes = 1)
@@ -151,7 +151,7 @@ async def find_edges(
     if spans["called"] or spans["calling"]:
         steps = sampling(spans["called"], most), sampling(spans["calling"], most)
         arguments = (spans["called_services"], steps[0], PARENT_AGE, MOST_SPANS, spans["calling_services"], steps[1])
-        await connection.execute(_NO_LOOPS)
+        await connection.execute(_PLAN)
         status = await connection.execute(FIND, minute, *arguments, spans["until"])
         found = int(status.split()[-1])
     arrived = [row["service_name"] for row in await connection.fetch(_ARRIVALS, minute)]

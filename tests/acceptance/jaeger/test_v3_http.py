@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
@@ -14,8 +14,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from ares_otel.api.jaeger.adjust import WARNINGS
 from ares_otel.model.otlp_json_decode import decode
-from tests.support import jaeger_shop
-from tests.support.ares_process import AresProcess, running_ares
+from tests.support.ares_process import AresProcess
 from tests.support.jaeger_shop import (
     CHECKOUT,
     LARGE,
@@ -28,21 +27,8 @@ from tests.support.jaeger_shop import (
     in_order,
     spans_of,
 )
-from tests.support.postgres import copied_database
 
 FILTER = {"op": "eq", "args": [{"attr": {"key": "customer"}}, {"scalar": {"value": "Ada & Söhne"}}]}
-
-
-@pytest.fixture(scope="module")
-def ares(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AresProcess]:
-    options = ("--jaeger-http-port", "0", "--database-url")
-    with copied_database(postgres_server) as url, running_ares(tmp_path_factory.mktemp("ares"), *options, url) as ares:
-        yield ares
-
-
-@pytest.fixture(scope="module")
-def shop(ares: AresProcess) -> Shop:
-    return jaeger_shop.written(ares.jaeger_grpc)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -14,8 +13,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from ares_otel.api.jaeger.adjust import WARNINGS
 from ares_otel.api.jaeger.proto import api_v3_pb2 as pb
-from tests.support import jaeger_shop
-from tests.support.ares_process import AresProcess
+from ares_otel.api.jaeger.proto import storage_v2_pb2
 from tests.support.eventually import eventually
 from tests.support.jaeger_shop import (
     CHECKOUT,
@@ -29,22 +27,10 @@ from tests.support.jaeger_shop import (
     Shop,
     ids_of,
     in_order,
-    jaeger_clients,
     spans_of,
 )
 
 TWO_MIB = 2 * 1024 * 1024
-
-
-@pytest.fixture(scope="module")
-def shop(ares: AresProcess) -> Shop:
-    return jaeger_shop.written(ares.jaeger_grpc)
-
-
-@pytest.fixture
-async def jaeger(ares: AresProcess) -> AsyncIterator[Clients]:
-    async with jaeger_clients(ares.jaeger_grpc) as clients:
-        yield clients
 
 
 async def get(jaeger: Clients, **fields: Any) -> list[TracesData]:
@@ -261,6 +247,9 @@ async def test_dependencies_are_calls_within_a_range_of_time(jaeger: Clients, sh
         return {("frontend", "orders", 1), ("early", "late", 1)} <= set(await dependencies())
 
     assert await eventually(counted)
+    asked = storage_v2_pb2.GetDependenciesRequest(start_time=shop.at(-60), end_time=shop.at(600))
+    stored = (await jaeger.dependencies.GetDependencies(asked)).dependencies
+    assert [(each.parent, each.child, each.call_count) for each in stored] == await dependencies()
     before = pb.GetDependenciesRequest(start_time=shop.at(-7200), end_time=shop.at(-3600))
     assert not (await jaeger.v3.GetDependencies(before)).dependencies
     for wrong in (

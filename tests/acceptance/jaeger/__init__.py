@@ -1,0 +1,1 @@
+"""Jaeger's doors, with one Ares for all of them."""
