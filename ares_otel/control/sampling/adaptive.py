@@ -90,6 +90,7 @@ class AdaptiveSampling:
         self._pooled = pooled
         self._most_spans = most_spans
         self._until: datetime | None = None
+        self._was_unwell = False
         self._age_from = float("-inf")
         self._complaints = Complaints(log, clock)
         self._wake = asyncio.Event()
@@ -179,7 +180,8 @@ class AdaptiveSampling:
             since = self._until
         self._until = until
         services = self._settings.adaptive()
-        if self._unwell():
+        was_unwell, self._was_unwell = self._was_unwell, self._unwell()
+        if was_unwell or self._was_unwell:  # of this time, or of its beginning, not all has come
             return
         operations = 0
         for service in services:
