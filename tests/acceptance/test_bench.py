@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from ares_otel.cli.bench.doors import WAYS, measure_doors
 from ares_otel.cli.bench.fill import fill, prepare_partitions
 from ares_otel.cli.bench.ingest import Load, bench_of, report_ingest, run_rounds
 from ares_otel.cli.bench.latency import measure_latency
@@ -64,6 +65,10 @@ async def test_every_question_is_asked_of_the_database_and_over_the_api(running:
     found = ratios(report)
     assert sum(what.startswith("growth of") for what in found) == len(QUESTIONS)
     assert any(what.startswith("API ÷") for what in found)
+    await measure_doors(report, running, 1024, 24, most=4)
+    doors = {what: ratio for what, ratio in ratios(report).items() if what.startswith("door ÷ SQL")}
+    assert len(doors) == len(WAYS)
+    assert min(doors.values()) > 0
 
 
 async def test_storage_says_where_the_bytes_are(running: Running, report: Report) -> None:

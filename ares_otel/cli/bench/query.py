@@ -12,7 +12,16 @@ from ares_otel.cli import console
 from ares_otel.cli.bench.errors import BenchError
 from ares_otel.cli.bench.http_client import HttpClient
 from ares_otel.cli.bench.process import Running
-from ares_otel.cli.bench.questions import ATTRIBUTE, ATTRIBUTE_RATIO, QUESTIONS, TRACE, Question, Sample, make_samples
+from ares_otel.cli.bench.questions import (
+    ATTRIBUTE,
+    ATTRIBUTE_RATIO,
+    QUESTIONS,
+    TRACE,
+    Ask,
+    Question,
+    Sample,
+    make_samples,
+)
 from ares_otel.cli.bench.report import Report, Row
 
 SAMPLES = 200
@@ -55,11 +64,11 @@ class Asker:
         if self._pool is not None:
             await self._pool.close()
 
-    async def ask(self, question: Question, sample: Sample) -> float:
+    async def ask(self, ask: Ask, sample: Sample) -> float:
         """Milliseconds of the statements that read; what the pool does around them is Ares's own time."""
         assert self._pool is not None
         self._elapsed = 0.0
-        await question.ask(self._pool, sample)
+        await ask(self._pool, sample)
         return self._elapsed * 1000
 
     def _on_query(self, query: asyncpg.connection.LoggedQuery) -> None:
@@ -92,7 +101,7 @@ async def _ask(
     question: Question, sample: Sample, asker: Asker, client: HttpClient, times: Times, *, counts: bool
 ) -> None:
     started = time.perf_counter()
-    taken = await asker.ask(question, sample)
+    taken = await asker.ask(question.ask, sample)
     if counts:
         times.sql.append(taken)
     if question.path is not None and not times.without_api:
@@ -114,28 +123,30 @@ def report_answers(report: Report, spans: int, answers: Answers, base: Answers, 
     for question in QUESTIONS:
         times = answers[question.name]
         goal = f"there {question.expected_ms} ms" if question.expected_ms else ""
-        figure = f"SQL {_shown(times.sql)}" + (f", API {_shown(times.api)}" if times.api else "")
+        figure = f"SQL {shown(times.sql)}" + (f", API {shown(times.api)}" if times.api else "")
         report.add(Row(f"{question.name}, {spans:,} spans, p50 / p95", figure, goal=goal))
     for question in QUESTIONS:
         times = answers[question.name]
         if times.api:
-            p50, bound = _p50(times.api), 2 * _p50(times.sql) + 2
-            report.ratio(f"API ÷ (2 × SQL + 2 ms), {question.name}, {spans:,} spans", p50 / bound, goal="≤ 1")
-    ratio = _p50(answers[ATTRIBUTE].sql) / _p50(answers[TRACE].sql)
+            median, bound = p50(times.api), 2 * p50(times.sql) + 2
+            report.ratio(f"API ÷ (2 × SQL + 2 ms), {question.name}, {spans:,} spans", median / bound, goal="≤ 1")
+    ratio = p50(answers[ATTRIBUTE].sql) / p50(answers[TRACE].sql)
     report.ratio(f"{ATTRIBUTE} ÷ {TRACE}, {spans:,} spans", ratio, goal=f"≤ {ATTRIBUTE_RATIO}")
     for question in QUESTIONS if base else ():
         mine, theirs = answers[question.name], base[question.name]
-        growth = _p50(mine.sql) / _p50(theirs.sql)
-        over = f" (API {_p50(mine.api) / _p50(theirs.api):.2f})" if mine.api and theirs.api else ""
+        growth = p50(mine.sql) / p50(theirs.sql)
+        over = f" (API {p50(mine.api) / p50(theirs.api):.2f})" if mine.api and theirs.api else ""
         goal = f"≤ {question.growth}" if question.growth else ""
         report.ratio(f"growth of {question.name}{over}, {base_spans:,} → {spans:,} spans", growth, goal=goal)
 
 
-def _shown(times: list[float]) -> str:
-    return f"{_p50(times):.2f} / {_percentile(times, 95):.2f} ms"
+def shown(times: list[float]) -> str:
+    """The median and the 95th percentile."""
+    return f"{p50(times):.2f} / {_percentile(times, 95):.2f} ms"
 
 
-def _p50(times: list[float]) -> float:
+def p50(times: list[float]) -> float:
+    """The median."""
     return _percentile(times, 50)
 
 

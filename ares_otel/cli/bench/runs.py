@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from ares_otel.cli.bench import implementation as implementations
+from ares_otel.cli.bench.doors import measure_doors
 from ares_otel.cli.bench.fill import Filled, fill, pause_sealing, prepare_partitions
 from ares_otel.cli.bench.implementation import Implementation
 from ares_otel.cli.bench.ingest import Load, bench_of, report_floor, report_ingest, run_rounds
@@ -84,6 +85,7 @@ async def query(
             report.add(Row("what is asked", str(filled)))
             answers = await ask_all(running)
             report_answers(report, filled.spans, answers, base, base_spans)
+            await measure_doors(report, running, filled.spans, hours)
             if not base:
                 base, base_spans = answers, filled.spans
 
