@@ -45,6 +45,8 @@ MOST_SPANS = 100_000
 FORGET = timedelta(hours=1)
 """An operation of which nothing comes for so long begins anew."""
 KEEP_CHANGES = timedelta(days=7)
+AT_ONCE = 200
+"""Operations after which others have their turn on the loop."""
 AGE_INTERVAL = 600.0
 """Seconds between two looks at what is old."""
 
@@ -214,7 +216,9 @@ class AdaptiveSampling:
         counted = await count(connection, service, since, until, follow, begin, self._most_spans)
         initial = wishes.initial(self._default_ratio())
         written: list[tuple[Measured, float | None]] = []
-        for name in [*before, *(name for name in counted.kinds if name not in before)]:
+        for number, name in enumerate([*before, *(name for name in counted.kinds if name not in before)]):
+            if number % AT_ONCE == AT_ONCE - 1:
+                await asyncio.sleep(0)
             one = before.get(name)
             if len(name) > MAX_NAME or wishes.rule_for(name, counted.kinds.get(name, ())) is not None:
                 continue
