@@ -72,6 +72,7 @@ class Picture:
     """How a trace is shown."""
 
     logs: bool = True
+    raw: bool = False
     everything: bool = False
     attributes: bool = False
     colour: bool = True
@@ -135,7 +136,7 @@ class Actions:
             return _not_found(trace_id)
         screen = Screen(colour=picture.colour)
         options = Options(screen.width, screen.script, picture.everything, picture.attributes)
-        screen.show(report(trace, view_of(trace, logs=picture.logs), options))
+        screen.show(report(trace, view_of(trace, logs=picture.logs, raw=picture.raw), options))
         return FOUND
 
     async def json(self, trace_id: UUID, start: Instant | None, end: Instant | None) -> int:
