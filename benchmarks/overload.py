@@ -200,7 +200,7 @@ async def main() -> None:
 
 
 async def _start(folder: str, limit_mib: int) -> tuple[asyncio.subprocess.Process, dict[str, str]]:
-    ports = ["--http-port", "0", "--otlp-grpc-port", "0", "--otlp-http-port", "0", "--jaeger-grpc-port", "0"]
+    ports = ["--http-port=0", "--otlp-grpc-port=0", "--otlp-http-port=0", "--jaeger-grpc-port=0", "--sampling-port=0"]
     command = ["-m", "ares_otel.cli.main", "up", "--data-dir", folder, *ports, "--admission-limit-mib", str(limit_mib)]
     process = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=asyncio.subprocess.PIPE)
     assert process.stdout is not None

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import asyncpg
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import RedirectResponse
 from fastapi.routing import APIRoute
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
@@ -108,6 +109,7 @@ def create_app(
     app.include_router(meta_router(registry, ready, gather))
     app.include_router(swagger_router())
     if jaeger is not None:
+        app.add_route("/jaeger", _to_jaeger, include_in_schema=False)
         app.mount("/jaeger", jaeger, name="jaeger")
     problems.install(app)
     app.add_middleware(ConfigPaths)
@@ -124,3 +126,8 @@ def create_app(
 
 def _operation_id(route: APIRoute) -> str:
     return route.name
+
+
+async def _to_jaeger(request: Request) -> Response:
+    """The page there has links that are relative."""
+    return RedirectResponse("/jaeger/")

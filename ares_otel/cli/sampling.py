@@ -17,7 +17,7 @@ from ares_otel.control.config_manager import ConfigManager
 from ares_otel.control.sampling.adaptive import CLIENT_POLL, INTERVAL, AdaptiveSampling
 from ares_otel.control.sampling.settings import SamplingSettings
 from ares_otel.control.sampling.strategies import DEFAULT_RATIO, Strategies
-from ares_otel.model.errors import AddressInUse
+from ares_otel.model.errors import AddressInUse, StartError
 from ares_otel.pipeline.grace import Grace, Stages
 from ares_otel.pipeline.http2_switch import MAX_RELAYS, Relays
 from ares_otel.pipeline.http_door import HttpDoor
@@ -131,7 +131,10 @@ class SamplingDoor:
             ]
         )
         add_sampling(server, self._sampling.strategies, self._sampling.on_answer)
-        port = server.add_insecure_port("127.0.0.1:0")
+        try:
+            port = server.add_insecure_port("127.0.0.1:0")
+        except RuntimeError as error:
+            raise StartError("Ares cannot listen on 127.0.0.1, where its own gRPC is; look at the loopback.") from error
         options = self._options
         door = HttpDoor(
             "sampling",

@@ -133,36 +133,48 @@ class _Stream:
 
     async def _read(self, chunk_spans: int, chunk_bytes: int) -> list[TracesData]:
         """What is left to hand over when the connection is given back."""
+        sizes = (chunk_spans, chunk_bytes)
         async with reading(self._pool) as reader:
             complete = await self._places.look(self._pool, reader)
-            if complete:
-                held: list[TracesData] = []
-                rows = self._rows(reader, ChunkMaker(chunk_spans, chunk_bytes))
-                async with contextlib.aclosing(rows):
-                    async for chunk in rows:
-                        held.append(chunk)
-                        if len(held) == 2:
-                            break
-                    else:
-                        return held
-                    if may_stream_at_once(self._pool):
-                        async with streaming(self._pool):
-                            for chunk in held:
-                                await self._hand_over(chunk)
-                            async for chunk in rows:
-                                await self._hand_over(chunk)
-                        return []
+            left = await self._read_at_once(reader, sizes) if complete else None
         if not complete:
             await self._places.go_on(self._pool)
-        async with streaming(self._pool), reading(self._pool) as reader:
-            rows = self._rows(reader, ChunkMaker(chunk_spans, chunk_bytes))
-            async with contextlib.aclosing(rows):
-                async for chunk in rows:
-                    await self._hand_over(chunk)
+            async with reading(self._pool) as reader:
+                left = await self._read_at_once(reader, sizes)
+        if left is not None:
+            return left
+        async with (
+            streaming(self._pool),
+            reading(self._pool) as reader,
+            contextlib.aclosing(self._chunks(reader, sizes)) as chunks,
+        ):
+            async for chunk in chunks:
+                await self._hand_over(chunk)
         return []
 
-    async def _rows(self, reader: Reader, maker: ChunkMaker) -> AsyncGenerator[TracesData, None]:
-        """The chunks."""
+    async def _read_at_once(self, reader: Reader, sizes: tuple[int, int]) -> list[TracesData] | None:
+        """The same, without waiting for a turn to keep the connection; None where that must be."""
+        async with contextlib.aclosing(self._chunks(reader, sizes)) as chunks:
+            begun: list[TracesData] = []
+            async for chunk in chunks:
+                begun.append(chunk)
+                if len(begun) == 2:
+                    break
+            else:
+                return begun
+            if not may_stream_at_once(self._pool):
+                return None
+            async with streaming(self._pool):
+                for chunk in begun:
+                    await self._hand_over(chunk)
+                del begun
+                async for chunk in chunks:
+                    await self._hand_over(chunk)
+            return []
+
+    async def _chunks(self, reader: Reader, sizes: tuple[int, int]) -> AsyncGenerator[TracesData, None]:
+        """All chunks, of at most so many spans and bytes."""
+        maker = ChunkMaker(*sizes)
         for range_ in self._places.spans:
             async with reader.cursor(
                 STATEMENTS["stream_spans"],

@@ -17,6 +17,7 @@ import pytest
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from ares_otel.api.jaeger.proto import sampling_v2_pb2 as pb
+from ares_otel.api.jaeger.proto.sampling_v2_pb2_grpc import SamplingManagerStub
 from ares_otel.sdk.remote.control import RemoteControl
 from tests.support import jaeger_remote_sampler
 from tests.support.ares_process import AresProcess, run_ares, running_ares
@@ -58,10 +59,9 @@ async def told(http: httpx.AsyncClient, service: str) -> dict[str, Any]:
 
 async def by_grpc(ares: AresProcess, service: str) -> pb.SamplingStrategyResponse:
     async with grpc.aio.insecure_channel(address(ares)) as channel:
-        call = channel.unary_unary(METHOD, response_deserializer=pb.SamplingStrategyResponse.FromString)
-        answer: pb.SamplingStrategyResponse = await call(
-            pb.SamplingStrategyParameters(serviceName=service).SerializeToString(), timeout=20
-        )
+        question = pb.SamplingStrategyParameters(serviceName=service)
+        stub = SamplingManagerStub(channel)  # type: ignore[no-untyped-call]
+        answer: pb.SamplingStrategyResponse = await stub.GetSamplingStrategy(question, timeout=20)
         return answer
 
 
@@ -109,7 +109,7 @@ async def test_a_limit_is_rate_limiting_in_both(
     await put(config, "limited", max_traces_per_second=12)
 
     async def arrived() -> bool:
-        return (await told(http, "limited"))["strategyType"] == "RATE_LIMITING"
+        return bool((await told(http, "limited"))["strategyType"] == "RATE_LIMITING")
 
     await eventually(arrived)
     assert await told(http, "limited") == {
@@ -124,7 +124,7 @@ async def test_a_limit_is_rate_limiting_in_both(
 async def test_the_bytes_of_grpc_have_the_numbers_of_the_contract(ares: AresProcess, config: httpx.AsyncClient) -> None:
     await put(config, "numbers", max_traces_per_second=3)
     async with grpc.aio.insecure_channel(address(ares)) as channel:
-        call = channel.unary_unary(METHOD)
+        call = channel.unary_unary(METHOD, None, None)
 
         async def arrived() -> bool:
             return bytes(await call(b"\x0a\x07numbers", timeout=20)) == b"\x08\x01\x1a\x02\x08\x03"
@@ -171,7 +171,7 @@ async def test_rest_says_what_is_told_and_why(
     )
 
     async def arrived() -> bool:
-        return (await shown("rest/service"))["source"] == "adaptive"
+        return bool((await shown("rest/service"))["source"] == "adaptive")
 
     await eventually(arrived)
     document = await shown("rest/service")
@@ -302,8 +302,8 @@ async def test_the_sampler_of_ares_follows_what_was_calculated(
         await put(config, service, target_traces_per_second=1)
 
         async def told() -> bool:
-            result = sampler.should_sample(None, 1, "GET /")
-            return (result.attributes or {}).get("jaeger.sampler.param") == 0.5
+            attributes = sampler.should_sample(None, 1, "GET /").attributes
+            return attributes is not None and attributes.get("jaeger.sampler.param") == 0.5
 
         await eventually(told)
         answer = await config.request("DELETE", f"/{service}/sampling.target_traces_per_second?updated_by=alice")

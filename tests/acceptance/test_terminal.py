@@ -15,7 +15,7 @@ import psutil
 from tests.support.ares_process import command, environment
 from tests.support.eventually import eventually
 
-PORTS = ["--http-port", "0", "--otlp-grpc-port", "0", "--otlp-http-port", "0", "--jaeger-grpc-port", "0"]
+PORTS = ["--http-port=0", "--otlp-grpc-port=0", "--otlp-http-port=0", "--jaeger-grpc-port=0", "--sampling-port=0"]
 
 
 def test_postgres_comes_back_although_nobody_reads_standard_error(data_dir: Path) -> None:

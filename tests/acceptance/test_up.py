@@ -60,7 +60,7 @@ class TestMistakes:
             taken.bind(("127.0.0.1", 0))
             taken.listen()
             port = str(taken.getsockname()[1])
-            doors = ("--http-port", "--otlp-grpc-port", "--otlp-http-port", "--jaeger-grpc-port")
+            doors = ("--http-port", "--otlp-grpc-port", "--otlp-http-port", "--jaeger-grpc-port", "--sampling-port")
             for option in doors:
                 flags = [word for door in doors for word in (door, port if door == option else "0")]
                 done = run_ares(["up", "--data-dir", str(tmp_path), "--database-url", database_url, *flags])
@@ -166,7 +166,14 @@ class TestOwnTelemetry:
 class TestStopping:
     def test_an_interrupt_during_the_start_leaves_nothing_running(self, data_dir: Path) -> None:
         with subprocess.Popen(
-            [*command("up"), f"--data-dir={data_dir}", "--http-port=0", "--otlp-grpc-port=0", "--jaeger-grpc-port=0"],
+            [
+                *command("up"),
+                f"--data-dir={data_dir}",
+                "--http-port=0",
+                "--otlp-grpc-port=0",
+                "--jaeger-grpc-port=0",
+                "--sampling-port=0",
+            ],
             env=environment(),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

@@ -100,9 +100,15 @@ def test_installed_into_a_clean_environment_it_takes_a_span_and_shows_it(wheel: 
     (about,) = packages.glob("ares_otel-*.dist-info")
     for required in required_by(Distribution.at(about)):
         borrow(required, packages)
-    command = [home / "bin" / "ares-otel", "up", "--data-dir", data_dir, "--http-port", "0"]
+    command = [home / "bin" / "ares-otel", "up", "--data-dir", data_dir, "--http-port=0"]
     with subprocess.Popen(
-        [*map(str, command), "--otlp-grpc-port", "0", "--otlp-http-port", "0", "--jaeger-grpc-port", "0"],
+        [
+            *map(str, command),
+            "--otlp-grpc-port=0",
+            "--otlp-http-port=0",
+            "--jaeger-grpc-port=0",
+            "--sampling-port=0",
+        ],
         cwd=home,
         env=clean,
         stdout=subprocess.PIPE,

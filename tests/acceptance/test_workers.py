@@ -288,13 +288,12 @@ class TestMistakes:
     def test_a_second_ares_with_workers_on_the_same_port_is_refused(self, ares: AresProcess, tmp_path: Path) -> None:
         port = ares.otlp_grpc.rpartition(":")[2]
         flags = [
-            "--http-port",
-            "0",
-            "--otlp-http-port",
-            "0",
+            "--http-port=0",
+            "--otlp-http-port=0",
             "--otlp-grpc-port",
             port,
             "--jaeger-grpc-port=0",
+            "--sampling-port=0",
             "--workers",
             "2",
         ]
@@ -305,7 +304,14 @@ class TestMistakes:
         assert "Traceback" not in done.stderr
 
     def test_a_worker_that_cannot_start_ends_the_start_with_its_reason(self, ares: AresProcess, tmp_path: Path) -> None:
-        flags = ["--http-port=0", "--otlp-http-port=0", "--otlp-grpc-port=0", "--jaeger-grpc-port=0", "--workers=2"]
+        flags = [
+            "--http-port=0",
+            "--otlp-http-port=0",
+            "--otlp-grpc-port=0",
+            "--jaeger-grpc-port=0",
+            "--sampling-port=0",
+            "--workers=2",
+        ]
         with opened(tmp_path / "spool" / "worker-2"):
             done = run_ares(["up", "--data-dir", str(tmp_path), "--database-url", ares.database, *flags])
         assert done.returncode == 1

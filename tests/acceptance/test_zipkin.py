@@ -132,7 +132,7 @@ async def test_what_came_in_is_accounted_for_also_what_was_left_out(ares: AresPr
     answer = await post(ares.doors["zipkin"], body_of(zipkin_span(1, "part", **now()), {"id": "none"}))
     assert (answer.status_code, answer.text) == (
         202,
-        "1 of 2 spans cannot be kept; the first: [1].id is not hexadecimal.\n",
+        "1 of 2 spans cannot be kept; the first: [1]: id is not hexadecimal.\n",
     )
     assert (await post(ares.doors["zipkin"], body_of({}, {}))).status_code == 400
     metrics = await read_metrics(ares.http)

@@ -87,6 +87,13 @@ def test_the_maximum_of_clock_skew_is_what_the_option_says(root: str) -> None:
     assert told == [["Clock skew of 90ms was found; it is more than the 80ms that are corrected at most."]]
 
 
+def test_the_page_of_the_http_port_is_found_without_a_slash(ares: AresProcess) -> None:
+    answer = httpx.get(f"{ares.http}/jaeger", follow_redirects=True)
+    assert answer.url == f"{ares.http}/jaeger/"
+    assert "Jaeger's query APIs" in answer.text
+    assert httpx.get(answer.url.join("api/services")).status_code == 200
+
+
 def test_other_apis_of_jaeger_are_beside_it(root: str) -> None:
     assert httpx.get(f"{root}/api/sampling", params={"service": "orders"}).json()["strategyType"] == "PROBABILISTIC"
     assert "Jaeger's query APIs" in httpx.get(f"{root}/").text

@@ -1,32 +1,25 @@
-"""Jaeger's HTTP API of version 1 over stored spans: traces by id and by search, and what its clients send."""
+"""Jaeger's HTTP API of version 1: traces by id, and what OTLP becomes."""
 
 from __future__ import annotations
 
-import json
-import math
-import time
+import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
-from functools import partial
-from typing import Any
+from uuid import UUID
 
-import asyncpg
 import pytest
-from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+from opentelemetry.proto.trace.v1.trace_pb2 import Status
+from starlette.types import Message
 
 from ares_otel.api.jaeger import trace_reading
 from ares_otel.api.jaeger.adjust import TOO_LARGE
-from ares_otel.api.jaeger.v1_metrics import render_family
+from ares_otel.api.jaeger.door import jaeger_app
 from ares_otel.model.otlp_json import encode_json
-from ares_otel.query.spm import Point, Series, SpanMetrics
+from ares_otel.query.reader import DatabaseUnavailable
 from tests.support.jaeger_http import JaegerHttp, envelope_of, jaeger_http, tags_of
-from tests.support.jaeger_traces import MS, TRACE_ID, sid, span, trace
+from tests.support.jaeger_traces import MS, NOW, TRACE_ID, here, of, sid, span, trace
 from tests.support.otlp_samples import pairs
-from tests.support.ports import free_port
-from tests.support.rollups import run_once
 
 UNKNOWN = "0123456789abcdef0123456789abcdef"
-NOW = time.time_ns() // 1_000_000_000 * 1_000_000_000
 SECOND = 1_000_000
 """Microseconds."""
 
@@ -35,19 +28,6 @@ SECOND = 1_000_000
 async def api(emptied_database_url: str) -> AsyncIterator[JaegerHttp]:
     async with jaeger_http(emptied_database_url) as made:
         yield made
-
-
-def here(number: int, parent: int = 0, at: int = -60_000, ms: int = 10, **options: Any) -> Span:
-    """A span that started `at` milliseconds from now."""
-    return span(number, parent, at, ms, base=NOW, **options)
-
-
-def of(number: int) -> bytes:
-    """A trace id."""
-    return number.to_bytes(16, "big")
-
-
-# --- one trace --------------------------------------------------------------------------------------------------------
 
 
 async def test_a_trace_comes_in_the_envelope_with_spans_tags_logs_references_and_processes(api: JaegerHttp) -> None:
@@ -220,302 +200,37 @@ async def test_an_archived_trace_survives_its_rows(database_url: str) -> None:
         envelope_of(await api.client.post("/api/archive/xyz"), 400)
 
 
-# --- search -----------------------------------------------------------------------------------------------------------
-
-
-async def test_every_parameter_of_a_search_selects_traces_and_the_newest_come_first(api: JaegerHttp) -> None:
-    await api.send(
-        trace(
-            {
-                "orders": [
-                    here(1, at=-40_000, ms=900, name="slow", kind="server", trace_id=of(1 << 90)),
-                    here(
-                        2, at=-30_000, ms=20, name="quick", trace_id=of(2 << 90), attributes={"code": 500, "a": "x:y"}
-                    ),
-                    here(
-                        3, at=-20_000, ms=20, name="other", trace_id=of(3 << 90), attributes={"code": 200, "on": True}
-                    ),
-                ],
-                "mail": [here(4, at=-10_000, ms=100, name="send", trace_id=of(4 << 90), attributes={"code": "500"})],
-            }
-        )
+async def test_a_trace_that_breaks_off_is_no_whole_answer(api: JaegerHttp) -> None:
+    await api.pool.execute(
+        """
+        INSERT INTO service_spans (trace_id, span_id, service_name, operation_name, kind, start_time, duration_ms,
+                                   duration_ns)
+        SELECT $1, int8send(n), 'orders', 'op', 'internal', now() - n * interval '1 millisecond', 1, 1000000
+        FROM generate_series(1, 9000) AS n
+        """,
+        UUID(bytes=TRACE_ID),
     )
-    assert await api.names() == ["send", "other", "quick", "slow"], "any service"
-    assert await api.names(service="orders") == ["other", "quick", "slow"]
-    assert await api.names(service="orders", operation="quick") == ["quick"]
-    assert await api.names(service="nobody") == []
-    assert await api.names(tag="code:500") == ["send", "quick"], "a text also finds a number that is written so"
-    assert await api.names(tag=["code:500", "a:x:y"]) == ["quick"]
-    assert await api.names(tags=json.dumps({"code": "500"}), service="mail") == ["send"]
-    assert await api.names(tags=json.dumps({"code": 500, "a": "x:y"})) == ["quick"]
-    assert await api.names(tags=json.dumps({"on": "true"})) == ["other"]
-    assert await api.names(tag="span.kind:server") == ["slow"]
-    assert await api.names(minDuration="100ms") == ["send", "slow"]
-    assert await api.names(minDuration="100ms", maxDuration="0.5s") == ["send"]
-    assert await api.names(maxDuration="20ms", minDuration="") == ["other", "quick"]
-    assert await api.names(limit=2) == ["send", "other"]
-    start = NOW // 1000
-    assert await api.names(start=start - 30 * SECOND) == ["send", "other", "quick"]
-    assert await api.names(end=start - 30 * SECOND) == ["quick", "slow"], "the end is meant with its whole microsecond"
-    assert await api.names(start=start - 30 * SECOND, end=start - 20 * SECOND) == ["other", "quick"]
-    assert await api.names(lookback="25s", end=start) == ["send", "other"]
-    assert await api.names(lookback="2d", end=start, start=start - 15 * SECOND) == ["send"], "the start goes first"
+    bodies: list[bytes] = []
 
-
-async def test_a_search_gives_whole_traces_with_the_limit_in_the_envelope(api: JaegerHttp) -> None:
-    await api.send(trace({"web": [here(1, name="page", ms=100)], "orders": [here(2, 1, -59_990, name="serve")]}))
-    body = envelope_of(await api.get("traces", service="orders", limit=7), 200)
-    assert (body["total"], body["limit"], body["errors"]) == (1, 7, None)
-    assert [one["operationName"] for one in body["data"][0]["spans"]] == ["page", "serve"]
-    body = envelope_of(await api.get("traces", service="nobody"), 200)
-    assert (body["data"], body["total"], body["limit"]) == ([], 0, 100)
-
-
-async def test_attributes_are_searched_wherever_jaeger_shows_them(api: JaegerHttp) -> None:
-    one = here(1, name="one")
-    one.events.add(name="boom", attributes=pairs({"in.event": "1"}))
-    one.links.add(trace_id=of(5), span_id=sid(5), attributes=pairs({"in.link": "1"}))
-    one.status.code = Status.STATUS_CODE_ERROR
-    data = trace({"web": [one, here(2, trace_id=of(9 << 80), name="two")]})
-    data.resource_spans[0].scope_spans[0].scope.name = "the.scope"
-    data.resource_spans[0].resource.attributes.extend(pairs({"in.resource": "1"}))
-    await api.send(data)
-    for tag in ("in.event:1", "in.link:1", "error:true", "otel.status_code:ERROR"):
-        assert await api.names(tag=tag) == ["one"], tag
-    for tag in ("in.resource:1", "otel.scope.name:the.scope"):
-        assert sorted(await api.names(tag=tag)) == ["one", "two"], tag
-    assert await api.names(tag="error:false") == ["two"]
-
-
-async def test_reserved_characters_in_tag_values_are_found_and_shown_as_they_are(api: JaegerHttp) -> None:
-    values = [
-        "a&b=c",
-        "50%",
-        "a+b c",
-        'he said "no"',
-        "back\\slash",
-        "ü→💥",
-        "a:b:c",
-        "{}",
-        "'; DROP TABLE x; --",
-        "%",
-        "_",
-    ]
-    spans = [
-        here(n, name=f"op {text}", trace_id=of(n << 90), attributes={"k": text}) for n, text in enumerate(values, 1)
-    ]
-    await api.send(trace({"a/b c": spans}))
-    for value in values:
-        for query in ({"tag": f"k:{value}"}, {"tags": json.dumps({"k": value})}, {"operation": f"op {value}"}):
-            [found] = await api.data("traces", service="a/b c", **query)
-            assert tags_of(found["spans"][0])["k"] == value
-    assert await api.data("traces", tag="k:something else") == []
-
-
-async def test_links_lead_into_other_traces(api: JaegerHttp) -> None:
-    linking = here(1, name="consumer", kind="consumer")
-    linking.links.add(trace_id=of(2 << 100), span_id=sid(2))
-    await api.send(trace({"web": [linking, here(2, trace_id=of(2 << 100), name="producer", kind="producer")]}))
-    [found] = await api.data("traces", operation="consumer")
-    [reference] = found["spans"][0]["references"]
-    assert reference["refType"] == "FOLLOWS_FROM"
-    [other] = await api.data(f"traces/{reference['traceID']}")
-    assert other["spans"][0]["spanID"] == reference["spanID"]
-
-
-# --- what clients send ------------------------------------------------------------------------------------------------
-
-
-async def test_what_grafana_and_jaegers_pages_send_is_understood(api: JaegerHttp) -> None:
-    await api.send(trace({"orders": [here(1, name="op", attributes={"http.status_code": 200})]}))
-    end = NOW // 1000 + 60 * SECOND
-    queries: list[dict[str, Any]] = [
-        # Jaeger's pages before version 2.
-        {
-            "end": end,
-            "limit": 20,
-            "lookback": "1h",
-            "maxDuration": "",
-            "minDuration": "",
-            "operation": "op",
-            "service": "orders",
-            "start": end - 3600 * SECOND,
-            "tags": '{"http.status_code":"200"}',
-        },
-        {"end": end, "limit": 1500, "lookback": "custom", "service": "orders", "start": 0, "maxDuration": "1s"},
-        {"end": end, "lookback": "2d", "service": "orders", "start": end - 172_800 * SECOND, "view": "graph"},
-        # Grafana's data source.
-        {"service": "orders", "start": end - 3600 * SECOND, "end": end, "limit": "20", "operation": ""},
-        {"traceID": [TRACE_ID.hex(), TRACE_ID.hex()], "prettyPrint": "true"},
-    ]
-    for query in queries:
-        assert await api.names(**query) == ["op"], query
-    for pretty, indented in (("true", True), ("1", True), ("false", False), ("", False)):
-        answer = await api.get("traces", service="orders", prettyPrint=pretty)
-        assert (b"\n  " in answer.content) is indented
-    head = await api.client.head("/api/traces?service=orders")
-    assert (head.status_code, head.content) == (200, b"")
-
-
-# --- what is wrong ----------------------------------------------------------------------------------------------------
-
-_WRONG: list[tuple[str, dict[str, Any], str]] = [
-    *(("traces", {"limit": value}, "limit") for value in ("0", "-1", "abc", "1.5", "10001", "9" * 30, "１")),
-    *(("traces", {"start": value}, "start") for value in ("-1", "abc", "1e6", "9" * 19, "2026-01-01T00:00:00Z")),
-    *(("traces", {"end": value}, "end") for value in ("-1", "abc", "9" * 19)),
-    ("traces", {"start": 2, "end": 1}, "start"),
-    ("traces", {"traceID": UNKNOWN, "start": 2, "end": 1}, "start"),
-    (f"traces/{UNKNOWN}", {"start": 2, "end": 1}, "start"),
-    (f"traces/{UNKNOWN}", {"raw": "maybe"}, "raw"),
-    ("traces", {"raw": "maybe"}, "raw"),
-    *(("traces", {"lookback": value}, "lookback") for value in ("abc", "-1h", "0s", "99999999d", "1y", "20")),
-    *(("traces", {"tag": value}, "tag") for value in ("noColon", ":value", "nul\0:x")),
-    *(
-        ("traces", {"tags": value}, "tags")
-        for value in ("{", "[]", "1", '{"a":null}', '{"a":{}}', '{"":"x"}', '{"a":[1]}')
-    ),
-    ("traces", {"tags": '{"a":"\\u0000"}'}, "tags"),
-    *(("traces", {"minDuration": value}, "minDuration") for value in ("100", "abc", "-1s", "1d", "9" * 30 + "h")),
-    *(("traces", {"maxDuration": value}, "maxDuration") for value in ("100", "-1ms")),
-    ("traces", {"minDuration": "2s", "maxDuration": "1s"}, "maxDuration"),
-    *(("traces", {"traceID": value}, "traceID") for value in ("xyz", "0", "4bf92f3577b34da6a3ce929d0e0e47360")),
-    ("traces/xyz", {}, "traceID"),
-    ("traces/00000000000000000000000000000000", {}, "traceID"),
-    *(("traces", {name: "a\0b"}, name) for name in ("service", "operation")),
-    ("operations", {}, "service"),
-    ("operations", {"service": "x", "spanKind": "nonsense"}, "spanKind"),
-    ("services/a%00b/operations", {}, "service"),
-    *(("dependencies", {"endTs": value}, "endTs") for value in ("abc", "-1", "9" * 18)),
-    *(("dependencies", {"lookback": value}, "lookback") for value in ("1h", "-1", "0", "9" * 18)),
-    *((f"metrics/{kind}", {}, "service") for kind in ("latencies", "calls", "errors")),
-    *(("metrics/latencies", {"service": "x", "quantile": value}, "quantile") for value in ("0", "1.1", "x", "nan")),
-    *(("metrics/calls", {"service": "x", name: "abc"}, name) for name in ("endTs", "lookback", "step", "ratePer")),
-    ("metrics/calls", {"service": "x", "spanKind": "nonsense"}, "spanKind"),
-    ("metrics/calls", {"service": "x", "groupByOperation": "perhaps"}, "groupByOperation"),
-]
-
-
-async def test_a_wrong_parameter_is_400_in_the_envelope_with_a_sentence_that_names_it(api: JaegerHttp) -> None:
-    for path, query, name in _WRONG:
-        [told] = envelope_of(await api.get(path, **query), 400)["errors"]
-        assert told["msg"].startswith(f"The parameter {name} "), (path, query, told)
-        assert told["msg"].endswith(".")
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "status"),
-    [
-        *(("GET", "/api", 404), ("GET", "/api/nope", 404), ("GET", "/api/traces/../x", 404), ("GET", "/search", 404)),
-        *(("POST", "/api/services", 405), ("PUT", "/api/traces", 405), ("DELETE", "/api/transform", 405)),
-        *(("GET", "/api/archive/77", 405), ("GET", "/api/transform", 405)),
-    ],
-)
-async def test_unknown_paths_and_methods_are_answered_in_the_envelope(
-    api: JaegerHttp, method: str, path: str, status: int
-) -> None:
-    answer = await api.client.request(method, path)
-    envelope_of(answer, status)
-    if status == 405:
-        assert answer.headers["allow"]
-        assert answer.headers["allow"].split(", ")[0] in answer.json()["errors"][0]["msg"]
-
-
-async def test_without_the_database_everything_is_503_in_the_envelope() -> None:
-    paths = ["services", "services/x/operations", "operations?service=x", "traces?service=x", f"traces/{UNKNOWN}"]
-    paths += [f"traces?traceID={UNKNOWN}", "dependencies", "metrics/calls?service=x"]
-    async with jaeger_http(f"postgresql://nobody@127.0.0.1:{free_port()}/nothing") as away:
-        for path in paths:
-            answer = await away.client.get(f"/api/{path}")
-            [told] = envelope_of(answer, 503)["errors"]
-            assert "database" in told["msg"].lower(), path
-            assert answer.headers["retry-after"] == "1"
-
-
-async def test_the_root_says_what_this_is(api: JaegerHttp) -> None:
-    answer = await api.client.get("/")
-    assert answer.status_code == 200
-    assert answer.headers["content-type"].startswith("text/html")
-    assert "remote storage" in answer.text
-
-
-# --- from roll-ups ----------------------------------------------------------------------------------------------------
-
-
-async def test_calls_between_services_are_told(database_url: str) -> None:
-    async with jaeger_http(database_url) as api:
-        await api.send(
-            trace(
-                {
-                    "web": [here(1, at=-180_000, kind="client"), here(2, at=-180_000, kind="client")],
-                    "orders": [here(3, 1, -180_000, kind="server"), here(4, 2, -180_000, kind="server")],
-                    "stock": [here(5, 4, -180_000, kind="server")],
-                }
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            assert message["more_body"], "as if all of it had come"
+            bodies.append(message["body"])
+            await api.pool.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'"
             )
-        )
-        await run_once(partial(asyncpg.connect, database_url))
-        body = envelope_of(await api.get("dependencies"), 200)
-        assert sorted(body["data"], key=lambda one: str(one["parent"])) == [
-            {"parent": "orders", "child": "stock", "callCount": 1},
-            {"parent": "web", "child": "orders", "callCount": 2},
-        ]
-        assert body["total"] == 2
-        assert [one["child"] for one in await api.data("dependencies", service="web")] == ["orders"]
-        end = NOW // MS
-        assert len(await api.data("dependencies", endTs=end, lookback=3_600_000)) == 2
-        assert await api.data("dependencies", endTs=end - 3_600_000, lookback=3_600_000) == []
 
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
 
-async def test_metrics_of_spans_are_a_metric_family(database_url: str) -> None:
-    async with jaeger_http(database_url) as api:
-        calls = [here(number, at=-180_000, ms=100, kind="server", name="GET /") for number in range(1, 5)]
-        calls[0].status.code = Status.STATUS_CODE_ERROR
-        await api.send(trace({"orders": [*calls, here(9, at=-180_000, kind="client")]}))
-        await run_once(partial(asyncpg.connect, database_url))
-        query = {"service": "orders", "endTs": NOW // MS, "lookback": 600_000, "step": 60_000, "ratePer": 600_000}
-        for kind, name, least, most in (
-            ("latencies", "latencies", 99, 101),
-            ("calls", "call_rate", 0.0001, 1),
-            ("errors", "error_rate", 0.25, 0.25),
-        ):
-            answer = await api.get(f"metrics/{kind}", quantile="0.95", groupByOperation="true", **query)
-            assert answer.status_code == 200, answer.text
-            family = answer.json()
-            assert set(family) == {"name", "type", "help", "metrics"}
-            assert name in family["name"]
-            assert family["type"] == "GAUGE"
-            [series] = family["metrics"]
-            assert {one["name"]: one["value"] for one in series["labels"]} == {
-                "service_name": "orders",
-                "operation": "GET /",
-            }
-            values = [point["gaugeValue"]["doubleValue"] for point in series["metricPoints"]]
-            assert least <= max(value for value in values if value != "NaN") <= most, kind
-        body = envelope_of(await api.get("metrics/minstep"), 200)
-        assert (body["data"], body["total"]) == (60_000, 0)
-        [told] = envelope_of(await api.get("metrics/calls", **{**query, "lookback": 10**11}), 400)["errors"]
-        assert "lookback" in told["msg"]
-
-
-def test_a_metric_family_is_what_protobufs_json_makes_of_one() -> None:
-    at = datetime(2026, 1, 31, 12, tzinfo=UTC)
-    found = SpanMetrics("calls", "of all", [Series({"service_name": "a"}, [Point(at, math.nan), Point(at, 0.5)])])
-    assert render_family(found) == {
-        "name": "calls",
-        "type": "GAUGE",
-        "help": "of all",
-        "metrics": [
-            {
-                "labels": [{"name": "service_name", "value": "a"}],
-                "metricPoints": [
-                    {"gaugeValue": {"doubleValue": "NaN"}, "timestamp": "2026-01-31T12:00:00.000000Z"},
-                    {"gaugeValue": {"doubleValue": 0.5}, "timestamp": "2026-01-31T12:00:00.000000Z"},
-                ],
-            }
-        ],
-    }
-
-
-# --- transform --------------------------------------------------------------------------------------------------------
+    path = f"/api/traces/{TRACE_ID.hex()}"
+    scope = {"type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "query_string": b"raw=true"}
+    app = jaeger_app(api.pool)
+    with pytest.raises((DatabaseUnavailable, RuntimeError)):
+        await app({**scope, "headers": [], "http_version": "1.1", "scheme": "http"}, receive, send)
+    assert bodies
 
 
 async def test_transform_makes_jaegers_json_of_otlps(api: JaegerHttp) -> None:

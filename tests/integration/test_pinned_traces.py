@@ -19,6 +19,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, TracesData
 from ares_otel.query import pinned
 from ares_otel.query.pinned import PinRefused, find_pinned, pin_trace, unpin_trace
 from ares_otel.query.reader import DatabaseUnavailable
+from ares_otel.query.trace_prefix import traces_with_prefix
 from ares_otel.query.trace_stream import stream_trace
 from ares_otel.query.traces import find_trace
 from ares_otel.storage.partitions import Partition, read_windows
@@ -198,7 +199,7 @@ async def test_a_partition_that_leaves_while_a_pinned_trace_is_read_leaves_no_ga
     for number in range(20):
         await insert_span(sql, number, start_time=day(OLD + 1) + number * timedelta(hours=1.2) + 12 * HOUR)
     assert await pin_trace(pool, TRACE, None)
-    seen = []
+    seen: list[str] = []
     async with contextlib.aclosing(stream_trace(pool, TRACE, chunk_spans=1)) as chunks:
         async for chunk in chunks:
             if not seen:
@@ -397,5 +398,7 @@ async def test_searches_back_in_time_reach_a_pinned_trace_before_the_oldest_part
     await insert_span(sql, 1, start_time=day(OLD))
     await pin_trace(pool, TRACE, None)
     await Keeper(database_url).run()
+    assert await traces_with_prefix(pool, TRACE.hex[:9]) == [TRACE]
     await insert_span(sql, 2, start_time=now())
     assert await operations(pool) == Counter(["operation 1", "operation 2"])
+    assert await traces_with_prefix(pool, TRACE.hex[:9]) == [TRACE]

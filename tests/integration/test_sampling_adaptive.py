@@ -44,7 +44,7 @@ async def test_after_a_tenfold_step_it_is_back_on_target_within_three_intervals(
 ) -> None:
     await place.set("orders", target_traces_per_second=TARGET)
     load = make_load(store, place, tells=tells)
-    rates = await load.pass_time({"GET /": 100.0, "POST /": 1000.0}, intervals=6)
+    rates = await load.pass_time({"GET /": 100.0, "POST /": 1000.0}, intervals=5)
     for now in ({"GET /": 1000.0, "POST /": 100.0}, {"GET /": 100.0, "POST /": 1000.0}):
         assert all(map(on_target, rates.values())), rates
         stepped = await load.pass_time(now)
@@ -57,7 +57,7 @@ async def test_after_a_tenfold_step_it_is_back_on_target_within_three_intervals(
 async def test_a_step_in_the_middle_of_an_interval_is_seen_as_one(store: Store, place: Place) -> None:
     await place.set("orders", target_traces_per_second=TARGET)
     load = make_load(store, place, tells=False, poll_seconds=10.0)
-    await load.pass_time({"GET /": 100.0}, intervals=6.5)
+    await load.pass_time({"GET /": 100.0}, intervals=3.5)
     rates = await load.pass_time({"GET /": 1000.0}, intervals=3)
     assert on_target(rates["GET /"]), rates
     await load.pass_time({"GET /": 1000.0}, intervals=1)
@@ -68,9 +68,9 @@ async def test_a_step_in_the_middle_of_an_interval_is_seen_as_one(store: Store, 
 async def test_under_a_steady_load_it_does_not_swing(store: Store, place: Place, sql: asyncpg.Connection) -> None:
     await place.set("orders", target_traces_per_second=TARGET)
     load = make_load(store, place, tells=False)
-    await load.pass_time({"GET /": 400.0}, intervals=4)
+    await load.pass_time({"GET /": 400.0}, intervals=3)
     last = await sql.fetchval("SELECT max(id) FROM sampling_changes")
-    for _ in range(12):
+    for _ in range(8):
         rates = await load.pass_time({"GET /": 400.0})
         assert on_target(rates["GET /"]), rates
     later = await sql.fetch("SELECT old_probability, new_probability FROM sampling_changes WHERE id > $1", last)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Collection
 from typing import Any
 
 import asyncpg
@@ -154,7 +155,13 @@ async def test_ten_thousand_services_are_followed_and_one_change_is_one(
         ratio = (await place.ask(f"service {number}"))["probabilisticSampling"]["samplingRate"]
         assert ratio == number / 10_000
     changed: list[str] = []
-    told, place.settings.on_change = place.settings.on_change, lambda names: (changed.extend(names), told(names))[1]
+    told = place.settings.on_change
+
+    def note(names: Collection[str]) -> None:
+        changed.extend(names)
+        told(names)
+
+    place.settings.on_change = note
     await place.set("service 77", ratio=0.5)
     assert changed == ["service 77"]
     for number in range(300):

@@ -319,6 +319,25 @@ async def test_a_span_that_otlp_did_not_write_has_the_resource_that_readers_give
     assert await found(pool, attributes=(Wanted("service.name", "other"),)) == []
 
 
+async def test_rows_that_somebody_wrote_by_hand_break_no_search(pool: asyncpg.Pool) -> None:
+    raw = (b"", b"\n", b"\n\x7f", b"\xff" * 30, b"\n\x05\n\x03abc", b"\n\x02\x10\x80", b"\x0b" * 5, b"\n\x03\n\x09a")
+    async with pool.acquire() as connection:
+        for number, bytes_ in enumerate(raw):
+            await insert_span(
+                connection, number, trace_id=trace_id(number + 1), attributes='{"abc": "x"}', attributes_raw=bytes_,
+                events=('{"a": 1}', "7", '[1, null, {"time_unix_nano": "x", "attributes": 7}]')[number % 3],
+                events_raw=bytes_, links="null", links_raw=bytes_,
+            )  # fmt: skip
+    for reference in (Attribute("abc"), Attribute("abc", "event"), Attribute("abc", "link")):
+        for op in ("eq", "ne", "gt", "regex"):
+            await found(pool, filter=Call(op, (reference, Scalar("x"))))
+    for field in (Field("time", "event"), Field("timeSinceStart", "event")):
+        assert await found(pool, filter=Call("gt", (field, Scalar("1")))) == []
+    named = Call("some", (Nested("event"), Call("ne", (Field("name", "event"), Scalar("x")))))
+    assert await found(pool, filter=named) == []
+    assert len(await summarize_traces(pool, TraceQuery())) == len(raw)
+
+
 async def test_ids_match_with_and_without_leading_zeros_and_dashes(pool: asyncpg.Pool) -> None:
     async with pool.acquire() as connection:
         await keep(connection, span(0x00AB, number=0xCD))

@@ -24,6 +24,7 @@ from ares_otel.query.search.fields import FIELDS, Holds
 from ares_otel.query.search.find import find_traces
 from ares_otel.query.search.query import TraceQuery, Wanted
 from ares_otel.storage.partitions import read_windows
+from tests.support.debian_postgres import needs_debian_postgres
 from tests.support.encoders import encode_batch
 from tests.support.otlp_samples import any_value, batch_of, pairs
 from tests.support.postgres import copied_database
@@ -51,7 +52,7 @@ OTHERS: tuple[Any, ...] = (
 )
 VALUES: tuple[Any, ...] = (True, False, *TEXTS, *NUMBERS, *DOUBLES, *OTHERS)
 NAMES = ("GET /", "get /cart", "it's 100%", "ünï", "")
-FAST = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+FAST = settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def corpus(seed: int) -> tuple[ExportTraceServiceRequest, list[Seen]]:
@@ -149,9 +150,14 @@ def _opened(database_url: str, seed: int) -> Iterator[Stored]:
             runner.run(pool.close())
 
 
-@pytest.fixture(scope="module", params=[1, 2])
-def stored(request: pytest.FixtureRequest, postgres_server: str) -> Iterator[Stored]:
-    with copied_database(postgres_server) as url, _opened(url, request.param) as opened:
+_SERVERS = ("postgres_server", pytest.param("debian_server_url", id="postgresql-15", marks=needs_debian_postgres))
+
+
+@pytest.fixture(scope="module", params=_SERVERS)
+def stored(request: pytest.FixtureRequest) -> Iterator[Stored]:
+    """A corpus on each of the servers that Ares runs on."""
+    server = request.getfixturevalue(request.param)
+    with copied_database(server) as url, _opened(url, len(request.param)) as opened:
         yield opened
 
 
@@ -261,7 +267,7 @@ def test_a_filter_finds_what_its_meaning_says(stored: Stored, filter_: Call) -> 
     assert stored.find(TraceQuery(filter=filter_, limit=SPANS, start=SINCE)) == expected
 
 
-@settings(FAST, max_examples=40)
+@settings(FAST, max_examples=25)
 @given(
     key=st.sampled_from(KEYS[:-1]),
     value=st.sampled_from([value for value in VALUES if value is not None]),

@@ -124,7 +124,7 @@ async def test_a_part_that_is_wrong_is_told_counted_and_logged_once_and_the_rest
             answer = await zipkin.post(body_of(zipkin_span(1), {"id": "1"}, zipkin_span(2), {}))
             assert (answer.status_code, answer.text) == (
                 202,
-                f"2 of 4 spans cannot be kept; the first: [1].{NO_TRACE_ID}.\n",
+                f"2 of 4 spans cannot be kept; the first: [1]: {NO_TRACE_ID}.\n",
             )
         assert [batch.items for batch in zipkin.recording.batches] == [2, 2, 2]
         assert zipkin.count("otelcol_receiver_accepted_spans") == 6
@@ -147,7 +147,7 @@ async def test_a_request_without_one_good_span_is_answered_400() -> None:
         answer = await zipkin.post(body_of({"traceId": "x"}, 5))
         assert (answer.status_code, answer.text) == (
             400,
-            "2 of 2 spans cannot be kept; the first: [0].id is not an id of 8 bytes that are not all zero.\n",
+            "2 of 2 spans cannot be kept; the first: [0]: id is not an id of 8 bytes that are not all zero.\n",
         )
         assert zipkin.count("ares_otel_receiver_rejected_spans") == 2
         await check_alive(zipkin)

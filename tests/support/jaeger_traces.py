@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span, TracesDa
 from tests.support.otlp_samples import pairs
 
 MS = 10**6
+NOW = time.time_ns() // 10**9 * 10**9
+"""When the tests began, to the second."""
 TRACE_ID = bytes.fromhex("4bf92f3577b34da6a3ce929d0e0e4736")
 
 
@@ -41,6 +44,16 @@ def span(
         end_time_unix_nano=base + (at + ms) * MS,
         attributes=pairs(attributes or {}),
     )
+
+
+def here(number: int, parent: int = 0, at: int = -60_000, ms: int = 10, **options: Any) -> Span:
+    """A span that started `at` milliseconds from now, a minute ago by default."""
+    return span(number, parent, at, ms, base=NOW, **options)
+
+
+def of(number: int) -> bytes:
+    """A trace id."""
+    return number.to_bytes(16, "big")
 
 
 def trace(services: Mapping[str, Sequence[Span]], **resource: Any) -> TracesData:

@@ -223,6 +223,7 @@ def test_before_clients_have_followed_only_what_is_sure_is_changed() -> None:
     [
         (None, None, None, None),
         ("probabilistic", "0.25", None, 0.25),
+        ("traceidratio", "0.25", None, 0.25),
         ("probabilistic", "nan", None, None),
         ("probabilistic", "-1", None, None),
         ("probabilistic", "0", None, None),

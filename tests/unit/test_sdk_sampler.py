@@ -23,7 +23,8 @@ from opentelemetry.trace.span import TraceState
 
 from ares_otel.control.sampling.glob import Glob
 from ares_otel.control.sampling.strategy import INITIAL_RATIO
-from ares_otel.sdk.remote.sampler import RemoteSampler
+from ares_otel.sdk.remote.sampler import Limited, RemoteSampler
+from tests.support.clock import FakeClock
 
 STATE = TraceState([("vendor", "value")])
 BASES = [ALWAYS_ON, ALWAYS_OFF, TraceIdRatioBased(0.5), ParentBased(ALWAYS_ON), ParentBased(TraceIdRatioBased(0.5))]
@@ -140,7 +141,7 @@ def test_a_pattern_of_many_stars_takes_no_time() -> None:
 def _kept(sampler: Sampler, name: str, count: int = 4000) -> list[SamplingResult]:
     ids = [(number * 0x9E3779B97F4A7C15F39CC0605CEDC835) % 2**128 for number in range(1, count + 1)]
     results = [sampler.should_sample(None, trace_id, name, SpanKind.SERVER, {"a": 1}) for trace_id in ids]
-    return [result for result in results if result.decision.is_sampled()]
+    return [result for result in results if result.decision is Decision.RECORD_AND_SAMPLE]
 
 
 def test_a_probability_that_follows_the_load_is_told_on_the_span() -> None:
@@ -161,14 +162,24 @@ def test_a_probability_that_follows_the_load_is_told_on_the_span() -> None:
 
 
 def test_a_limit_lets_so_many_traces_begin() -> None:
-    sampler = RemoteSampler(ALWAYS_ON)
-    sampler.apply(0.5, None, limit=7)
+    clock = FakeClock()
+    sampler = Limited(7, clock)
     assert len(_kept(sampler, "any")) == 7
-    sampler.apply(0.5, None, limit=7)  # another setting has changed
-    assert len(_kept(sampler, "any")) < 7
+    clock.advance(0.5)
+    assert len(_kept(sampler, "any")) == 3
+    clock.advance(3600)
+    assert len(_kept(sampler, "any")) == 7
+    assert not _kept(Limited(0, clock), "any")
+
+
+def test_a_limit_is_for_roots_and_instead_of_the_ratio() -> None:
+    sampler = RemoteSampler(ALWAYS_ON)
     sampler.apply(0.5, None, limit=0)
     assert not _kept(sampler, "any")
-    child = sampler.should_sample(
-        set_span_in_context(NonRecordingSpan(SpanContext(1, 1, True, TraceFlags(1)))), 1, "any"
-    )
-    assert child.decision is Decision.RECORD_AND_SAMPLE
+    parent = set_span_in_context(NonRecordingSpan(SpanContext(1, 1, True, TraceFlags(1))))
+    assert sampler.should_sample(parent, 1, "any").decision is Decision.RECORD_AND_SAMPLE
+    before = sampler._limited
+    sampler.apply(0.25, None, limit=0)  # another setting has changed: what is left of the second stays
+    assert sampler._limited is before
+    sampler.apply(1.0, [{"operation": "never", "ratio": 0}], limit=0)
+    assert _kept(sampler, "any")

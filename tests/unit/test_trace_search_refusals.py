@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ares_otel.query.reader import QueryTooSlow
 from ares_otel.query.search.check import MAX_DEPTH, MAX_NODES, MAX_PATTERNS, MAX_TEXT, MAX_VALUES
 from ares_otel.query.search.constants import parse_bool, parse_duration, parse_float, parse_instant, parse_int
 from ares_otel.query.search.expression import (
@@ -25,6 +27,7 @@ from ares_otel.query.search.expression import (
     Values,
 )
 from ares_otel.query.search.fields import FIELDS
+from ares_otel.query.search.pattern import Pattern
 from ares_otel.query.search.query import TraceQuery, Wanted
 from ares_otel.query.search.validate import MAX_ATTRIBUTES, MAX_LIMIT, validate
 
@@ -202,6 +205,14 @@ def test_durations_are_read_as_go_reads_them(text: str, nanoseconds: int | None)
 def test_any_text_is_read_as_something_or_nothing(text: str) -> None:
     for parse in (parse_int, parse_float, parse_bool, parse_duration, parse_instant):
         parse(text)
+
+
+def test_a_regular_expression_stops_when_its_time_is_over() -> None:
+    pattern = Pattern("(a|b)*c")
+    texts = ["ab" * 100_000, "c"] * 10
+    assert pattern.matching(texts, until=time.monotonic() + 60) == ["c"] * 10
+    with pytest.raises(QueryTooSlow, match="takes too long"):
+        pattern.matching(texts, until=0.0)
 
 
 _names = st.text(max_size=5)

@@ -10,7 +10,7 @@ import pytest
 
 from ares_otel.model.errors import Rejected, TooLarge
 from ares_otel.receivers.zipkin import decode
-from ares_otel.receivers.zipkin.decode import Decoded, decode_json, json_memory
+from ares_otel.receivers.zipkin.decode import Decoded, decode_json, json_memory, proto_memory
 from tests.support.parts import plain
 
 SPAN = {"traceId": "463ac35c9f6413ad48485a3953bb6124", "id": "a2fb4a1d1a96d312", "timestamp": 1_700_000_000_000_000}
@@ -87,7 +87,7 @@ def test_a_span_that_cannot_be_kept_is_rejected_with_its_place_and_costs_the_oth
     decoded = read(SPAN, {**SPAN, **fields}, SPAN)
     assert (decoded.spans, decoded.rejected) == (2, 1)
     assert len(decoded.request.resource_spans[0].scope_spans[0].spans) == 2
-    assert re.search(rf"^1 of 3 spans cannot be kept; the first: \[1\]\.{reason}.*\.$", decoded.reason)
+    assert re.search(rf"^1 of 3 spans cannot be kept; the first: \[1\]: {reason}.*\.$", decoded.reason)
 
 
 @pytest.mark.parametrize("value", [None, 1, "text", [], True])
@@ -135,6 +135,16 @@ def test_the_memory_of_a_body_is_estimated_from_its_punctuation() -> None:
 @pytest.mark.parametrize("value", [1_700_000_000_000_000, 1_700_000_000_000_000.0, "1700000000000000"])
 def test_microseconds_may_be_written_as_any_number(value: Any) -> None:
     assert only(timestamp=value, duration=1).end_time_unix_nano == 1_700_000_000_000_001_000
+
+
+def test_the_spans_of_a_protobuf_body_are_counted_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode, "MAX_SPANS", 3)
+    assert proto_memory(b"\x0a\x01\x20" * 3) >= 3 * 650
+    with pytest.raises(TooLarge, match="more than 3 spans"):
+        proto_memory(b"\x0a\x00" * 4)
+    assert proto_memory(b"\x10\x01" + b"\x0a\x00" * 1000) >= 1000 * 650, "behind what cannot be followed, the worst"
+    for body in (b"\x0a", b"\x0a\xff\xff\xff\xff\xff\xff", b"\x0a\x7f"):
+        assert proto_memory(body) < 10_000, "the decoder says what is wrong"
 
 
 def test_a_span_without_timestamp_says_so_and_keeps_its_duration() -> None:

@@ -88,10 +88,13 @@ class Lists:
         service, kind = values.text("service"), values.text("spanKind")
         if service is None:
             raise BadParameter("service", "must be given")
-        wanted = None if kind is None else _shown(one_of("spanKind", kind.lower(), KINDS))
+        wanted = None if kind is None else one_of("spanKind", kind.lower(), KINDS)
         rows, truncated = await find_operations(self._pool, service)
-        found = [{"name": row.operation_name, "spanKind": _shown(row.kind)} for row in rows]
-        data = [one for one in found if wanted is None or one["spanKind"] == wanted]
+        data = [
+            {"name": row.operation_name, "spanKind": "" if row.kind == "unspecified" else row.kind}
+            for row in rows
+            if wanted is None or row.kind == wanted
+        ]
         return answer(request, envelope(data, errors=_told(truncated)))
 
     async def dependencies(self, request: Request) -> Response:
@@ -126,8 +129,3 @@ class Lists:
 
 def _told(truncated: bool) -> list[dict[str, str]]:
     return [{"msg": _TRUNCATED}] if truncated else []
-
-
-def _shown(kind: str) -> str:
-    """A kind as Jaeger writes it: nothing for spans without one."""
-    return "" if kind == "unspecified" else kind

@@ -67,7 +67,13 @@ async def running_ares(
                 yield running
         return
     command = [sys.executable, "-m", "ares_otel.cli.main", "up", "--data-dir", str(data_dir)]
-    command += ["--http-port", "0", "--otlp-grpc-port", "0", "--otlp-http-port", "0", "--jaeger-grpc-port", "0"]
+    command += [
+        "--http-port=0",
+        "--otlp-grpc-port=0",
+        "--otlp-http-port=0",
+        "--jaeger-grpc-port=0",
+        "--sampling-port=0",
+    ]
     if database_url:
         command += ["--database-url", database_url]
     if workers != 1:

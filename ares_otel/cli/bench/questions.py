@@ -17,6 +17,9 @@ from ares_otel.cli.bench.errors import BenchError
 from ares_otel.query.instant import Instant
 from ares_otel.query.logs import LogFilter, find_logs
 from ares_otel.query.metrics import MetricFilter, find_metrics
+from ares_otel.query.search.expression import LEVELS
+from ares_otel.query.search.find import find_traces
+from ares_otel.query.search.query import TraceQuery, Wanted
 from ares_otel.query.service_map import find_operations, find_services, service_map
 from ares_otel.query.services import service_performance, system_health
 from ares_otel.query.spans import AttributeValue, SpanFilter, find_spans
@@ -164,6 +167,15 @@ QUESTIONS: tuple[Question, ...] = (
             pool, SpanFilter(service=sample.service, min_ns=int(sample.slow_ms) * 1_000_000), limit=LIMIT
         ),
         _path("spans", service=_service, min_duration_ms=lambda sample: str(int(sample.slow_ms))),
+    ),
+    Question(
+        "traces of a service", lambda pool, sample: find_traces(pool, TraceQuery(service=sample.service)), growth=1.5
+    ),
+    Question(
+        "traces with a tag on any level",
+        lambda pool, sample: find_traces(
+            pool, TraceQuery(attributes=(Wanted(CUSTOMER, sample.customer, loose=True),), levels=LEVELS)
+        ),
     ),
 )
 ATTRIBUTE, TRACE = "attribute search, sealed", "trace by id"

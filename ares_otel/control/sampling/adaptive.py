@@ -12,22 +12,13 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import asyncpg
 
-from ares_otel.control.sampling.calculate import (
-    SLICES,
-    Group,
-    Rate,
-    chance_told,
-    hasty_probability,
-    next_probability,
-    rate_of,
-)
 from ares_otel.control.sampling.facts import STATEMENTS, Measured
+from ares_otel.control.sampling.observed import COMMITTING, SECONDS, count, decide, fetch
 from ares_otel.control.sampling.observer import SamplingObserver, SilentSamplingObserver
 from ares_otel.control.sampling.settings import SamplingSettings
 from ares_otel.control.sampling.strategy import MAX_NAME, MAX_OPERATIONS, Wishes
@@ -47,44 +38,17 @@ LEASE = 300.0
 """Seconds after which the lock is let go, for another process to have its turn."""
 ELSEWHERE = 15.0
 """Seconds until the next look whether the process that calculates is still there."""
-COMMITTING = 2.0
-"""Seconds after which what was received is committed."""
 SPREADING = 5.0
 """Seconds until every process of Ares tells clients what one has written."""
-ARRIVING = 10.0
-"""Seconds from the beginning of a root span until it has come, for most of them."""
-LONGEST_ROOT = 60.0
-"""A root span that came may have begun so many seconds before the time in which roots are counted."""
-AHEAD = 60.0
-"""Seconds by which clocks of clients may be ahead."""
 MOST_SPANS = 100_000
 """Spans of a service that one round looks at."""
-LEAST_SHARE = 0.25
-"""Part of the interval in which clients must have followed, for their roots to tell something."""
 FORGET = timedelta(hours=1)
 """An operation of which nothing comes for so long begins anew."""
 KEEP_CHANGES = timedelta(days=7)
 AGE_INTERVAL = 600.0
 """Seconds between two looks at what is old."""
-SECONDS = 20
-"""The longest time that one statement may take."""
 
 log = logging.getLogger("ares_otel.control.sampling")
-
-
-@dataclass(slots=True)
-class _Counted:
-    """What a round has found of one service."""
-
-    since: datetime
-    until: datetime
-    told: dict[str, dict[float, list[int]]] = field(default_factory=dict)
-    """Operation → the chance that was told → roots in each part of the time."""
-    untold: dict[str, list[int]] = field(default_factory=dict)
-    """Operation → roots in each part of the time that tell no chance."""
-    followed: dict[str, int] = field(default_factory=dict)
-    """Operation → those of them that began when every client had followed the last change."""
-    kinds: dict[str, set[str]] = field(default_factory=dict)
 
 
 class AdaptiveSampling:
@@ -207,7 +171,6 @@ class AdaptiveSampling:
     async def _round(self, connection: asyncpg.Connection) -> None:
         """Counts and calculates for every service with a target."""
         began = self._clock.monotonic()
-        await connection.execute(f"SET statement_timeout = '{SECONDS}s'")
         interval = timedelta(seconds=self._interval())
         now = to_datetime(self._clock.time_ns())
         until = now - timedelta(seconds=COMMITTING)
@@ -240,13 +203,13 @@ class AdaptiveSampling:
         now: datetime,
     ) -> int:
         """One service; returns the number of its operations."""
-        rows = await _fetch(connection, "operations", service=service, most=MAX_OPERATIONS)
+        rows = await fetch(connection, "operations", service=service, most=MAX_OPERATIONS)
         before = {row["operation_name"]: Measured(**row) for row in rows}
         lag = timedelta(seconds=self._client_poll() + SPREADING)
         changed = self._settings.changed_at(service)
         begin = None if changed is None else changed + lag
         follow = {name: max(one.changed_at + lag, begin or one.changed_at) for name, one in before.items()}
-        counted = await self._count(connection, service, since, until, follow, begin)
+        counted = await count(connection, service, since, until, follow, begin, self._most_spans)
         initial = wishes.initial(self._default_ratio())
         written: list[tuple[Measured, float | None]] = []
         for name in [*before, *(name for name in counted.kinds if name not in before)]:
@@ -257,7 +220,7 @@ class AdaptiveSampling:
                 continue
             follows = begin if one is None else follow[name]
             probability = initial if one is None else one.probability
-            found = _decide(counted, name, probability, one, follows, target)
+            found = decide(counted, name, probability, one, follows, target)
             if found is None:
                 continue
             wanted, rate, is_followed = found
@@ -283,54 +246,6 @@ class AdaptiveSampling:
         if written:
             await self._write(connection, service, written, target, now)
         return len(before.keys() | {one.operation_name for one, _ in written})
-
-    async def _count(
-        self,
-        connection: asyncpg.Connection,
-        service: str,
-        since: datetime,
-        until: datetime,
-        follow: dict[str, datetime],
-        begin: datetime | None,
-    ) -> _Counted:
-        """The root spans of a service that came in a time. Where there are too many spans for that, those of a part of
-        it, by their beginning, up to a moment of which all have come."""
-        for by_start in (False, True):
-            until -= timedelta(seconds=ARRIVING + COMMITTING) if by_start else timedelta(0)
-            rows = await _fetch(
-                connection,
-                "observed",
-                service=service,
-                by_start=by_start,
-                first=since - timedelta(seconds=0 if by_start else LONGEST_ROOT),
-                last=until + timedelta(seconds=0 if by_start else AHEAD),
-                since=since,
-                until=until,
-                most=self._most_spans,
-                slices=SLICES,
-                names=list(follow),
-                at=list(follow.values()),
-                otherwise_at=begin or datetime(1970, 1, 1, tzinfo=UTC),
-                arriving=timedelta(seconds=0 if by_start else ARRIVING),
-            )
-            if not rows[0]["is_part"]:
-                break
-        counted = _Counted(min(rows[0]["since"], until), until)
-        for row in rows:
-            name = row["operation_name"]
-            if name is None:
-                continue
-            chance = chance_told(row["sampler"], row["parameter"], row["threshold"])
-            if chance == 0.0:
-                continue
-            counted.kinds.setdefault(name, set()).update(row["kinds"])
-            if chance is None:
-                slices = counted.untold.setdefault(name, [0] * SLICES)
-                counted.followed[name] = counted.followed.get(name, 0) + row["roots"] * row["followed"]
-            else:
-                slices = counted.told.setdefault(name, {}).setdefault(chance, [0] * SLICES)
-            slices[row["slice"] - 1] += row["roots"]
-        return counted
 
     async def _write(
         self,
@@ -375,40 +290,6 @@ class AdaptiveSampling:
             await self._on_written([service])
 
 
-def _decide(
-    counted: _Counted, name: str, probability: float, one: Measured | None, follows: datetime | None, target: float
-) -> tuple[float, Rate, bool] | None:
-    """The probability of an operation from now on, the rate that it follows from, and whether every client had followed
-    the last change; None where it is too early to tell."""
-    whole = (counted.until - counted.since).total_seconds()
-    if whole <= 0:
-        return None
-    groups = [Group(chance, whole, tuple(slices)) for chance, slices in counted.told.get(name, {}).items()]
-    untold = counted.untold.get(name)
-    if groups and untold is None:
-        rate = rate_of(groups)
-        return next_probability(probability, rate, target), rate, True
-    slices = tuple(untold or [0] * SLICES)
-    followed = whole
-    if follows is not None and follows + timedelta(seconds=ARRIVING) > counted.since:
-        followed = (counted.until - follows).total_seconds() - ARRIVING
-    if followed >= LEAST_SHARE * whole:
-        # After a change the parts are not those of the whole time.
-        known = Group(probability, followed, slices if followed >= whole else (counted.followed.get(name, 0),))
-        rate = rate_of([*groups, known])
-        return next_probability(probability, rate, target), rate, True
-    if one is None:
-        return None
-    rate = rate_of([*groups, Group(probability, whole, slices)])
-    return hasty_probability(probability, one.least_in_use, one.most_in_use, rate, target), rate, False
-
-
-async def _fetch(connection: asyncpg.Connection, name: str, **values: Any) -> list[Any]:
-    text, arguments = STATEMENTS[name].bind(values)
-    rows: list[Any] = await connection.fetch(text, *arguments)
-    return rows
-
-
 async def _execute(connection: asyncpg.Connection, name: str, **values: Any) -> None:
     text, arguments = STATEMENTS[name].bind(values)
-    await connection.execute(text, *arguments)
+    await connection.execute(text, *arguments, timeout=SECONDS)

@@ -135,14 +135,15 @@ def chance_told(sampler: str | None, parameter: str | None, threshold: str | Non
     """The chance that a root span says it had; 0 for one that was not left to chance, None where it says nothing.
 
     Args:
-        sampler: `sampler.type` as Jaeger's clients write it: const, probabilistic, ratelimiting, lowerbound.
+        sampler: `sampler.type` as Jaeger's clients write it: const, probabilistic, ratelimiting, lowerbound;
+            in Python also traceidratio.
         parameter: `sampler.param`.
         threshold: `th` of the tracestate's member `ot` (OpenTelemetry, probability sampling): 56 bits in hexadecimal,
             without the zeros at the end.
     """
     if threshold:
         return 1.0 - int(threshold.ljust(14, "0"), 16) / _THRESHOLDS
-    if sampler == "probabilistic":
+    if sampler in ("probabilistic", "traceidratio"):
         try:
             chance = float(parameter or "")
         except ValueError:

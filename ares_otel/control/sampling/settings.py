@@ -126,6 +126,7 @@ class SamplingSettings:
             connection: asyncpg.Connection | None = None
             try:
                 connection = await self._connect()
+                self._seen = None  # it may be another database than before
                 if self._listens:
                     connection.add_termination_listener(lambda *_: self._wake.set())
                     await connection.add_listener(CHANNEL, self._heard)

@@ -13,6 +13,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import asyncpg
 
@@ -31,6 +32,8 @@ REFRESH = 5.0
 """Seconds after which what a service does is read again, when somebody asks."""
 PATIENCE = 2.0
 """Seconds that the first answer to a service waits for what is known of it."""
+ON_THE_LOOP = 10_000
+"""Rules times operations of an answer; of more it is made on a thread."""
 AT_ONCE = 100
 """Services of one statement."""
 PAUSE = 0.02
@@ -114,9 +117,15 @@ class Strategies:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(PATIENCE):
                         await known.arrived.wait()
-        if known.strategy is None:
-            known.strategy = wishes.strategy(self._default_ratio(), known.facts.kinds, known.facts.computed)
-        return known.strategy
+        strategy = known.strategy
+        if strategy is None:
+            seen = known.facts
+            make = partial(wishes.strategy, self._default_ratio(), seen.kinds, seen.computed)
+            large = len(wishes.rules) * len(seen.kinds) > ON_THE_LOOP
+            strategy = await asyncio.to_thread(make) if large else make()
+            if known.facts is seen and self.settings.of(service) is wishes:
+                known.strategy = strategy
+        return strategy
 
     def default_ratio(self) -> float:
         """The ratio for services that have none of their own."""
@@ -130,11 +139,10 @@ class Strategies:
             known.strategy = None
 
     async def reload(self, services: Collection[str]) -> None:
-        """Reads again what is known of these services, as far as somebody asks for them.
-
-        Raises DatabaseUnavailable, QueryTooSlow.
-        """
-        await self._read([service for service in services if service in self._known])
+        """Reads again what is known of these services, as far as somebody asks for them: now, or when the database is
+        there again."""
+        with contextlib.suppress(DatabaseUnavailable, QueryTooSlow):
+            await self._read([service for service in services if service in self._known])
 
     def _simple_strategy(self, service: str) -> Strategy:
         strategy = self._simple.get(service)
@@ -179,7 +187,7 @@ class Strategies:
             now = self._clock.monotonic()
             for service in part:
                 if (known := self._known.get(service)) is not None:
-                    known.facts = found.get(service) or facts.Facts()
+                    if found[service] != known.facts:
+                        known.facts, known.strategy = found[service], None
                     known.read_at = now
-                    known.strategy = None
                     known.arrived.set()

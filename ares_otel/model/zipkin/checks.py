@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 
 from ares_otel.model.zipkin.span import Endpoint, WrongSpan
 
 MAX_MICROSECONDS = (2**64 - 1) // 1000
 """OTLP counts nanoseconds in 64 bits: until the year 2554."""
+
+_ADDRESS_LENGTH = 100
+"""An address with a zone is shorter."""
 
 
 def trace_id(value: bytes) -> bytes:
@@ -61,14 +65,22 @@ def port(value: int) -> int:
 def put_address(into: Endpoint, text: str) -> None:
     """The address in the field of its kind, as it is usually written; IPv4 within IPv6 is IPv4. As in Zipkin's own
     reader either kind may come in either field. Text that is no address, which Zipkin forgets, stays as it is."""
+    ipv4, ipv6 = _address(text) if len(text) <= _ADDRESS_LENGTH else ("", "")
+    if ipv6:
+        into.ipv6 = ipv6
+    else:
+        into.ipv4 = ipv4 or into.ipv4 or text
+
+
+@lru_cache(maxsize=1024)
+def _address(text: str) -> tuple[str, str]:
+    """The address as IPv4 or as IPv6; neither for what is none. The same few come again and again."""
     try:
         address = ip_address(text)
     except ValueError:
-        into.ipv4 = into.ipv4 or text
-        return
+        return "", ""
     if isinstance(address, IPv6Address):
         if address.ipv4_mapped is None:
-            into.ipv6 = str(address)
-            return
+            return "", str(address)
         address = address.ipv4_mapped
-    into.ipv4 = str(address)
+    return str(address), ""

@@ -136,7 +136,8 @@ def _endpoint(values: dict[str, Any], field: str) -> Endpoint:
     try:
         endpoint = Endpoint(_text(found, "serviceName"), port=checks.port(_number(found, "port")))
         for name in ("ipv4", "ipv6"):
-            checks.put_address(endpoint, _text(found, name))
+            if text := _text(found, name):
+                checks.put_address(endpoint, text)
     except WrongSpan as wrong:
         raise WrongSpan(f"{field}.{wrong}") from None
     return endpoint

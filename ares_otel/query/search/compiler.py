@@ -50,9 +50,11 @@ _PLACES = {
 }
 _NO_RESOURCE = Place("jsonb_build_object('service.name', s.service_name)", "NULL::bytea", 1, "NULL::bytea")
 """A span that was not written by OTLP has no resource; readers give it one of its service."""
+_ARRAY = "CASE jsonb_typeof({0}) WHEN 'array' THEN {0} ELSE '[]' END"
+"""A row that somebody wrote by hand may hold anything."""
 ELEMENTS = {
-    "event": "jsonb_array_elements(s.events) WITH ORDINALITY AS e (v, i)",
-    "link": "jsonb_array_elements(s.links) WITH ORDINALITY AS l (v, i)",
+    "event": f"jsonb_array_elements({_ARRAY.format('s.events')}) WITH ORDINALITY AS e (v, i)",
+    "link": f"jsonb_array_elements({_ARRAY.format('s.links')}) WITH ORDINALITY AS l (v, i)",
 }
 _COLUMNS = {"event": "s.events", "link": "s.links"}
 _TABLES = {"resource": ("otel_resources r", "r.resource_id"), "scope": ("otel_scopes c", "c.scope_id")}

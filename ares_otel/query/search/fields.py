@@ -13,6 +13,7 @@ from ares_otel.query.search.expression import LEVELS, Refused
 
 START = "coalesce(s.original_time_unix_nano, extract(epoch FROM s.start_time) * 1000000000 + s.start_ns)"
 """When a span began, as it was sent: nanoseconds since 1970, numeric."""
+_EVENT_TIME = "CASE jsonb_typeof(e.v -> 'time_unix_nano') WHEN 'number' THEN (e.v -> 'time_unix_nano')::numeric END"
 _TRACE_ID = "replace(s.trace_id::text, '-', '')"
 
 
@@ -72,8 +73,8 @@ def _fields() -> dict[tuple[str, str], SpanField]:
         SpanField("scope", "version", text, "nullif(c.version, '')"),
         SpanField("scope", "schemaURL", text, "nullif(c.schema_url, '')"),
         SpanField("event", "name", text, "(e.v ->> 'name')"),
-        SpanField("event", "time", Holds.INSTANT, "(e.v ->> 'time_unix_nano')::numeric"),
-        SpanField("event", "timeSinceStart", Holds.DURATION, f"((e.v ->> 'time_unix_nano')::numeric - {START})"),
+        SpanField("event", "time", Holds.INSTANT, _EVENT_TIME),
+        SpanField("event", "timeSinceStart", Holds.DURATION, f"({_EVENT_TIME} - {START})"),
         SpanField("link", "traceID", Holds.ID, "(l.v ->> 'trace_id')", 32),
         SpanField("link", "spanID", Holds.ID, "(l.v ->> 'span_id')", 16),
         SpanField("link", "traceState", text, "nullif(l.v ->> 'trace_state', '')"),

@@ -116,7 +116,7 @@ def _decoded(found: Any, read: Callable[[Any], ZipkinSpan], parse_string_tags: b
             except WrongSpan as error:
                 rejected += 1
                 if not wrong:
-                    wrong.append(f"[{index}].{error}" if str(error)[:3] != "it " else f"[{index}]: {error}")
+                    wrong.append(f"[{index}]: {error}")
 
     request = to_otlp(right(), parse_string_tags=parse_string_tags)
     reason = f"{rejected} of {len(found)} spans cannot be kept; the first: {wrong[0]}." if rejected else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace.sampling import (
     ALWAYS_OFF,
     ALWAYS_ON,
+    Decision,
     ParentBased,
     Sampler,
     SamplingResult,
@@ -23,6 +23,7 @@ from opentelemetry.util.types import Attributes, AttributeValue
 
 from ares_otel.control.sampling.glob import Glob
 from ares_otel.control.sampling.strategy import INITIAL_RATIO
+from ares_otel.model.clock import SYSTEM_CLOCK, Clock
 from ares_otel.sdk.remote.keys import KINDS
 
 _REMEMBERED = 1000
@@ -69,7 +70,7 @@ class _Telling(Sampler):
         trace_state: TraceState | None = None,
     ) -> SamplingResult:
         result = self._ratio.should_sample(parent_context, trace_id, name, kind, attributes, links, trace_state)
-        if not result.decision.is_sampled():
+        if result.decision is not Decision.RECORD_AND_SAMPLE:
             return result
         return SamplingResult(result.decision, {**(attributes or {}), **self._told}, result.trace_state)
 
@@ -77,13 +78,14 @@ class _Telling(Sampler):
         return f"adaptive:{self._ratio.get_description()}"
 
 
-class _Limited(Sampler):
+class Limited(Sampler):
     """At most so many traces a second, and those that one second leaves over in the next one."""
 
-    def __init__(self, rate: int) -> None:
+    def __init__(self, rate: int, clock: Clock = SYSTEM_CLOCK) -> None:
         self._rate = rate
+        self._clock = clock
         self._credit = self._most = float(max(rate, 1)) if rate else 0.0
-        self._at = time.monotonic()
+        self._at = clock.monotonic()
         self._lock = threading.Lock()
 
     def should_sample(
@@ -97,7 +99,7 @@ class _Limited(Sampler):
         trace_state: TraceState | None = None,
     ) -> SamplingResult:
         with self._lock:
-            now = time.monotonic()
+            now = self._clock.monotonic()
             self._credit = min(self._credit + (now - self._at) * self._rate, self._most)
             self._at = now
             kept = self._credit >= 1
@@ -185,7 +187,7 @@ class RemoteSampler(Sampler):
         elif limit is not None:
             current = self._limited
             if current is None or current[0] != limit:  # else what it has left stays
-                current = self._limited = (limit, _Limited(limit))
+                current = self._limited = (limit, Limited(limit))
             roots = current[1]
         self._current = ParentBased(roots)
 

@@ -51,9 +51,12 @@ FROM (
     FROM span_rollups WHERE minutes = 1 AND minute = $1 AND kind IN ('server', 'consumer', 'client', 'producer')
 ) s
 """
-# The planner does not know how many rows the parts of the statement give: where it expects one, it would go through
-# thousands of them thousands of times. And a plan for any minute is one that reads all of them.
-_PLAN = "SET LOCAL enable_nestloop = off; SET LOCAL plan_cache_mode = force_custom_plan"
+# The planner does not know how many rows the parts of the statement give: where it expects one, it would compare
+# thousands with thousands, so only hashes are left to it. And a plan for any minute is one that reads all of them.
+_PLAN = "; ".join(
+    f"SET LOCAL {setting}"
+    for setting in ("enable_nestloop = off", "enable_mergejoin = off", "plan_cache_mode = force_custom_plan")
+)
 _CLEAR = """
 WITH edges AS (DELETE FROM service_edges WHERE minute = $1 AND minutes = 1),
 nodes AS (DELETE FROM service_nodes WHERE minute = $1 AND minutes = 1)

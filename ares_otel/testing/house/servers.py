@@ -51,7 +51,13 @@ class Servers:
         log = folder / "log"
         arguments = ["up", "--database-url", database_url, "--data-dir", str(folder / "data")]
         arguments += ["--config", str(self._config), "--probe-allow-local"]
-        arguments += ["--http-port", "0", "--otlp-grpc-port", "0", "--otlp-http-port", "0", "--jaeger-grpc-port", "0"]
+        arguments += [
+            "--http-port=0",
+            "--otlp-grpc-port=0",
+            "--otlp-http-port=0",
+            "--jaeger-grpc-port=0",
+            "--sampling-port=0",
+        ]
         told, tell = os.pipe()
         err = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:

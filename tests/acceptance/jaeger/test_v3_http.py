@@ -95,7 +95,7 @@ async def test_a_trace_is_one_result_in_otlps_json(v3: httpx.AsyncClient, shop: 
     assert {"key": "key", "value": {"bytesValue": "AP8="}} in spans["POST /orders"]["attributes"]
 
 
-async def test_the_same_is_at_the_root_of_jaegers_own_port(
+async def test_the_same_is_at_the_root_of_a_port_of_its_own(
     ares: AresProcess, v3: httpx.AsyncClient, shop: Shop
 ) -> None:
     path = f"/traces/{CHECKOUT.hex()}"

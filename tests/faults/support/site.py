@@ -26,7 +26,7 @@ class Site:
         """`database_url`: None is the embedded server. `spool`: whether it may keep on disk what the database cannot
         take now."""
         self.data_dir = folder
-        doors = ("--http-port", "--otlp-grpc-port", "--otlp-http-port", "--jaeger-grpc-port")
+        doors = ("--http-port", "--otlp-grpc-port", "--otlp-http-port", "--jaeger-grpc-port", "--sampling-port")
         ports = {door: free_port() for door in doors}
         self.api = f"http://127.0.0.1:{ports['--http-port']}"
         self.doors = Doors((f"127.0.0.1:{ports['--otlp-grpc-port']}",), (f"127.0.0.1:{ports['--otlp-http-port']}",))
