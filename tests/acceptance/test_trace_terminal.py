@@ -171,7 +171,7 @@ def test_the_beginning_of_an_id_is_enough_where_it_is_of_one_trace(run: Run, sto
     assert "first 8 or more" in run("trace", PREFIX.hex()[:7]).stderr
     none = run("trace", "00000000000000ff0")
     assert said(none, 1) == ""
-    assert "No trace begins" in none.stderr
+    assert "No trace with spans begins" in none.stderr
 
 
 def test_an_id_of_64_bits_is_found_with_and_without_its_zeros(run: Run, stored: Stored) -> None:
@@ -183,7 +183,7 @@ def test_an_id_of_64_bits_is_found_with_and_without_its_zeros(run: Run, stored: 
     ("arguments", "status", "sentence"),
     [
         (("trace", "f" * 32), 1, "There is no trace"),
-        (("trace", "f" * 32, "--json"), 1, "There is no trace"),
+        (("trace", "f" * 32, "--json"), 1, "There are no spans of trace"),
         (("trace", "nonsense"), 2, "ID must be a trace id in hex"),
         (("trace",), 2, "Missing argument"),
         (("trace", "f" * 32, "--from", "soon"), 2, "--from takes a duration"),

@@ -44,4 +44,4 @@ def test_every_test_that_stands_beside_a_statement_about_jaeger_exists() -> None
     assert named
     for path, name in named:
         text = (ROOT / path).read_text(encoding="utf-8")
-        assert re.search(rf"^ *(async )?def {name}\(", text, re.MULTILINE), (path, name)
+        assert re.search(rf"^ *(async )?def {name}\(", text, re.MULTILINE), f"{path}::{name}"
