@@ -10,7 +10,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Generic
 
 import asyncpg
@@ -27,6 +27,19 @@ MAX_ROWS = 10_000
 """Rows that one answer may hold."""
 MOST_WAITING = 100_000
 """Increments that an answer adds by itself. There are more only where the job that merges them has not run for long."""
+
+
+_HOURS_AFTER = timedelta(hours=47)
+"""Younger roll-ups are all of minutes: hours are made after two days (`storage/rollups/aging.py`)."""
+
+
+def from_minute(start: datetime) -> dict[str, datetime | None]:
+    """The parameters `recent` and `old` of a statement about roll-ups from a minute on: one has it, the other is None.
+
+    Where there may be hours, the one that the minute is in counts; the index finds minutes alone quicker.
+    """
+    recent = start > datetime.now(UTC) - _HOURS_AFTER
+    return {"recent": start if recent else None, "old": None if recent else start}
 
 
 class RollupsBehind(DatabaseUnavailable):

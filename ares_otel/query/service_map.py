@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 import asyncpg
 
 from ares_otel.query.reader import reading
-from ares_otel.query.rollups import MAX_ROWS
+from ares_otel.query.rollups import MAX_ROWS, from_minute
 from ares_otel.query.rows import EdgeRow, NodeRow, OperationSeen, ServiceSummary, rows_of, was_cut
 from ares_otel.query.statements import load_statements
 
@@ -82,11 +82,13 @@ async def service_map(
     async with reading(pool) as reader:
         bounds = (await reader.fetch(_STATEMENTS["map_bounds"], hours=hours, start=start, end=end))[0]
         since, until = bounds["since"], bounds["until"]
-        found = await reader.fetch(_STATEMENTS["edges"], since=since, until=until, service=service, limit=MAX_ROWS + 1)
+        found = await reader.fetch(
+            _STATEMENTS["edges"], **from_minute(since), until=until, service=service, limit=MAX_ROWS + 1
+        )
         edges = rows_of(EdgeRow, found[:MAX_ROWS])
         names = None if service is None else sorted({service[:255]} | _services(edges))
         services = await reader.fetch(
-            _STATEMENTS["nodes"], since=since, until=until, services=names, limit=MAX_ROWS + 1
+            _STATEMENTS["nodes"], **from_minute(since), until=until, services=names, limit=MAX_ROWS + 1
         )
     nodes = _nodes(edges, rows_of(NodeRow, services[:MAX_ROWS]))
     cut = was_cut(found, MAX_ROWS) or was_cut(services, MAX_ROWS)
@@ -104,8 +106,9 @@ async def dependencies(pool: asyncpg.Pool, start: datetime, end: datetime) -> li
 
     Raises DatabaseUnavailable, QueryTooSlow.
     """
+    first = from_minute(start.astimezone(UTC).replace(second=0, microsecond=0))
     async with reading(pool) as reader:
-        records = await reader.fetch(_STATEMENTS["dependencies"], start=start, end=end, limit=MAX_ROWS)
+        records = await reader.fetch(_STATEMENTS["dependencies"], **first, end=end, limit=MAX_ROWS)
     return [Dependency(record["parent_service"], record["child_service"], record["calls"]) for record in records]
 
 

@@ -20,7 +20,7 @@ from typing import Any, Literal
 import asyncpg
 
 from ares_otel.query.reader import reading
-from ares_otel.query.rollups import MOST_WAITING, RollupsBehind
+from ares_otel.query.rollups import MOST_WAITING, RollupsBehind, from_minute
 from ares_otel.query.statements import load_statements
 from ares_otel.storage.rollups.columns import int2_array, int8_array
 from ares_otel.storage.rollups.histogram import Histogram, add, arrays, percentiles, take
@@ -156,6 +156,7 @@ async def span_metrics(
     kinds = [_span_kind(one) for one in span_kinds] or None
     names = sorted({service[:255] for service in services})
     wanted = {"start": times.start, "end": times.end, "services": names, "kinds": kinds, "limit": MOST_ROWS + 1}
+    wanted |= from_minute(times.start)
     async with reading(pool, heavy=True) as reader:
         if (await reader.fetch(_STATEMENTS["waiting"], most_waiting=MOST_WAITING + 1))[0]["waiting"] > MOST_WAITING:
             raise RollupsBehind

@@ -15,6 +15,8 @@ import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from ares_otel.model.signal import TRACES
+from ares_otel.query.service_map import dependencies
+from ares_otel.query.spm import Kind, span_metrics
 from ares_otel.storage.rollups import aging, edges
 from ares_otel.storage.rollups.edge_search import FIND
 from ares_otel.storage.rollups.transaction import transaction
@@ -210,6 +212,22 @@ async def test_edges_say_what_a_join_of_all_spans_says(store: Store, sql: asyncp
     assert {tuple(row) for row in counted} == {tuple(row) for row in exact}
 
 
+async def test_the_parts_of_the_statement_are_joined_by_hashes_whatever_the_planner_expects(
+    store: Store, sql: asyncpg.Connection
+) -> None:
+    """Without statistics it expects a row or two everywhere, and compares thousands with thousands."""
+    minute = datetime.fromtimestamp(BEGIN / 1e9, UTC)
+    arguments = (["orders"], 1, timedelta(hours=1), 9, ["shop"], 1, minute + timedelta(minutes=2))
+    async with sql.transaction():
+        await sql.execute(edges._PLAN)
+        plan = [row[0] for row in await sql.fetch("EXPLAIN " + FIND, minute, *arguments)]
+    assert not [line for line in plan if "Merge Join" in line]
+    loops = [number for number, line in enumerate(plan) if "Nested Loop" in line]
+    # What is left: links of a span, spans of a trace, and elements of arrays.
+    assert len(loops) == 4
+    assert await sql.fetchval("SHOW enable_hashjoin") == "on"
+
+
 async def test_none_of_the_common_pages_reads_spans_or_log_records(
     store: Store, sql: asyncpg.Connection, api: Api
 ) -> None:
@@ -224,4 +242,9 @@ async def test_none_of_the_common_pages_reads_spans_or_log_records(
                 answer = await asyncio.wait_for(api.get(path), 5)
                 assert answer.status_code == 200
                 assert path == "service-map" or any(isinstance(part, list) and part for part in answer.json().values())
+            now = datetime.now(UTC)
+            kinds: list[Kind] = ["latencies", "calls", "errors"]
+            for kind in kinds:
+                await asyncio.wait_for(span_metrics(api.pool, kind, ["orders"], end=now), 5)
+            await asyncio.wait_for(dependencies(api.pool, now - timedelta(days=7), now), 5)
         await run_once(store.connect)

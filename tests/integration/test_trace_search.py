@@ -241,6 +241,8 @@ async def test_a_trace_with_many_matching_spans_does_not_hide_the_others(
     assert await found(pool, service="orders", limit=5) == [1, 2, 3, 4, 5]
     [first, *_] = await find_traces(pool, TraceQuery(service="orders"))
     assert first.start < first.end
+    [summary, *_] = await summarize_traces(pool, TraceQuery(service="orders", limit=2))
+    assert (summary.span_count, summary.orphan_span_count) == (100_000, 0)
 
 
 async def test_traces_that_start_together_are_each_found_once_across_pages(

@@ -11,14 +11,14 @@ from uuid import UUID
 import asyncpg
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-from ares_otel.api.jaeger.adjust import MAX_SKEW_NS, MAX_SPANS, TOO_LARGE, adjust
+from ares_otel.api.jaeger.adjust import MAX_MIB, MAX_SKEW_NS, MAX_SPANS, TOO_LARGE, adjust
 from ares_otel.api.jaeger.warnings import add_warning
 from ares_otel.query.instant import Instant
 from ares_otel.query.search.find import FoundTrace
 from ares_otel.query.trace_places import has_spans
 from ares_otel.query.trace_stream import stream_trace
 
-MAX_BYTES = 32 * 1024 * 1024
+MAX_BYTES = MAX_MIB * 1024 * 1024
 """A trace of more bytes is, like one of more spans than `adjust.MAX_SPANS`, too large to be held as a whole."""
 _AT_ONCE = 4
 """Traces that are collected and adjusted at once, per door."""

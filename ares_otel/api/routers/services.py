@@ -130,5 +130,5 @@ def render_edge(row: EdgeRow) -> dict[str, Any]:
         "calls": row.calls,
         "errors": row.errors,
         "avg_duration_ms": row.avg_duration_ms,
-        "destinations": row.destinations,
+        "destinations": sorted(row.destinations),
     }

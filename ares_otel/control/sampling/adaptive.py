@@ -45,6 +45,8 @@ MOST_SPANS = 100_000
 FORGET = timedelta(hours=1)
 """An operation of which nothing comes for so long begins anew."""
 KEEP_CHANGES = timedelta(days=7)
+AT_ONCE = 200
+"""Operations after which others have their turn on the loop."""
 AGE_INTERVAL = 600.0
 """Seconds between two looks at what is old."""
 
@@ -90,6 +92,7 @@ class AdaptiveSampling:
         self._pooled = pooled
         self._most_spans = most_spans
         self._until: datetime | None = None
+        self._was_unwell = False
         self._age_from = float("-inf")
         self._complaints = Complaints(log, clock)
         self._wake = asyncio.Event()
@@ -179,7 +182,8 @@ class AdaptiveSampling:
             since = self._until
         self._until = until
         services = self._settings.adaptive()
-        if self._unwell():
+        was_unwell, self._was_unwell = self._was_unwell, self._unwell()
+        if was_unwell or self._was_unwell:  # of this time, or of its beginning, not all has come
             return
         operations = 0
         for service in services:
@@ -212,7 +216,9 @@ class AdaptiveSampling:
         counted = await count(connection, service, since, until, follow, begin, self._most_spans)
         initial = wishes.initial(self._default_ratio())
         written: list[tuple[Measured, float | None]] = []
-        for name in [*before, *(name for name in counted.kinds if name not in before)]:
+        for number, name in enumerate([*before, *(name for name in counted.kinds if name not in before)]):
+            if number % AT_ONCE == AT_ONCE - 1:
+                await asyncio.sleep(0)
             one = before.get(name)
             if len(name) > MAX_NAME or wishes.rule_for(name, counted.kinds.get(name, ())) is not None:
                 continue

@@ -34,12 +34,18 @@ SELECT date_trunc('minute', coalesce(:start::timestamptz,
 -- Whole minutes, and whole hours of what is older than two days.
 SELECT parent_service, child_service, child_type, connection_type, sum(calls)::bigint AS calls, sum(errors)::bigint AS errors,
        coalesce(sum(duration_ns_sum) / nullif(sum(calls), 0) / 1e6, 0)::double precision AS avg_duration_ms,
-       coalesce(array_agg(DISTINCT destination ORDER BY destination) FILTER (WHERE destination <> ''), '{}') AS destinations,
-       count(*) OVER () AS found
-FROM service_edges
-WHERE minute >= :since::timestamptz - interval '59 minutes' AND (minutes = 60 OR minute >= :since)
-  AND minute < :until  -- when until
-  AND (parent_service = left(:service, 255) OR child_service = left(:service, 255))  -- when service
+       coalesce(array_agg(destination) FILTER (WHERE destination <> ''), '{}') AS destinations, count(*) OVER () AS found
+FROM (
+    SELECT parent_service, child_service, child_type, connection_type, destination, sum(calls) AS calls, sum(errors) AS errors,
+           sum(duration_ns_sum) AS duration_ns_sum
+    FROM service_edges
+    WHERE true
+      AND minute >= :recent  -- when recent
+      AND minute >= :old::timestamptz - interval '59 minutes' AND (minutes = 60 OR minute >= :old)  -- when old
+      AND minute < :until  -- when until
+      AND (parent_service = left(:service, 255) OR child_service = left(:service, 255))  -- when service
+    GROUP BY parent_service, child_service, child_type, connection_type, destination
+) e
 GROUP BY parent_service, child_service, child_type, connection_type
 ORDER BY calls DESC, parent_service, child_service, connection_type, child_type
 LIMIT :limit
@@ -48,7 +54,9 @@ LIMIT :limit
 SELECT service_name AS name, 'service' AS type, sum(calls)::bigint AS calls, sum(errors)::bigint AS errors,
        (sum(duration_ns_sum) / nullif(sum(calls), 0) / 1e6)::double precision AS avg_duration_ms, count(*) OVER () AS found
 FROM service_nodes
-WHERE minute >= :since::timestamptz - interval '59 minutes' AND (minutes = 60 OR minute >= :since)
+WHERE true
+  AND minute >= :recent  -- when recent
+  AND minute >= :old::timestamptz - interval '59 minutes' AND (minutes = 60 OR minute >= :old)  -- when old
   AND minute < :until  -- when until
   AND service_name = ANY (:services::text[])  -- when services
 GROUP BY service_name
@@ -58,9 +66,9 @@ LIMIT :limit
 -- name: dependencies
 SELECT parent_service, child_service, sum(calls)::bigint AS calls
 FROM service_edges
-WHERE minute >= date_trunc('minute', :start::timestamptz, 'UTC') - interval '59 minutes'
-  AND (minutes = 60 OR minute >= date_trunc('minute', :start, 'UTC'))
-  AND minute < :end::timestamptz AND child_type = 'service'
+WHERE minute < :end AND child_type = 'service'
+  AND minute >= :recent  -- when recent
+  AND minute >= :old::timestamptz - interval '59 minutes' AND (minutes = 60 OR minute >= :old)  -- when old
 GROUP BY parent_service, child_service
 ORDER BY calls DESC, parent_service, child_service
 LIMIT :limit

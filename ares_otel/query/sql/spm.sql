@@ -8,13 +8,15 @@ SELECT minute, minutes, service_name, operation_name, sum(calls)::bigint AS call
 FROM (
     SELECT minute, minutes, service_name, CASE WHEN :by_operation::boolean THEN operation_name END AS operation_name, calls, errors
     FROM span_rollups
-    WHERE minute > :start::timestamptz - interval '1 hour' AND (minutes = 60 OR minute >= :start) AND minute < :end::timestamptz
+    WHERE minute < :end::timestamptz
+      AND minute >= :recent  -- when recent
+      AND minute >= :old::timestamptz - interval '59 minutes' AND (minutes = 60 OR minute >= :old)  -- when old
       AND service_name = ANY (:services::text[])
       AND kind = ANY (:kinds::text[])  -- when kinds
     UNION ALL
     SELECT minute, 1, service_name, CASE WHEN :by_operation THEN operation_name END, calls, errors
     FROM span_rollup_increments
-    WHERE minute >= :start AND minute < :end AND service_name = ANY (:services)
+    WHERE minute >= :start::timestamptz AND minute < :end AND service_name = ANY (:services)
       AND kind = ANY (:kinds)  -- when kinds
 ) r
 GROUP BY minute, minutes, service_name, operation_name
@@ -26,13 +28,15 @@ SELECT minute, minutes, service_name, operation_name, duration_ns_max, array_sen
 FROM (
     SELECT minute, minutes, service_name, operation_name, duration_ns_max, buckets, counts
     FROM span_rollups
-    WHERE minute > :start::timestamptz - interval '1 hour' AND (minutes = 60 OR minute >= :start) AND minute < :end::timestamptz
+    WHERE minute < :end::timestamptz
+      AND minute >= :recent  -- when recent
+      AND minute >= :old::timestamptz - interval '59 minutes' AND (minutes = 60 OR minute >= :old)  -- when old
       AND service_name = ANY (:services::text[])
       AND kind = ANY (:kinds::text[])  -- when kinds
     UNION ALL
     SELECT minute, 1, service_name, operation_name, duration_ns_max, buckets, counts
     FROM span_rollup_increments
-    WHERE minute >= :start AND minute < :end AND service_name = ANY (:services)
+    WHERE minute >= :start::timestamptz AND minute < :end AND service_name = ANY (:services)
       AND kind = ANY (:kinds)  -- when kinds
 ) r
 ORDER BY minute
