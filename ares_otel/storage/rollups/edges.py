@@ -77,16 +77,19 @@ SELECT DISTINCT minute, now() FROM unnest($1::timestamptz[]) AS m (minute)
 WHERE minute > now() - $2::interval AND minute < now() + interval '7 days'
 ON CONFLICT (minute) DO UPDATE SET changed_at = now()
 """
-# A minute that comes for the first time has nobody who waits for it, in the rule: the next ones are not looked at yet.
 _ARRIVED = """
-INSERT INTO service_edge_arrivals (minute, service_name)
-SELECT DISTINCT a.minute, a.service_name
-FROM unnest($1::timestamptz[], $2::text[]) AS a (minute, service_name)
-WHERE a.minute > now() - $3::interval AND EXISTS (
-    SELECT FROM service_edge_minutes m
-    WHERE m.minute BETWEEN a.minute - interval '1 minute' AND a.minute + $4::interval AND m.minute <> a.minute
-      AND m.waiting > 0
+WITH awaited AS MATERIALIZED (
+    SELECT a.minute FROM (SELECT DISTINCT minute FROM unnest($1::timestamptz[]) AS a (minute)) a
+    WHERE a.minute > now() - $3::interval AND EXISTS (
+        SELECT FROM service_edge_minutes m
+        WHERE m.minute BETWEEN a.minute - interval '1 minute' AND a.minute + $4::interval AND m.minute <> a.minute
+          AND m.waiting > 0
+    )
 )
+INSERT INTO service_edge_arrivals (minute, service_name)
+SELECT a.minute, a.service_name
+FROM unnest($1::timestamptz[], $2::text[]) AS a (minute, service_name)
+JOIN awaited w ON w.minute = a.minute
 ON CONFLICT DO NOTHING
 """
 _ARRIVALS = "DELETE FROM service_edge_arrivals WHERE minute = $1 RETURNING service_name"
