@@ -1,7 +1,8 @@
 """What remote sampling costs: `python -m benchmarks.remote_sampling`, on a server of its own without durability.
 
-Prints how long an answer takes out of memory, and a round of adaptive sampling over a service that has sent 10,000 spans
-a second for two minutes (a tenth of them roots, of 50 operations), looking at as many spans as it does and at all.
+Prints how long an answer takes out of memory, and a round of adaptive sampling over a service that has sent 10,000
+spans a second for two minutes (a tenth of them roots, of 50 operations), looking at as many spans as it does and at
+all.
 """
 
 from __future__ import annotations

@@ -134,6 +134,29 @@ async def test_rules_are_not_adapted(store: Store, place: Place, sql: asyncpg.Co
     assert [row["operation_name"] for row in names] == ["GET /"]
 
 
+async def test_a_service_that_cannot_be_counted_does_not_stop_the_others(
+    store: Store, place: Place, sql: asyncpg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    await place.set("broken", target_traces_per_second=TARGET)
+    await place.set("orders", target_traces_per_second=TARGET)
+    await sql.execute(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not now'; END $$;"
+        "CREATE TRIGGER refuse BEFORE INSERT ON sampling_operations FOR EACH ROW WHEN (NEW.service_name = 'broken') "
+        "EXECUTE FUNCTION refuse()"
+    )
+    job = place.job()
+    both = [
+        Load(store, [Client(name, place, random.Random(1))], job, INTERVAL, rounds=name == "orders")
+        for name in ("broken", "orders")
+    ]
+    for _ in range(2):
+        for load in both:
+            await load.pass_time({"GET /": 500.0})
+    names = await sql.fetch("SELECT service_name FROM sampling_operations")
+    assert {row["service_name"] for row in names} == {"orders"}
+    assert "not now" in caplog.text
+
+
 async def test_children_and_other_services_are_not_counted(store: Store, place: Place, sql: asyncpg.Connection) -> None:
     await place.set("orders", target_traces_per_second=TARGET)
     now = place.clock.time_ns()

@@ -16,6 +16,7 @@ import pytest
 from ares_otel.cli.options import UpOptions
 from ares_otel.cli.sampling import Sampling
 from ares_otel.control.sampling import strategies
+from ares_otel.control.sampling.settings import SamplingSettings
 from ares_otel.model.errors import AddressInUse
 from ares_otel.pipeline.grace import Grace, Stages
 from ares_otel.pipeline.telemetry import Telemetry
@@ -211,6 +212,31 @@ async def test_a_question_without_exactly_one_service_is_400(place: Place, query
 async def test_other_paths_and_methods_are_not_served(place: Place) -> None:
     assert (await place.http.get("/")).status_code == 404
     assert (await place.http.post("/sampling?service=a")).status_code == 405
+
+
+async def test_without_notifications_changes_are_found_by_looking(place: Place, sql: asyncpg.Connection) -> None:
+    settings = SamplingSettings(place.connect, listens=False, poll_seconds=0.05)
+    await settings.start()
+    try:
+        await put(sql, "orders", "sampling.ratio", 0.25)
+        await eventually(lambda: asyncio.sleep(0, settings.of("orders").ratio == 0.25), every=0.01)
+    finally:
+        await settings.stop()
+
+
+async def test_settings_are_followed_again_when_the_database_is_back(place: Place, sql: asyncpg.Connection) -> None:
+    await place.set("orders", ratio=0.25)
+    await sql.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
+        "AND pid <> pg_backend_pid()"
+    )
+    assert await place.ask("orders") == RATIO
+    await put(sql, "orders", "sampling.ratio", 0.5)
+
+    async def told() -> bool:
+        return bool((await place.ask("orders"))["probabilisticSampling"]["samplingRate"] == 0.5)
+
+    await eventually(told, every=0.01)
 
 
 async def test_settings_of_ares_steer_the_job(

@@ -131,6 +131,7 @@ class AdaptiveSampling:
         while True:
             if not self._settings.adaptive():
                 self._until = None
+                self._observer.elsewhere()
                 await self._rest(self._interval)
                 continue
             try:
@@ -142,11 +143,7 @@ class AdaptiveSampling:
                 self._until = None
                 await self._rest(lambda: ELSEWHERE)
             except DATABASE_ERRORS as error:
-                self._observer.failed()
-                self._complaints.about(
-                    type(error).__name__,
-                    f"Sampling could not be adapted, it is tried again: {type(error).__name__}: {error}",
-                )
+                self._fail(error)
                 await self._rest(self._interval)
             except Exception:
                 self._observer.failed()
@@ -161,6 +158,13 @@ class AdaptiveSampling:
             await self._rest(self._interval)
             if self._clock.monotonic() >= end or not self._settings.adaptive():
                 return
+
+    def _fail(self, error: BaseException) -> None:
+        self._observer.failed()
+        self._complaints.about(
+            type(error).__name__,
+            f"Sampling could not be adapted, it is tried again: {type(error).__name__}: {error}",
+        )
 
     async def _rest(self, seconds: Callable[[], float]) -> None:
         """Waits so long; when it is woken, it looks how long that is now."""
@@ -188,8 +192,15 @@ class AdaptiveSampling:
         operations = 0
         for service in services:
             wishes = self._settings.of(service)
-            target = max(wishes.target or 0.0, wishes.lower_bound)
-            operations += await self._adapt(connection, service, wishes, target, since, until, now)
+            if wishes.target is None:  # since a moment ago
+                continue
+            target = max(wishes.target, wishes.lower_bound)
+            try:
+                operations += await self._adapt(connection, service, wishes, target, since, until, now)
+            except (asyncpg.PostgresError, TimeoutError) as error:  # others have their turn
+                if connection.is_closed():
+                    raise
+                self._fail(error)
         self._observer.counted(len(services), operations, self._clock.monotonic() - began)
         if self._clock.monotonic() >= self._age_from:
             self._age_from = self._clock.monotonic() + AGE_INTERVAL
