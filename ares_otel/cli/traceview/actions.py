@@ -91,10 +91,10 @@ class Actions:
         self._pool = pool
 
     async def named(self, text: str) -> UUID | None:
-        """The trace that an id, or the beginning of one, is of. None, after a sentence, when there is none or several.
+        """The trace that an id, or the beginning of one, is of. None, after a sentence, when there is none.
 
         Raises:
-            StartError: the text is neither.
+            StartError: the text is neither, or several traces begin so.
         """
         prefix = parse_prefix(text)
         if prefix is None:
