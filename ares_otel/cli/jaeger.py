@@ -27,7 +27,7 @@ from ares_otel.receivers.otlp.grpc_server import MIB, server_options
 
 DOOR = "jaeger-grpc"
 OPTION = "--jaeger-grpc-port"
-ASKING_MIB = 64
+ASKING_MIB = 32
 """Memory for requests on their way in, besides the traces that a receiver takes."""
 
 

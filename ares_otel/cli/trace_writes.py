@@ -6,6 +6,7 @@ handed on to Ares's own OTLP/gRPC door. What that answers is the answer: it is a
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -84,18 +85,27 @@ class TraceWrites:
             await self._left.pop().close(None)
 
     async def _export(self, requests: object, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+        try:
+            with self._calls.one():
+                return await self._answer(requests, context)
+        except asyncio.CancelledError:
+            if not self._calls.over:
+                raise
+        await abort(context, failure_of(Retryable("The server is shutting down; send the request again.")))
+        raise AssertionError("unreachable: abort raises")
+
+    async def _answer(self, requests: object, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
         ingest = self._ingest()
         if ingest is None:
             await abort(context, failure_of(Retryable("Ares is starting; send the request again.")))
-        with self._calls.one():
-            if isinstance(ingest, LocalIngest):
-                taker = _receiver_of(ingest)
-                if taker is None:
-                    await context.abort(grpc.StatusCode.UNIMPLEMENTED, NO_RECEIVER)
-                    raise AssertionError("unreachable: abort raises")
-                return await taker(requests, context)
-            assert ingest is not None
-            return await self._handed_on(ingest.doors.get("otlp-grpc", ""), context)
+        if isinstance(ingest, LocalIngest):
+            taker = _receiver_of(ingest)
+            if taker is None:
+                await context.abort(grpc.StatusCode.UNIMPLEMENTED, NO_RECEIVER)
+                raise AssertionError("unreachable: abort raises")
+            return await taker(requests, context)
+        assert ingest is not None
+        return await self._handed_on(ingest.doors.get("otlp-grpc", ""), context)
 
     async def _handed_on(self, target: str, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
         if not target:

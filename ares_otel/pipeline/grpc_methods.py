@@ -33,7 +33,8 @@ REQUEST_BYTES = 1024 * 1024
 """Largest request, inflated: a condition that needs more would take too long anyway."""
 STALL_SECONDS = 30.0
 """In which a caller has to take the next piece of a stream: what is read for it holds a connection to the database."""
-_MESSAGE_CHARS = 1000
+_MESSAGE_BYTES = 1000
+"""A message travels in a trailer, with three bytes for one; clients limit trailers to 8 KiB."""
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -97,7 +98,7 @@ class AskedMethods:
         except Exception as error:
             self._errors.unexpected(error, "A call over gRPC")
             failure = RpcFailure(INTERNAL, "The call could not be answered; Ares's log has the reason.")
-        await context.abort(_CODES[failure.code], failure.message[:_MESSAGE_CHARS])
+        await context.abort(_CODES[failure.code], failure.message.encode()[:_MESSAGE_BYTES].decode(errors="ignore"))
         raise AssertionError("unreachable: abort raises")
 
     async def _one(self, method: RpcMethod, context: _Context) -> bytes:

@@ -89,21 +89,10 @@ async def pin_trace(
         if known := await reader.fetch(_STATEMENTS["one"], **trace):
             return _trace(known[0])
         await _refuse_too_much(reader, places, trace)
-        spans = await _over(reader, "copy_spans", places.spans, trace)
-        logs = await _over(reader, "copy_logs", places.logs, trace)
-        if not any(row["rows"] for row in (*spans, *logs)):
-            return None
-        [row] = await reader.fetch(
-            _STATEMENTS["pin"],
-            pinned_by=name,
-            first_time=min(row["first"] for row in (*spans, *logs) if row["rows"]),
-            last_time=max(row["last"] for row in (*spans, *logs) if row["rows"]),
-            spans=sum(row["rows"] for row in spans),
-            logs=sum(row["rows"] for row in logs),
-            bytes=sum(row["bytes"] for row in (*spans, *logs)),
-            **trace,
-        )
-    return _trace(row)
+        await _over(reader, "copy_spans", places.spans, trace)
+        await _over(reader, "copy_logs", places.logs, trace)
+        rows = await reader.fetch_within(COPY_SECONDS, _STATEMENTS["pin"], pinned_by=name, **trace)
+    return _trace(rows[0]) if rows else None
 
 
 async def unpin_trace(pool: asyncpg.Pool, trace_id: UUID, *, tenant_id: int = 0) -> PinnedTrace | None:
@@ -167,15 +156,12 @@ async def _refuse_too_much(reader: Reader, places: TracePlaces, trace: dict[str,
 
 
 async def _over(reader: Reader, statement: str, ranges: Iterable[Range], values: dict[str, Any]) -> list[Any]:
-    """The one row of the statement for each of the ranges."""
-    return [
-        (
-            await reader.fetch_within(
-                COPY_SECONDS, _STATEMENTS[statement], lower=range_.lower, upper=range_.upper, **values
-            )
-        )[0]
-        for range_ in ranges
-    ]
+    """The rows of the statement over each of the ranges."""
+    rows: list[Any] = []
+    for range_ in ranges:
+        bounds = {"lower": range_.lower, "upper": range_.upper}
+        rows += await reader.fetch_within(COPY_SECONDS, _STATEMENTS[statement], **bounds, **values)
+    return rows
 
 
 def _trace(record: Any) -> PinnedTrace:

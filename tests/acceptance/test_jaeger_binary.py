@@ -116,7 +116,7 @@ def read(client: httpx.Client, base: str, trace_id: bytes, spans: int, **query: 
 
 def comparable(trace: dict[str, Any], trace_id: bytes) -> list[dict[str, Any]]:
     """The spans by id, in an order of their own, with their process instead of its name; ids of the trace are left out,
-    so that two of the same shape are the same. Warnings are, too: what is odd about clocks each says in its words."""
+    so that two of the same shape are the same."""
 
     def fields(given: list[dict[str, Any]]) -> list[Any]:
         return sorted(([one["key"], one["type"], one["value"]] for one in given), key=repr)
@@ -135,6 +135,7 @@ def comparable(trace: dict[str, Any], trace_id: bytes) -> list[dict[str, Any]]:
                 "logs": [[log["timestamp"], fields(log["fields"])] for log in span["logs"] or ()],
                 "service": process["serviceName"],
                 "process": fields(process["tags"] or []),
+                "warnings": span.get("warnings") or [],
             }
         )
     spans.sort(key=lambda span: str(span["id"]))

@@ -40,8 +40,8 @@ async def config(ares: AresProcess) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-def address(ares: AresProcess) -> str:
-    return ares.doors["sampling"].rpartition("/")[2]
+def address(ares: AresProcess, door: str = "sampling") -> str:
+    return ares.doors[door].rpartition("/")[2]
 
 
 async def put(config: httpx.AsyncClient, service: str, **values: Any) -> None:
@@ -57,8 +57,8 @@ async def told(http: httpx.AsyncClient, service: str) -> dict[str, Any]:
     return document
 
 
-async def by_grpc(ares: AresProcess, service: str) -> pb.SamplingStrategyResponse:
-    async with grpc.aio.insecure_channel(address(ares)) as channel:
+async def by_grpc(ares: AresProcess, service: str, door: str = "sampling") -> pb.SamplingStrategyResponse:
+    async with grpc.aio.insecure_channel(address(ares, door)) as channel:
         question = pb.SamplingStrategyParameters(serviceName=service)
         stub = SamplingManagerStub(channel)  # type: ignore[no-untyped-call]
         answer: pb.SamplingStrategyResponse = await stub.GetSamplingStrategy(question, timeout=20)
@@ -99,6 +99,7 @@ async def test_grpc_on_the_same_port_answers_what_http_does(
     assert answer.operationSampling.defaultSamplingProbability == 0.25
     assert answer.operationSampling.defaultLowerBoundTracesPerSecond == 0.5
     assert answer.operationSampling.defaultUpperBoundTracesPerSecond == 7
+    assert await by_grpc(ares, "both", "jaeger-grpc") == answer
     (one,) = answer.operationSampling.perOperationStrategies
     assert (one.operation, one.probabilisticSampling.samplingRate) == ("GET /health", 0)
 

@@ -34,7 +34,7 @@ async def count(url: str, condition: str) -> int:
 
 class TestDoors:
     def test_every_door_is_printed_with_its_name(self, ares: AresProcess) -> None:
-        assert list(ares.doors) == ["http", "otlp-grpc", "otlp-http", "database"]
+        assert list(ares.doors) == ["http", "otlp-grpc", "otlp-http", "jaeger-grpc", "sampling", "database"]
 
     def test_the_api_answers_that_it_is_ready(self, ares: AresProcess) -> None:
         assert httpx.get(f"{ares.http}/readyz", trust_env=False).json() == {"status": "ready"}

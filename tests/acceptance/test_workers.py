@@ -120,7 +120,7 @@ async def all_ready(ares: AresProcess) -> None:
 
 class TestOneAres:
     def test_every_door_is_printed_once(self, ares: AresProcess) -> None:
-        assert list(ares.doors) == ["http", "otlp-grpc", "otlp-http", "database"]
+        assert list(ares.doors) == ["http", "otlp-grpc", "otlp-http", "jaeger-grpc", "sampling", "database"]
         assert len(ares.workers) == 2
 
     async def test_both_workers_store_and_the_figures_of_both_add_up(

@@ -35,6 +35,11 @@ from tests.support.zipkin_receiver import PATH, body_of, zipkin_span
 RECIPE = Path(__file__).parents[2] / "collector" / "zipkin.yaml"
 DEFAULT = Path(__file__).parents[2] / "collector" / "ares.yaml"
 FREE_PORT = {"ZIPKIN_PORT": "0"}
+NO_ROOM = """
+CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN RAISE EXCEPTION 'no space left on device' USING ERRCODE = '53100'; END $$;
+CREATE TRIGGER no_room BEFORE INSERT ON service_spans FOR EACH ROW EXECUTE FUNCTION no_room();
+"""
 TRACE = "463ac35c9f6413ad48485a3953bb6124"
 
 
@@ -132,7 +137,7 @@ async def test_what_came_in_is_accounted_for_also_what_was_left_out(ares: AresPr
     answer = await post(ares.doors["zipkin"], body_of(zipkin_span(1, "part", **now()), {"id": "none"}))
     assert (answer.status_code, answer.text) == (
         202,
-        "1 of 2 spans cannot be kept; the first: [1]: id is not hexadecimal.\n",
+        "1 of 2 spans cannot be kept; the first: [1]: id is not hexadecimal, of at most 32 digits.\n",
     )
     assert (await post(ares.doors["zipkin"], body_of({}, {}))).status_code == 400
     metrics = await read_metrics(ares.http)
@@ -202,7 +207,7 @@ async def test_a_trace_over_services_that_speak_otlp_and_services_that_speak_zip
     assert parents["query"] == "02" * 8
 
 
-async def test_what_was_answered_202_survives_a_kill(own_url: str, tmp_path: Path) -> None:
+async def test_what_was_answered_202_survives_a_kill_committed_or_in_the_spool(own_url: str, tmp_path: Path) -> None:
     told: set[str] = set()
 
     async def send(url: str, first: int) -> None:
@@ -215,19 +220,35 @@ async def test_what_was_answered_202_survives_a_kill(own_url: str, tmp_path: Pat
             if answer.status_code == 202:
                 told.update(span["id"] for span in batch)
 
-    with running_ares(tmp_path, "--database-url", own_url, "--config", str(RECIPE), env=FREE_PORT) as ares:
-        senders = [asyncio.create_task(send(ares.doors["zipkin"], first)) for first in (1, 20_000, 40_000)]
-        await eventually(lambda: asyncio.sleep(0, len(told) > 200), every=0.01)
-        ares.kill()
-        await asyncio.gather(*senders)
+    async def stored() -> list[str]:
+        rows = await connection.fetch("SELECT span_id FROM service_spans WHERE service_name = 'killed'")
+        return [row["span_id"].hex() for row in rows]
+
+    async def more_than(count: int) -> None:
+        await eventually(lambda: asyncio.sleep(0, len(told) > count), every=0.01)
+
+    flags = ("--database-url", own_url, "--config", str(RECIPE))
     connection = await asyncpg.connect(own_url)
     try:
-        rows = await connection.fetch("SELECT span_id FROM service_spans WHERE service_name = 'killed'")
+        with running_ares(tmp_path, *flags, env=FREE_PORT) as ares:
+            senders = [asyncio.create_task(send(ares.doors["zipkin"], first)) for first in (1, 20_000, 40_000)]
+            await more_than(200)
+            await connection.execute(NO_ROOM)
+            await more_than(len(told) + 400)
+            ares.kill()
+            await asyncio.gather(*senders)
+        assert not told <= set(await stored()), "some of it waits in the spool"
+        await connection.execute("DROP TRIGGER no_room ON service_spans")
+        with running_ares(tmp_path, *flags, env=FREE_PORT):
+
+            async def all_there() -> bool:
+                return told <= set(await stored())
+
+            await eventually(all_there, every=0.05)
+        rows = await stored()
+        assert len(rows) == len(set(rows))
     finally:
         await connection.close()
-    stored = [row["span_id"].hex() for row in rows]
-    assert told <= set(stored)
-    assert len(stored) == len(set(stored))
 
 
 async def test_sighup_opens_the_door_and_closes_it_again(own_url: str, tmp_path: Path) -> None:

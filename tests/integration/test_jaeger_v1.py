@@ -10,7 +10,7 @@ import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 from starlette.types import Message
 
-from ares_otel.api.jaeger import trace_reading
+from ares_otel.api.jaeger import trace_reading, v1_transform
 from ares_otel.api.jaeger.adjust import TOO_LARGE
 from ares_otel.api.jaeger.door import jaeger_app
 from ares_otel.model.otlp_json import encode_json
@@ -200,6 +200,18 @@ async def test_an_archived_trace_survives_its_rows(database_url: str) -> None:
         envelope_of(await api.client.post("/api/archive/xyz"), 400)
 
 
+async def test_a_trace_that_may_not_be_archived_is_told(database_url: str) -> None:
+    async with jaeger_http(database_url) as api:
+        await api.send(trace({"web": [here(1), here(2, trace_id=of(2 << 100))]}))
+        await api.pool.execute(
+            "INSERT INTO service_config (service_name, config_key, config_value)"
+            " VALUES ('ares-api', 'retention.pinned.max_traces', '1')"
+        )
+        assert (await api.client.post(f"/api/archive/{TRACE_ID.hex()}")).status_code == 200
+        [told] = envelope_of(await api.client.post(f"/api/archive/{of(2 << 100).hex()}"), 409)["errors"]
+        assert "retention.pinned.max_traces" in told["msg"]
+
+
 async def test_a_trace_that_breaks_off_is_no_whole_answer(api: JaegerHttp) -> None:
     await api.pool.execute(
         """
@@ -270,3 +282,24 @@ async def test_transform_makes_jaegers_json_of_otlps(api: JaegerHttp) -> None:
 async def test_what_transform_cannot_take_is_told(api: JaegerHttp, body: bytes, status: int, words: str) -> None:
     [told] = envelope_of(await api.client.post("/api/transform", content=body), status)["errors"]
     assert words in told["msg"]
+
+
+async def test_only_so_many_bodies_are_transformed_at_once(api: JaegerHttp, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(v1_transform, "MAX_OPEN", 2)
+    go_on, begun = asyncio.Event(), asyncio.Semaphore(0)
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b"{"
+        begun.release()
+        await go_on.wait()
+        yield b"}"
+
+    first = [asyncio.create_task(api.client.post("/api/transform", content=slow())) for _ in range(2)]
+    for _ in first:
+        await begun.acquire()
+    refused = await api.client.post("/api/transform", content=b"{}")
+    assert "send this one again" in envelope_of(refused, 503)["errors"][0]["msg"]
+    assert refused.headers["retry-after"] == "1"
+    go_on.set()
+    assert [answer.status_code for answer in await asyncio.gather(*first)] == [200, 200]
+    assert (await api.client.post("/api/transform", content=b"{}")).status_code == 200

@@ -158,7 +158,7 @@ class TestRest:
         old = await make_partition(sql, "service_logs", 12, rows=1)
         gone = await make_partition(sql, "service_logs", 13, rows=1)
         keeper = Keeper(database_url)
-        await keeper.seal(grace_hours=30)
+        await keeper.seal(grace_hours=24)
         await mark_leaving(sql, [Removal(old, "age"), Removal(gone, "bytes")])
         await sql.execute(f"ALTER TABLE service_logs DETACH PARTITION {gone.name}")
         body, document = await self.answer(database_url, days=10)

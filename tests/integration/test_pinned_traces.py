@@ -138,7 +138,7 @@ async def test_late_rows_are_copied_when_their_partition_leaves(
     assert (row.first_time, row.last_time) == (day(OLD), day(OLD) + 2 * HOUR)
     stored = await sql.fetchval("SELECT sum(pg_column_size(p.*)) FROM pinned_spans p")
     stored += await sql.fetchval("SELECT sum(pg_column_size(p.*)) FROM pinned_logs p")
-    assert row.bytes == pytest.approx(stored, rel=0.05)
+    assert row.bytes == stored
 
 
 async def test_half_in_partitions_and_half_pinned_each_span_shows_once_and_what_was_sent_twice_twice(

@@ -67,7 +67,7 @@ class TestByAge:
     async def test_what_was_dropped_is_not_made_again_and_late_rows_are_filed_under_their_receive_time(
         self, database_url: str, sql: asyncpg.Connection
     ) -> None:
-        keeper = Keeper(database_url, RetentionSettings(days=0.01))
+        keeper = Keeper(database_url, RetentionSettings(days=0.00001))
         store = Store(database_url)
         await store.start()
         await keeper.run()

@@ -8,8 +8,11 @@ from typing import Any
 import asyncpg
 import pytest
 
+from ares_otel.cli.sampling import TelemetrySamplingObserver
 from ares_otel.control.sampling.adaptive import LOCK
+from ares_otel.pipeline.telemetry import Telemetry
 from ares_otel.storage.store import Store
+from tests.support.otlp_samples import batch_of, span, trace_request
 from tests.support.sampling import Client, Load, Place, sampling_place
 
 INTERVAL = 60.0
@@ -81,6 +84,8 @@ async def test_under_a_steady_load_it_does_not_swing(store: Store, place: Place,
 async def test_every_change_is_recorded_with_its_reason(store: Store, place: Place, sql: asyncpg.Connection) -> None:
     await place.set("orders", target_traces_per_second=TARGET)
     load = make_load(store, place, tells=False)
+    telemetry = Telemetry()
+    load.job = place.job(observer=TelemetrySamplingObserver(telemetry))
     await load.pass_time({"GET /": 4000.0}, intervals=3)
     first, *later = await sql.fetch("SELECT * FROM sampling_changes ORDER BY id")
     assert first["old_probability"] is None
@@ -90,6 +95,9 @@ async def test_every_change_is_recorded_with_its_reason(store: Store, place: Pla
     assert first["new_probability"] == pytest.approx(0.0025, rel=0.2)
     now = await sql.fetchrow("SELECT * FROM sampling_operations")
     assert now["probability"] == (later[-1] if later else first)["new_probability"]
+    counted = telemetry.registry.get_sample_value
+    assert counted("ares_otel_sampling_changes_total", {"direction": "new"}) == 1
+    assert counted("ares_otel_sampling_operations") == counted("ares_otel_sampling_services") == 1
     told = await place.ask("orders")
     assert told["operationSampling"]["perOperationStrategies"] == [
         {"operation": "GET /", "probabilisticSampling": {"samplingRate": now["probability"]}}
@@ -126,9 +134,30 @@ async def test_rules_are_not_adapted(store: Store, place: Place, sql: asyncpg.Co
     assert [row["operation_name"] for row in names] == ["GET /"]
 
 
-async def test_children_and_other_services_are_not_counted(store: Store, place: Place, sql: asyncpg.Connection) -> None:
-    from tests.support.otlp_samples import batch_of, span, trace_request
+async def test_a_service_that_cannot_be_counted_does_not_stop_the_others(
+    store: Store, place: Place, sql: asyncpg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    await place.set("broken", target_traces_per_second=TARGET)
+    await place.set("orders", target_traces_per_second=TARGET)
+    await sql.execute(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not now'; END $$;"
+        "CREATE TRIGGER refuse BEFORE INSERT ON sampling_operations FOR EACH ROW WHEN (NEW.service_name = 'broken') "
+        "EXECUTE FUNCTION refuse()"
+    )
+    job = place.job()
+    both = [
+        Load(store, [Client(name, place, random.Random(1))], job, INTERVAL, rounds=name == "orders")
+        for name in ("broken", "orders")
+    ]
+    for _ in range(2):
+        for load in both:
+            await load.pass_time({"GET /": 500.0})
+    names = await sql.fetch("SELECT service_name FROM sampling_operations")
+    assert {row["service_name"] for row in names} == {"orders"}
+    assert "not now" in caplog.text
 
+
+async def test_children_and_other_services_are_not_counted(store: Store, place: Place, sql: asyncpg.Connection) -> None:
     await place.set("orders", target_traces_per_second=TARGET)
     now = place.clock.time_ns()
     spans = [span(name="child", start_time_unix_nano=now, end_time_unix_nano=now) for _ in range(50)]
@@ -154,9 +183,14 @@ async def test_while_telemetry_waits_in_the_spool_nothing_changes(
 ) -> None:
     await place.set("orders", target_traces_per_second=TARGET)
     load = make_load(store, place, tells=False)
-    load.job = place.job(unwell=lambda: True)
+    unwell = True
+    load.job = place.job(unwell=lambda: unwell)
     await load.pass_time({"GET /": 1000.0}, intervals=3)
+    unwell = False
+    await load.pass_time({"GET /": 1000.0})
     assert await sql.fetchval("SELECT count(*) FROM sampling_changes") == 0
+    await load.pass_time({"GET /": 1000.0})
+    assert await sql.fetchval("SELECT count(*) FROM sampling_changes") == 1
 
 
 async def test_an_operation_that_is_gone_for_an_hour_begins_anew(

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 
+from ares_otel.cli.options import UpOptions
+from ares_otel.cli.sampling import Sampling
 from ares_otel.control.sampling import strategies
+from ares_otel.control.sampling.settings import SamplingSettings
+from ares_otel.model.errors import AddressInUse
+from ares_otel.pipeline.grace import Grace, Stages
+from ares_otel.pipeline.telemetry import Telemetry
+from ares_otel.storage.store import Store
 from tests.support.eventually import eventually
+from tests.support.managed_config import arrives, managed
 from tests.support.sampling import Place, put, sampling_place
 
 RATIO = {"strategyType": "PROBABILISTIC", "probabilisticSampling": {"samplingRate": 0.25}}
@@ -201,3 +212,60 @@ async def test_a_question_without_exactly_one_service_is_400(place: Place, query
 async def test_other_paths_and_methods_are_not_served(place: Place) -> None:
     assert (await place.http.get("/")).status_code == 404
     assert (await place.http.post("/sampling?service=a")).status_code == 405
+
+
+async def test_without_notifications_changes_are_found_by_looking(place: Place, sql: asyncpg.Connection) -> None:
+    settings = SamplingSettings(place.connect, listens=False, poll_seconds=0.05)
+    await settings.start()
+    try:
+        await put(sql, "orders", "sampling.ratio", 0.25)
+        await eventually(lambda: asyncio.sleep(0, settings.of("orders").ratio == 0.25), every=0.01)
+    finally:
+        await settings.stop()
+
+
+async def test_settings_are_followed_again_when_the_database_is_back(place: Place, sql: asyncpg.Connection) -> None:
+    await place.set("orders", ratio=0.25)
+    await sql.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
+        "AND pid <> pg_backend_pid()"
+    )
+    assert await place.ask("orders") == RATIO
+    await put(sql, "orders", "sampling.ratio", 0.5)
+
+    async def told() -> bool:
+        return bool((await place.ask("orders"))["probabilisticSampling"]["samplingRate"] == 0.5)
+
+    await eventually(told, every=0.01)
+
+
+async def test_settings_of_ares_steer_the_job(
+    database_url: str, store: Store, place: Place, sql: asyncpg.Connection
+) -> None:
+    async with managed(database_url, services=["ares-api"]) as manager:
+        sampling = Sampling(place.pool, store, manager, Telemetry(), pooled=False)
+        assert (sampling.job._interval(), sampling.job._client_poll()) == (60, 60)
+        await put(sql, "ares-api", "sampling.interval_seconds", 7)
+        await put(sql, "ares-api", "sampling.client_poll_seconds", 8)
+        await arrives(manager, "sampling.client_poll_seconds", 8)
+        assert (sampling.job._interval(), sampling.job._client_poll()) == (7, 8)
+        assert not sampling.job._unwell()
+        for breaker in store.breakers.values():
+            breaker.trip("The test says so.")
+        assert sampling.job._unwell()
+
+
+async def test_where_the_default_port_is_taken_ares_goes_on_without(
+    database_url: str, store: Store, place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grace = Grace(1)
+    async with managed(database_url, services=["ares-api"]) as manager, Stages(grace) as stack:
+        sampling = Sampling(place.pool, store, manager, Telemetry(), pooled=False)
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            options = UpOptions(Path(), Path(), sampling_port=taken.getsockname()[1])
+            assert await sampling.open_door(options, grace, stack) == {}
+            assert "--sampling-port 0 takes any free port" in capsys.readouterr().err
+            with pytest.raises(AddressInUse):
+                await sampling.open_door(replace(options, given=frozenset({"sampling_port"})), grace, stack)

@@ -229,18 +229,23 @@ async def test_durations_include_their_bounds(pool: asyncpg.Pool) -> None:
 async def test_a_trace_with_many_matching_spans_does_not_hide_the_others(
     pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    newest = span(1).start_time_unix_nano
+    at = Instant.from_ns(newest)
     async with pool.acquire() as connection:
         await connection.execute(
             "INSERT INTO service_spans (trace_id, span_id, service_name, operation_name, kind, start_time, "
             "duration_ms, duration_ns) SELECT $1, decode(lpad(to_hex(g), 16, '0'), 'hex'), 'orders', 'GET /', "
-            "'server', now() - g * interval '10 us', 1, 1000000 FROM generate_series(1, 100000) g",
+            "'server', $2::timestamptz - g * interval '10 us', 1, 1000000 FROM generate_series(1, 100000) g",
             trace_id(1),
+            at.time,
         )
-        await keep(connection, *(span(number, ago=number) for number in range(2, 30)))
+        await keep(connection, *(span(number, at=newest - number * SECOND) for number in range(2, 30)))
     monkeypatch.setattr(finding, "SCAN", 50)
     assert await found(pool, service="orders", limit=5) == [1, 2, 3, 4, 5]
     [first, *_] = await find_traces(pool, TraceQuery(service="orders"))
     assert first.start < first.end
+    [summary, *_] = await summarize_traces(pool, TraceQuery(service="orders", limit=2))
+    assert (summary.span_count, summary.orphan_span_count) == (100_000, 0)
 
 
 async def test_traces_that_start_together_are_each_found_once_across_pages(
@@ -264,7 +269,7 @@ async def test_a_search_that_runs_out_of_time_says_so(pool: asyncpg.Pool, monkey
 
 async def test_a_search_gives_what_it_found_by_then(pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     async with pool.acquire() as connection:
-        await keep(connection, span(1, ago=1), span(2, ago=3600))
+        await keep(connection, newest := span(1), span(2, ago=3600))
     look = finding._Search._look
 
     async def look_once(self: Any, *args: Any) -> None:
@@ -272,7 +277,8 @@ async def test_a_search_gives_what_it_found_by_then(pool: asyncpg.Pool, monkeypa
         self._ends_at = 0.0
 
     monkeypatch.setattr(finding._Search, "_look", look_once)
-    result = await find_traces(pool, TraceQuery())
+    at = Instant.from_ns(newest.start_time_unix_nano + SECOND)
+    result = await find_traces(pool, TraceQuery(), now=at.time)
     assert [trace.trace_id for trace in result] == [trace_id(1)]
     assert not result.complete
 
@@ -302,9 +308,11 @@ async def test_regular_expressions_look_at_resources_and_scopes_too(pool: asyncp
 async def test_more_resources_than_are_listed_are_asked_by_their_condition(
     pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    newest = span(1).start_time_unix_nano
     async with pool.acquire() as connection:
         for number in range(1, 5):
-            await keep(connection, span(number, ago=number), resource={"n": number, "host.name": f"node-{number}"})
+            one = span(number, at=newest - number * SECOND)
+            await keep(connection, one, resource={"n": number, "host.name": f"node-{number}"})
     monkeypatch.setattr(finding, "MAX_IDS", 1)
     assert await found(pool, filter=Call("gt", (Attribute("n", "resource"), Scalar("2")))) == [3, 4]
     assert await found(pool, filter=Call("regex", (Attribute("host.name", "resource"), Scalar("[12]$")))) == [1, 2]
@@ -313,9 +321,10 @@ async def test_more_resources_than_are_listed_are_asked_by_their_condition(
 
 async def test_a_span_that_otlp_did_not_write_has_the_resource_that_readers_give_it(pool: asyncpg.Pool) -> None:
     async with pool.acquire() as connection:
+        await keep(connection, span(1, ago=5))
         await insert_span(connection, 1, service_name="by hand")
     assert len(await found(pool, attributes=(Wanted("service.name", "by hand"),))) == 1
-    assert len(await found(pool, filter=Call("exists", (Attribute("service.name", "resource"),)))) == 1
+    assert len(await found(pool, filter=Call("exists", (Attribute("service.name", "resource"),)))) == 2
     assert await found(pool, attributes=(Wanted("service.name", "other"),)) == []
 
 

@@ -214,7 +214,10 @@ async def test_who_stops_half_way_gives_the_connection_back_at_once(pool: asyncp
     assert pool.get_idle_size() == pool.get_size() - 1
     await stream.aclose()
     assert pool.get_idle_size() == pool.get_size()
-    assert await pool.fetchval("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'") == 0
+    left = """
+        SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'
+    """
+    assert await pool.fetchval(left) == 0
 
 
 async def test_a_consumer_that_is_cancelled_gives_the_connection_back(pool: asyncpg.Pool) -> None:

@@ -134,9 +134,11 @@ def trace_of(spans: Sequence[SpanRow], logs: Sequence[LogRow] = (), **changes: A
     return Trace(**{**values, **changes})
 
 
-def picture(trace: Trace, *, width: int = 80, encoding: str = "utf-8", logs: bool = True, **options: Any) -> str:
+def picture(
+    trace: Trace, *, width: int = 80, encoding: str = "utf-8", logs: bool = True, raw: bool = False, **options: Any
+) -> str:
     """What a terminal of this width and encoding shows, without colours."""
-    lines = report(trace, view_of(trace, logs=logs), Options(width, Script(encoding), **options))
+    lines = report(trace, view_of(trace, logs=logs, raw=raw), Options(width, Script(encoding), **options))
     return "".join(f"{line.plain.rstrip()}\n" for line in lines)
 
 

@@ -43,4 +43,5 @@ def test_every_test_that_stands_beside_a_statement_about_jaeger_exists() -> None
     named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", PAGE.partition("\n## Jaeger\n")[2])
     assert named
     for path, name in named:
-        assert re.search(rf"^ *(async )?def {name}\(", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE), (path, name)
+        text = (ROOT / path).read_text(encoding="utf-8")
+        assert re.search(rf"^ *(async )?def {name}\(", text, re.MULTILINE), f"{path}::{name}"

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from ares_otel.api.jaeger.proto import api_v3_pb2 as v3
 from ares_otel.api.jaeger.proto import storage_v2_pb2 as storage
 from ares_otel.api.jaeger.proto.expression_v1_pb2 import Call as CallMessage
-from ares_otel.api.jaeger.search_request import DEFAULT_TRACES, MAX_TRACES, trace_query
+from ares_otel.api.jaeger.proto.expression_v1_pb2 import Expression as ExpressionMessage
+from ares_otel.api.jaeger.search_request import DEFAULT_TRACES, MAX_TRACES, check_search, trace_query
 from ares_otel.api.jaeger.times import instant_of, timestamp_of
 from ares_otel.query.instant import Instant
 from ares_otel.query.search.expression import Call, Refused
@@ -103,8 +104,18 @@ def test_what_is_wrong_is_refused_by_name(fields: dict[str, Any], message: str) 
 def test_a_field_of_a_later_version_is_refused_and_not_ignored() -> None:
     pagination = b"\x52\x02\x08\x01"  # field 10 of a message that ends with 9
     query = storage.TraceQueryParameters.FromString(pagination)
-    with pytest.raises(Refused, match="query has a field of the number 10"):
-        trace_query(query, (), LEVELS, bounds_required=False)
+    with pytest.raises(Refused, match="query has a field of the number 10,"):
+        check_search(storage.FindTracesRequest(query=query))
+    newer = CallMessage(op="not", args=[ExpressionMessage(call=CallMessage.FromString(b"\x0a\x01x\x50\x01"))])
+    with pytest.raises(Refused, match="call has a field of the number 10,"):
+        check_search(v3.FindTracesRequest(query=v3.TraceQueryParameters(filter=newer, attributes={"a": "b"})))
+    check_search(v3.FindTracesRequest(query=v3.TraceQueryParameters(attributes={"a": "b"}, start_time_min=FROM)))
+
+
+def test_a_search_that_is_larger_than_any_that_is_served_is_refused_before_it_is_looked_at() -> None:
+    many = v3.TraceQueryParameters(attributes={str(n): "x" for n in range(20_000)})
+    with pytest.raises(Refused, match="more than 98304 bytes"):
+        check_search(v3.FindTracesRequest(query=many))
 
 
 def test_bounds_that_a_go_program_did_not_set_are_none() -> None:

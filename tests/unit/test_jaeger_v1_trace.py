@@ -218,7 +218,7 @@ def test_warnings_of_a_span_are_no_tag() -> None:
     assert v1(text)["warnings"] == ["text"]
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=40)
+@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=20)
 @given(trace_requests(1_700_000_000_000 * MS))
 def test_whatever_otlp_holds_is_shown_as_json(request: ExportTraceServiceRequest) -> None:
     data = TracesData(resource_spans=request.resource_spans)

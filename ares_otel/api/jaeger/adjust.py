@@ -12,10 +12,11 @@ from ares_otel.api.jaeger.go_duration import MAX_NS, show_go_duration
 from ares_otel.api.jaeger.warnings import WARNINGS, add_warning
 
 MAX_SPANS = 10_000
-"""A trace with more spans is shown as it is stored, with the warning TOO_LARGE."""
+"""A trace with more spans, or of more than MAX_MIB, is shown as it is stored, with the warning TOO_LARGE."""
+MAX_MIB = 32
 TOO_LARGE = (
-    f"The trace has more than {MAX_SPANS:,} spans: it is shown as it was stored, without correction of clock skew, "
-    "duplicate span IDs, cycles and wrong times."
+    f"The trace has more than {MAX_SPANS:,} spans or {MAX_MIB} MiB: it is shown as it was stored, without correction "
+    "of clock skew, duplicate span IDs, cycles and wrong times."
 )
 MAX_SKEW_NS = 24 * 3_600 * 10**9
 """Clocks that differ by more than a day are not skewed but wrong, and a span shown at another day helps nobody."""

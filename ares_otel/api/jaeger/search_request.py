@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TypeAlias, Union
 
 from google.protobuf.message import Message
@@ -17,6 +18,8 @@ from ares_otel.query.search.query import TraceQuery, Wanted
 DEFAULT_TRACES = 100
 MAX_TRACES = 1_500
 """As many as Jaeger's UI offers to ask for."""
+MAX_BYTES = 96 * 1024
+"""Largest search: 64 KiB of text are served, and a few hundred nodes around it."""
 _LEGACY = ("service_name", "operation_name", "attributes", "duration_min", "duration_max")
 
 Parameters: TypeAlias = Union[  # noqa: UP007 # types of generated modules
@@ -35,9 +38,8 @@ def trace_query(
         bounds_required: both bounds of the start have to be there.
 
     Raises:
-        Refused: a field is wrong, missing, or unknown. The message names it.
+        Refused: a field is wrong or missing. The message names it.
     """
-    refuse_unknown(query, "query")
     start = instant_of(query, "start_time_min", "query.")
     end = instant_of(query, "start_time_max", "query.")
     if bounds_required:
@@ -74,14 +76,33 @@ def traces_wanted(search_depth: int) -> int:
     return search_depth or DEFAULT_TRACES
 
 
-def refuse_unknown(message: Message, name: str) -> None:
-    """Raises Refused for a field that this version does not know: what is asked for is served or refused."""
+def check_search(request: Message) -> None:
+    """Raises Refused for a search that is larger than any that can be served, or has unknown fields. Asked before
+    anything is made of it."""
+    if request.ByteSize() > MAX_BYTES:
+        raise Refused(f"The search has more than {MAX_BYTES} bytes; ask for less.")
+    refuse_unknown(request)
+
+
+def refuse_unknown(request: Message) -> None:
+    """Raises Refused for a field that this version does not know, wherever it is in the request: what is asked for is
+    served or refused."""
+    known = type(request)()
+    known.CopyFrom(request)
+    known.DiscardUnknownFields()
+    if known.ByteSize() != request.ByteSize():
+        where, number = next(_unknown_fields(request, "The request"))
+        raise Refused(f"{where} has a field of the number {number}, which this Ares does not know; leave it out.")
+
+
+def _unknown_fields(message: Message, name: str) -> Iterator[tuple[str, int]]:
     unknown = UnknownFieldSet(message)
-    numbers = sorted({unknown[n].field_number for n in range(len(unknown))})
-    if numbers:
-        raise Refused(
-            f"{name} has a field of the number {numbers[0]}, which this version of Ares does not know; leave it out."
-        )
+    for n in range(len(unknown)):
+        yield name, unknown[n].field_number
+    for field, value in message.ListFields():
+        if field.message_type is not None and not field.message_type.GetOptions().map_entry:
+            for each in value if field.is_repeated else (value,):
+                yield from _unknown_fields(each, field.name)
 
 
 def range_of(start: Instant | None, end: Instant | None) -> None:

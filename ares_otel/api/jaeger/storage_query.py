@@ -12,7 +12,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 from ares_otel.api.jaeger.catalogue import calls_between, operations, service_names
 from ares_otel.api.jaeger.failures import tell_incomplete, told
 from ares_otel.api.jaeger.proto import storage_v2_pb2 as pb
-from ares_otel.api.jaeger.search_request import range_of, trace_query
+from ares_otel.api.jaeger.search_request import check_search, range_of, refuse_unknown, trace_query
 from ares_otel.api.jaeger.times import instant_of, timestamp_of
 from ares_otel.api.jaeger.trace_reading import TraceReading
 from ares_otel.model.rpc import RpcMethod
@@ -67,13 +67,14 @@ class StorageService:
     async def get_operations(self, request: pb.GetOperationsRequest) -> pb.GetOperationsResponse:
         """What a service does, by name; nothing for a service that is not known."""
         with told():
+            refuse_unknown(request)
             rows = await operations(self._pool, request.service, request.span_kind)
         return pb.GetOperationsResponse(operations=[pb.Operation(name=name, span_kind=kind) for name, kind in rows])
 
     async def find_traces(self, request: pb.FindTracesRequest) -> AsyncGenerator[TracesData, None]:
         """The traces that match, most recent first, each in consecutive pieces."""
         with told():
-            found = await find_traces(self._pool, _search(request.query))
+            found = await find_traces(self._pool, _search(request))
             async with aclosing(self._reading.found(found)) as pieces:
                 async for piece in pieces:
                     yield piece
@@ -82,7 +83,7 @@ class StorageService:
     async def find_trace_ids(self, request: pb.FindTraceIDsRequest) -> pb.FindTraceIDsResponse:
         """The ids of the traces that match, and where their matching spans are."""
         with told():
-            found = await find_traces(self._pool, _search(request.query))
+            found = await find_traces(self._pool, _search(request))
         tell_incomplete(len(found), complete=found.complete)
         return pb.FindTraceIDsResponse(
             trace_ids=[
@@ -98,7 +99,7 @@ class StorageService:
     ) -> AsyncGenerator[pb.FindTraceSummariesResponse, None]:
         """The traces that match in one line each, most recent first."""
         with told():
-            found = await summarize_traces(self._pool, _search(request.query))
+            found = await summarize_traces(self._pool, _search(request))
         for first in range(0, len(found), SUMMARIES_A_PIECE):
             piece = found[first : first + SUMMARIES_A_PIECE]
             yield pb.FindTraceSummariesResponse(summaries=[_summary(each) for each in piece])
@@ -107,6 +108,7 @@ class StorageService:
     async def get_dependencies(self, request: pb.GetDependenciesRequest) -> pb.GetDependenciesResponse:
         """Who called whom, how often."""
         with told():
+            refuse_unknown(request)
             start = instant_of(request, "start_time")
             end = instant_of(request, "end_time")
             rows = await calls_between(self._pool, start, end)
@@ -131,6 +133,7 @@ async def get_capabilities(request: pb.GetCapabilitiesRequest) -> pb.GetCapabili
 
 def _wanted(request: pb.GetTracesRequest) -> list[tuple[UUID, Instant | None, Instant | None]]:
     """Ids with their ranges, each id once. Raises Refused."""
+    refuse_unknown(request)
     if len(request.query) > MAX_IDS:
         raise Refused(f"The request asks for {len(request.query)} traces; ask for {MAX_IDS} at most at once.")
     wanted: dict[UUID, tuple[UUID, Instant | None, Instant | None]] = {}
@@ -145,14 +148,15 @@ def _wanted(request: pb.GetTracesRequest) -> list[tuple[UUID, Instant | None, In
     return list(wanted.values())
 
 
-def _search(query: pb.TraceQueryParameters) -> TraceQuery:
-    attributes = tuple(_attribute(each) for each in query.attributes)
-    return trace_query(query, attributes, LEVELS, bounds_required=False)
+def _search(request: pb.FindTracesRequest | pb.FindTraceIDsRequest | pb.FindTraceSummariesRequest) -> TraceQuery:
+    check_search(request)
+    attributes = tuple(_attribute(each) for each in request.query.attributes)
+    return trace_query(request.query, attributes, LEVELS, bounds_required=False)
 
 
 def _attribute(pair: pb.KeyValue) -> Wanted:
-    # Jaeger's own query service turns every value that somebody typed into text; clients that read theirs from JSON know
-    # one type of number.
+    # Jaeger's own query service turns every value that somebody typed into text; clients that read theirs from JSON
+    # know one type of number.
     return Wanted(pair.key, _value(pair.value, pair.key), loose=True)
 
 

@@ -11,17 +11,17 @@ from uuid import UUID
 import asyncpg
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-from ares_otel.api.jaeger.adjust import MAX_SKEW_NS, MAX_SPANS, TOO_LARGE, adjust
+from ares_otel.api.jaeger.adjust import MAX_MIB, MAX_SKEW_NS, MAX_SPANS, TOO_LARGE, adjust
 from ares_otel.api.jaeger.warnings import add_warning
 from ares_otel.query.instant import Instant
 from ares_otel.query.search.find import FoundTrace
 from ares_otel.query.trace_places import has_spans
 from ares_otel.query.trace_stream import stream_trace
 
-MAX_BYTES = 32 * 1024 * 1024
+MAX_BYTES = MAX_MIB * 1024 * 1024
 """A trace of more bytes is, like one of more spans than `adjust.MAX_SPANS`, too large to be held as a whole."""
-_AT_ONCE = 4
-"""Traces that are collected and adjusted at once, per door."""
+_AT_ONCE = 2
+"""Traces of more than one piece that are collected and adjusted at once, per door."""
 _FEW = 50
 """Spans that are adjusted on the spot: a thread costs more."""
 
@@ -71,25 +71,38 @@ class TraceReading:
     async def _adjusted(self, pieces: AsyncGenerator[TracesData, None]) -> AsyncGenerator[TracesData, None]:
         """The pieces of a trace, adjusted as a whole; a trace that is too large comes as it is, and says so."""
         async with aclosing(pieces) as opened:
+            held = [piece async for piece in _at_most(opened, 2)]
+            if len(held) < 2:  # nearly every trace is one piece
+                spans = sum(map(span_count, held))
+                for piece in await _off_the_loop(spans, partial(_adjusted_pieces, held, self._max_skew_ns)):
+                    yield piece
+                return
             async with self._holding:  # not while the pieces are handed on: whoever takes them may be slow
-                held: list[TracesData] = []
-                spans = size = 0
-                complete = True
-                async for piece in opened:
-                    held.append(piece)
-                    spans += span_count(piece)
-                    size += piece.ByteSize()
-                    if spans > MAX_SPANS or size > MAX_BYTES:
-                        complete = False
+                spans, size = sum(map(span_count, held)), sum(piece.ByteSize() for piece in held)
+                complete = False
+                while spans <= MAX_SPANS and size <= MAX_BYTES:
+                    following = await anext(opened, None)
+                    if complete := following is None:
+                        held = await _off_the_loop(spans, partial(_adjusted_pieces, held, self._max_skew_ns))
                         break
-                if complete and held:
-                    held = await _off_the_loop(spans, partial(_adjusted_pieces, held, self._max_skew_ns))
+                    held.append(following)
+                    spans += span_count(following)
+                    size += following.ByteSize()
             if not complete:
                 add_warning(held[0].resource_spans[0].scope_spans[0].spans[0], TOO_LARGE)
             while held:
                 yield held.pop(0)
             async for piece in opened:
                 yield piece
+
+
+async def _at_most(pieces: AsyncGenerator[TracesData, None], most: int) -> AsyncGenerator[TracesData, None]:
+    """The next pieces, so many at most; those behind them can still be taken."""
+    for _ in range(most):
+        piece = await anext(pieces, None)
+        if piece is None:
+            return
+        yield piece
 
 
 def span_count(piece: TracesData) -> int:

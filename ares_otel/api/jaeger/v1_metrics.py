@@ -48,7 +48,7 @@ class Metrics:
         if not services:
             raise BadParameter("service", "must be given, once for each service")
         if len(services) > _MAX_SERVICES:
-            raise BadParameter("service", f"may be given {_MAX_SERVICES} times")
+            raise BadParameter("service", f"may be given {_MAX_SERVICES} times at most")
         kinds = [one_of("spanKind", text.lower(), KINDS) for text in values.texts("spanKind")]
         try:
             found = await span_metrics(

@@ -98,7 +98,7 @@ def parse_tags(values: Values) -> tuple[Wanted, ...]:
     for text in values.texts("tags"):
         found.update(_json_tags(text))
     if len(found) > _MAX_TAGS:
-        raise BadParameter("tags", f"may have {_MAX_TAGS} tags, those of tag included")
+        raise BadParameter("tags", f"may have {_MAX_TAGS} tags at most, those of tag included")
     return tuple(Wanted(key, value, loose=True) for key, value in found.items())
 
 

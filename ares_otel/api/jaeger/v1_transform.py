@@ -13,7 +13,7 @@ from starlette.responses import Response
 from ares_otel.api.bodies import read_body
 from ares_otel.api.jaeger.adjust import MAX_SPANS, TOO_LARGE, adjust
 from ares_otel.api.jaeger.trace_reading import span_count
-from ares_otel.api.jaeger.v1_envelope import JSON, dumps, envelope, error
+from ares_otel.api.jaeger.v1_envelope import JSON, RETRY_SECONDS, dumps, envelope, error
 from ares_otel.api.jaeger.v1_stream import Dump, whole_trace
 from ares_otel.api.jaeger.warnings import add_warning
 from ares_otel.model.errors import Rejected
@@ -25,15 +25,30 @@ MAX_MEMORY = 256 * 1024 * 1024
 """Bytes that the decoded body may take, by estimate."""
 
 
+MAX_OPEN = 8
+"""Bodies that are read or wait for their turn; one more is refused before it is read."""
+_BUSY = "As many bodies as fit into memory are being worked on; send this one again in a moment."
+
+
 class Transform:
     """One at a time: a body takes a multiple of its size while it is worked on."""
 
     def __init__(self, max_skew_ns: int) -> None:
         self._max_skew_ns = max_skew_ns
         self._turn = asyncio.Semaphore(1)
+        self._open = 0
 
     async def __call__(self, request: Request) -> Response:
         """The traces of the body, in the order of their first spans."""
+        if self._open >= MAX_OPEN:
+            return error(503, _BUSY, headers={"Retry-After": str(RETRY_SECONDS)})
+        self._open += 1
+        try:
+            return await self._answered(request)
+        finally:
+            self._open -= 1
+
+    async def _answered(self, request: Request) -> Response:
         try:
             body = await read_body(request, MAX_BODY)
         except HTTPException as large:

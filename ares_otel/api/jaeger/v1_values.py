@@ -40,7 +40,7 @@ class Values:
         """All values that are not empty."""
         found = [value for value in self._params.getlist(name) if value]
         if len(found) > MAX_VALUES:
-            raise BadParameter(name, f"may be given {MAX_VALUES:,} times")
+            raise BadParameter(name, f"may be given {MAX_VALUES:,} times at most")
         for value in found:
             if "\0" in value:
                 raise BadParameter(name, "must not hold the character NUL")

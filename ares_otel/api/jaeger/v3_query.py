@@ -12,7 +12,7 @@ from ares_otel.api.jaeger.adjust import MAX_SKEW_NS
 from ares_otel.api.jaeger.catalogue import calls_between, operations, service_names
 from ares_otel.api.jaeger.failures import tell_incomplete, told
 from ares_otel.api.jaeger.proto import api_v3_pb2 as pb
-from ares_otel.api.jaeger.search_request import range_of, refuse_unknown, trace_query
+from ares_otel.api.jaeger.search_request import check_search, range_of, refuse_unknown, trace_query
 from ares_otel.api.jaeger.times import instant_of
 from ares_otel.api.jaeger.trace_ids import parse_trace_id, show_trace_id
 from ares_otel.api.jaeger.trace_reading import TraceReading
@@ -52,7 +52,7 @@ class QueryService:
     async def get_trace(self, request: pb.GetTraceRequest) -> AsyncGenerator[TracesData, None]:
         """The pieces of a trace, at least one."""
         with told():
-            refuse_unknown(request, "The request")
+            refuse_unknown(request)
             try:
                 trace_id = parse_trace_id(request.trace_id)
             except ValueError as error:
@@ -71,7 +71,7 @@ class QueryService:
     async def find_traces(self, request: pb.FindTracesRequest) -> AsyncGenerator[TracesData, None]:
         """The traces that match, most recent first, each in consecutive pieces."""
         with told():
-            found = await find_traces(self._pool, _search(request.query))
+            found = await find_traces(self._pool, _search(request))
             async with aclosing(self._reading.found(found, raw=request.query.raw_traces)) as pieces:
                 async for piece in pieces:
                     yield piece
@@ -85,12 +85,14 @@ class QueryService:
     async def get_operations(self, request: pb.GetOperationsRequest) -> pb.GetOperationsResponse:
         """What a service does, by name; nothing for a service that is not known."""
         with told():
+            refuse_unknown(request)
             rows = await operations(self._pool, request.service, request.span_kind)
         return pb.GetOperationsResponse(operations=[pb.Operation(name=name, span_kind=kind) for name, kind in rows])
 
     async def get_dependencies(self, request: pb.GetDependenciesRequest) -> pb.DependenciesResponse:
         """Who called whom, how often."""
         with told():
+            refuse_unknown(request)
             start = instant_of(request, "start_time")
             end = instant_of(request, "end_time")
             rows = await calls_between(self._pool, start, end)
@@ -105,14 +107,16 @@ class QueryService:
     ) -> AsyncGenerator[pb.FindTraceSummariesResponse, None]:
         """The traces that match in one line each, most recent first."""
         with told():
-            found = await summarize_traces(self._pool, _search(request.query))
+            found = await summarize_traces(self._pool, _search(request))
         for first in range(0, len(found), SUMMARIES_A_PIECE):
             piece = found[first : first + SUMMARIES_A_PIECE]
             yield pb.FindTraceSummariesResponse(summaries=[_summary(each) for each in piece])
         tell_incomplete(len(found), complete=found.complete)
 
 
-def _search(query: pb.TraceQueryParameters) -> TraceQuery:
+def _search(request: pb.FindTracesRequest | pb.FindTraceSummariesRequest) -> TraceQuery:
+    check_search(request)
+    query = request.query
     # The values are text, whatever the type of the attribute is.
     attributes = tuple(Wanted(key, value, loose=True) for key, value in sorted(query.attributes.items()))
     return trace_query(query, attributes, LEVELS, bounds_required=True)

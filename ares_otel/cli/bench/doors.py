@@ -15,6 +15,7 @@ import asyncpg
 import grpc.aio
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
+from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from ares_otel.api.jaeger.proto import api_v3_pb2, storage_v2_pb2
 from ares_otel.api.jaeger.proto.api_v3_pb2_grpc import QueryServiceStub
@@ -89,6 +90,14 @@ async def _drain(stream: AsyncIterator[Any]) -> int:
     count = 0
     async for _ in stream:
         count += 1
+    return count
+
+
+async def _count(chunks: AsyncIterator[TracesData]) -> int:
+    """How many spans there are."""
+    count = 0
+    async for chunk in chunks:
+        count += sum(len(scope.spans) for group in chunk.resource_spans for scope in group.scope_spans)
     return count
 
 
@@ -187,7 +196,7 @@ def _sql_rest_search(asked: Asked) -> Ask:
 def _sql_trace(asked: Asked) -> Ask:
     async def ask(pool: asyncpg.Pool, sample: Sample) -> object:
         async with aclosing(stream_trace(pool, sample.trace_id)) as chunks:
-            return await _drain(chunks)
+            return await _count(chunks)
 
     return ask
 
@@ -203,7 +212,7 @@ def _sql_search(asked: Asked) -> Ask:
 
     async def ask(pool: asyncpg.Pool, sample: Sample) -> object:
         async with aclosing(stream_traces(pool, await find_traces(pool, query))) as chunks:
-            return await _drain(chunks)
+            return await _count(chunks)
 
     return ask
 
@@ -244,6 +253,7 @@ async def measure_doors(
     samples = await make_samples(connection, most, seed=2)
     await connection.close()
     end = datetime.now(UTC)
+    report.add(Row(f"what is asked of the doors, {spans:,} spans", await _sizes(running, samples, end, hours)))
     asker, doors, order = Asker(), Doors(running), random.Random(1)
     await asker.open(running.database)
     times = {way: _Times() for way in ways}
@@ -264,6 +274,20 @@ async def measure_doors(
         report.add(Row(f"{name}, p50 / p95", f"SQL {shown(sql[way.ask])}, door {shown(mine.door)}"))
     for way, mine in times.items():
         report.ratio(f"door ÷ SQL, {way.what} through {way.door}, {spans:,} spans", p50(mine.door) / p50(sql[way.ask]))
+
+
+async def _sizes(running: Running, samples: Sequence[Sample], end: datetime, hours: int) -> str:
+    """How much a trace and a search are, in the middle."""
+    traces: list[float] = []
+    searches: list[float] = []
+    async with asyncpg.create_pool(running.database, min_size=1, max_size=4) as pool:
+        for sample in samples[:_LEAST]:
+            asked = Asked(sample, end - timedelta(hours=hours), end)
+            for sizes, ask in ((traces, _sql_trace(asked)), (searches, _sql_search(asked))):
+                count = await ask(pool, sample)
+                assert isinstance(count, int)
+                sizes.append(count)
+    return f"a trace has {p50(traces):,.0f} spans, and what a search finds has {p50(searches):,.0f}, in the middle"
 
 
 async def _ask(way: Way, asked: Asked, asker: Asker, doors: Doors, times: _Times, *, counts: bool) -> None:

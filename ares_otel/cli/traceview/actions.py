@@ -22,6 +22,7 @@ from ares_otel.cli.traceview.waterfall import Options
 from ares_otel.model.errors import StartError
 from ares_otel.model.otlp_json import json_object
 from ares_otel.query.instant import Instant
+from ares_otel.query.reader import DatabaseUnavailable
 from ares_otel.query.search.expression import Refused
 from ares_otel.query.search.query import TraceQuery
 from ares_otel.query.search.summaries import summarize_traces
@@ -30,6 +31,7 @@ from ares_otel.query.trace_stream import stream_trace
 from ares_otel.query.traces import find_trace, parse_trace_id
 from ares_otel.storage.database import asyncpg_kwargs, check_database
 from ares_otel.storage.embedded_client import running_url
+from ares_otel.storage.sqlstate import DATABASE_ERRORS
 
 FOUND, NOTHING, TROUBLE = 0, 1, 2
 """Exit statuses, as grep has them."""
@@ -59,10 +61,14 @@ async def acting(data_dir: Path, database_url: str | None) -> AsyncIterator[Acti
         if not await pool.fetchval("SELECT to_regclass('service_spans') IS NOT NULL"):
             raise StartError("The database has no table service_spans yet; run `ares-otel migrate`.")
         yield Actions(pool)
+    except BrokenPipeError:
+        raise  # that is the reader of the output
     except _OLDER as error:
         raise StartError(
             "The tables of this database are older than this command: run `ares-otel migrate`, or start a newer Ares."
         ) from error
+    except DATABASE_ERRORS as error:
+        raise DatabaseUnavailable(f"The database did not answer ({type(error).__name__}); try again.") from error
     finally:
         pool.terminate()
 
@@ -72,6 +78,7 @@ class Picture:
     """How a trace is shown."""
 
     logs: bool = True
+    raw: bool = False
     everything: bool = False
     attributes: bool = False
     colour: bool = True
@@ -84,10 +91,10 @@ class Actions:
         self._pool = pool
 
     async def named(self, text: str) -> UUID | None:
-        """The trace that an id, or the beginning of one, is of. None, after a sentence, when there is none or several.
+        """The trace that an id, or the beginning of one, is of. None, after a sentence, when there is none.
 
         Raises:
-            StartError: the text is neither.
+            StartError: the text is neither, or several traces begin so.
         """
         prefix = parse_prefix(text)
         if prefix is None:
@@ -107,7 +114,7 @@ class Actions:
             shown = ", ".join(one.hex for one in ids[:_CANDIDATES]) + (", ..." if len(ids) > _CANDIDATES else "")
             raise StartError(f"More than one trace begins with {prefix}: {shown}. Give more digits.")
         if not ids:
-            console.error(f"No trace begins with {prefix}.")
+            console.error(f"No trace with spans begins with {prefix}.")
             return None
         return ids[0]
 
@@ -135,7 +142,7 @@ class Actions:
             return _not_found(trace_id)
         screen = Screen(colour=picture.colour)
         options = Options(screen.width, screen.script, picture.everything, picture.attributes)
-        screen.show(report(trace, view_of(trace, logs=picture.logs), options))
+        screen.show(report(trace, view_of(trace, logs=picture.logs, raw=picture.raw), options))
         return FOUND
 
     async def json(self, trace_id: UUID, start: Instant | None, end: Instant | None) -> int:
@@ -147,7 +154,7 @@ class Actions:
                     _write(between + orjson.dumps(resource_spans))
                     between = b","
         if between != b",":
-            return _not_found(trace_id)
+            return _not_found(trace_id, "There are no spans of trace")
         _write(b"]}\n")
         sys.stdout.flush()
         return FOUND
@@ -159,9 +166,8 @@ def _write(data: bytes) -> None:
     sys.stdout.buffer.write(data)
 
 
-def _not_found(trace_id: UUID) -> int:
+def _not_found(trace_id: UUID, what: str = "There is no trace") -> int:
     console.error(
-        f"There is no trace {trace_id.hex}: it never came, it is older than what is kept, or --from and --to "
-        "leave it out."
+        f"{what} {trace_id.hex}: it never came, it is older than what is kept, or --from and --to leave it out."
     )
     return NOTHING

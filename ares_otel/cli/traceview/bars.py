@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 
 from rich.text import Text
 
@@ -31,10 +32,9 @@ def bar(
     last = min(cells - 1, max(first, -((low - end) * cells // length) - 1))
     full = _on_path(path, (start, end), low, length, cells, range(first, last + 1))
     text = Text(" " * first)
-    for place in range(first, last + 1):
-        on_path = place in full
+    for on_path, run in groupby(range(first, last + 1), key=full.__contains__):
         style = "red" if failed else "yellow" if on_path else "blue"
-        text.append(symbols.on_path if on_path else symbols.off_path, style)
+        text.append((symbols.on_path if on_path else symbols.off_path) * len(list(run)), style)
     return text
 
 

@@ -38,6 +38,9 @@ def trace(
     all_: Annotated[
         bool, typer.Option("--all", help="Show every span and every log record, also of many that are alike.")
     ] = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Show times as they were sent, without correction of clocks.")
+    ] = False,
     no_color: Annotated[bool, typer.Option("--no-color", help="No colours, as with the variable NO_COLOR.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write the spans as an OTLP request in JSON.")] = False,
 ) -> None:
@@ -53,7 +56,7 @@ def trace(
             return NOTHING
         if as_json:
             return await do.json(found, start, end)
-        return await do.show(found, start, end, Picture(logs, all_, attributes, not no_color))
+        return await do.show(found, start, end, Picture(logs, raw, all_, attributes, not no_color))
 
     _run(data_dir, database_url, work)
 

@@ -85,7 +85,7 @@ def _together(nodes: Sequence[Node], members: tuple[int, ...]) -> Together:
         spans += 1
         path_ns += node.path_ns
         errors += node.failed
-        notes += sum(note.kind != "gap" for note in node.notes)
+        notes += sum(note.kind in ("log", "event", "link") for note in node.notes)
         waiting += node.children
     durations = [nodes[index].duration for index in members]
     return Together(

@@ -10,7 +10,6 @@ import orjson
 
 from ares_otel.query.instant import to_micros
 from ares_otel.query.rows import LogRow, SpanRow
-from ares_otel.query.traces import start_unix_nano
 
 _VALUE = 200
 """Characters of an attribute's value; the picture cuts further."""
@@ -21,13 +20,13 @@ _TEXT = 2000
 class Note:
     """One thing to say, at a time in nanoseconds. `text` is the sender's: it is made harmless where it is shown."""
 
-    kind: Literal["log", "event", "link", "gap"]
+    kind: Literal["log", "event", "link", "gap", "clock"]
     at: int
     text: str = ""
     level: str = ""
     """Of a log record: DEBUG, INFO, WARN or ERROR; ERROR of an exception."""
     length: int = 0
-    """Of a gap, in nanoseconds."""
+    """Of a gap, or by how much a span was moved, in nanoseconds."""
 
 
 def log_note(row: LogRow, service: str | None) -> Note:
@@ -66,13 +65,13 @@ def event_note(event: Mapping[str, Any], reason: str | None = None) -> Note:
     return Note("event", int(event.get("time_unix_nano", 0)), text[:_TEXT], level)
 
 
-def link_note(link: Mapping[str, Any], row: SpanRow) -> Note:
-    """A link of a span, as `service_spans.links` has it."""
+def link_note(link: Mapping[str, Any], row: SpanRow, at: int) -> Note:
+    """A link of a span, as `service_spans.links` has it. `at`: the span's start."""
     trace, span = str(link.get("trace_id", "")), str(link.get("span_id", ""))
     text = f"span {span}" + ("" if trace == row.trace_id.hex else f" of trace {trace}")
     for key, value in (link.get("attributes") or {}).items():
         text += f"  {key}={value_text(value)}"
-    return Note("link", start_unix_nano(row), text[:_TEXT])
+    return Note("link", at, text[:_TEXT])
 
 
 def value_text(value: Any) -> str:

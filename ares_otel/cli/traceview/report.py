@@ -96,6 +96,9 @@ def _reservations(trace: Trace, view: View) -> Iterator[str]:
             f"work went on for {duration_text(view.late)} after the root had ended; the critical path ends with "
             "the root."
         )
+    if view.moved:
+        moved = f"{counted(view.moved, 'span')} {'was' if view.moved == 1 else 'were'} moved"
+        yield f"{moved}, for clocks of several machines cannot all be right; --raw moves none."
     yield from view.warnings
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 import orjson
 
+from ares_otel.cli.traceview.clocks import clock_shifts
 from ares_otel.cli.traceview.notes import Note, event_note, link_note, log_note
 from ares_otel.query.critical_path import critical_path
 from ares_otel.query.rows import LogRow, SpanRow
@@ -27,7 +28,10 @@ class Node:
     depth: int
     start: int
     end: int
-    self_ns: int
+    shift: int = 0
+    """By how much it is shown later than its clock said."""
+    self_ns: int = 0
+    """Its time in which no child ran."""
     children: list[int] = field(default_factory=list)
     """By start."""
     path: list[tuple[int, int]] = field(default_factory=list)
@@ -74,42 +78,65 @@ class View:
         return sum(node.failed for node in self.nodes)
 
     @property
+    def moved(self) -> int:
+        """Spans that are not shown where their clocks had them."""
+        return sum(node.shift != 0 for node in self.nodes)
+
+    @property
     def late(self) -> int:
         """How long the trace went on after its main root had ended."""
         return 0 if self.main is None else max(0, self.end - self.nodes[self.main].end)
 
 
-def view_of(trace: Trace, *, logs: bool = True) -> View:
-    """The picture's content. `logs`: whether log records are in it; events and links always are."""
-    nodes: list[Node] = []
-    above: list[int] = []
-    for index, placed in enumerate(trace.spans):
-        del above[placed.depth :]
-        start = start_unix_nano(placed.row)
-        node = Node(
-            placed.row,
-            above[-1] if above else None,
-            placed.depth,
-            start,
-            start + placed.row.duration_ns,
-            round(placed.self_time_ms * 1e6),
-        )
-        if node.parent is not None:
-            nodes[node.parent].children.append(index)
-        nodes.append(node)
-        above.append(index)
+def view_of(trace: Trace, *, logs: bool = True, raw: bool = False) -> View:
+    """The picture's content.
+
+    Args:
+        logs: whether log records are in it; events and links always are.
+        raw: times are as the senders' clocks had them, also where clocks of several machines cannot both be right.
+    """
+    nodes = _nodes(trace, [0] * len(trace.spans) if raw else clock_shifts(trace))
     main = _main_root(nodes)
     if main is not None:
         _lay_path(nodes, main)
     for node in nodes:
-        node.notes += _own_notes(node.row)
+        node.notes += _own_notes(node)
     loose = _lay_logs(nodes, trace.logs) if logs else []
     start = min((node.start for node in nodes), default=min((note.at for note in loose), default=0))
     end = max((node.end for node in nodes), default=max((note.at for note in loose), default=start))
     for node in nodes:
+        if node.shift and (node.parent is None or nodes[node.parent].shift != node.shift):
+            node.notes.append(Note("clock", node.start, length=node.shift))
         node.notes += _gaps(nodes, node, (end - start) * _GAP_SHARE)
         node.notes.sort(key=lambda note: note.at)
     return View(trace.trace_id, nodes, main, start, end, trace.services, loose, trace.warnings)
+
+
+def _nodes(trace: Trace, shifts: Sequence[int]) -> list[Node]:
+    nodes: list[Node] = []
+    above: list[int] = []
+    for index, (placed, shift) in enumerate(zip(trace.spans, shifts, strict=True)):
+        del above[placed.depth :]
+        start = start_unix_nano(placed.row) + shift
+        parent = above[-1] if above else None
+        if parent is not None:
+            nodes[parent].children.append(index)
+        nodes.append(Node(placed.row, parent, placed.depth, start, start + placed.row.duration_ns, shift))
+        above.append(index)
+    for node in nodes:
+        node.children.sort(key=lambda child: (nodes[child].start, child))
+        node.self_ns = _self_time(nodes, node)
+    return nodes
+
+
+def _self_time(nodes: Sequence[Node], node: Node) -> int:
+    covered, reached = 0, node.start
+    for child in node.children:  # by start
+        left, right = max(nodes[child].start, reached), min(nodes[child].end, node.end)
+        if right > left:
+            covered += right - left
+            reached = right
+    return node.duration - covered
 
 
 def _main_root(nodes: list[Node]) -> int | None:
@@ -136,12 +163,13 @@ def _lay_path(nodes: list[Node], main: int) -> None:
         nodes[section.index].path.append((section.start_ns, section.end_ns))
 
 
-def _own_notes(row: SpanRow) -> Iterable[Note]:
+def _own_notes(node: Node) -> Iterable[Note]:
     """What the span itself says: its links and events."""
-    for link in orjson.loads(row.links):
-        yield link_note(link, row)
-    for event in orjson.loads(row.events):
-        yield event_note(event, row.status_message)
+    for link in orjson.loads(node.row.links):
+        yield link_note(link, node.row, node.start)
+    for event in orjson.loads(node.row.events):
+        note = event_note(event, node.row.status_message)
+        yield replace(note, at=note.at + node.shift)
 
 
 def _lay_logs(nodes: list[Node], logs: Iterable[LogRow]) -> list[Note]:
@@ -155,7 +183,10 @@ def _lay_logs(nodes: list[Node], logs: Iterable[LogRow]) -> list[Note]:
     for row in logs:
         home = None if row.span_id is None else own.get((row.span_id, row.service_name)) or homes.get(row.span_id)
         note = log_note(row, None if home is None else home.row.service_name)
-        (loose if home is None else home.notes).append(note)
+        if home is None:
+            loose.append(note)
+        else:
+            home.notes.append(replace(note, at=note.at + home.shift))
     return loose
 
 

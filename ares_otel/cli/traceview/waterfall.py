@@ -26,6 +26,7 @@ _NAME = 20
 _LINES = 3
 """Lines that a warning or an error may take."""
 _SEVERITY = {"ERROR": 0, "WARN": 1, "INFO": 2, "": 2, "DEBUG": 3}
+_OURS = ("gap", "clock")
 _STYLES = {"ERROR": "bold red", "WARN": "yellow", "DEBUG": "dim"}
 
 
@@ -183,9 +184,13 @@ class Waterfall:
 
     def _note(self, note: Note, stem: str) -> Iterator[Text]:
         symbols = self._symbols
-        if note.kind == "gap":
-            text = f"{symbols.gap} {duration_text(note.length)} without a child span"
-            yield from self._wrapped(stem, "", text, "dim", 1, own=True)
+        if note.kind in ("gap", "clock"):
+            text = f"{duration_text(note.length)} without a child span"
+            if note.kind == "clock":
+                text = (
+                    f"shown {duration_text(abs(note.length))} {'later' if note.length > 0 else 'earlier'}: clock skew"
+                )
+            yield from self._wrapped(stem, "", f"{symbols.gap} {text}", "dim", 1, own=True)
             return
         if note.at < 0:
             yield from self._wrapped(stem, f"{symbols.more} ", note.text, "dim", 1)
@@ -225,12 +230,12 @@ class Waterfall:
 
 
 def _chosen(notes: Sequence[Note], most: int) -> tuple[list[Note], int]:
-    """The worst of many, by time, and how many are left out. Gaps are always kept."""
-    said = [note for note in notes if note.kind != "gap"]
+    """The worst of many, by time, and how many are left out. What is said by us is always kept."""
+    said = [note for note in notes if note.kind not in _OURS]
     if len(said) <= most:
         return list(notes), 0
     worst = sorted(range(len(said)), key=lambda place: (_SEVERITY.get(said[place].level, 2), place))[:most]
-    gaps = [note for note in notes if note.kind == "gap"]
+    gaps = [note for note in notes if note.kind in _OURS]
     kept = [said[place] for place in worst]
     return sorted([*kept, *gaps], key=lambda note: note.at), len(said) - most
 

@@ -45,6 +45,8 @@ MOST_SPANS = 100_000
 FORGET = timedelta(hours=1)
 """An operation of which nothing comes for so long begins anew."""
 KEEP_CHANGES = timedelta(days=7)
+AT_ONCE = 200
+"""Operations after which others have their turn on the loop."""
 AGE_INTERVAL = 600.0
 """Seconds between two looks at what is old."""
 
@@ -90,6 +92,7 @@ class AdaptiveSampling:
         self._pooled = pooled
         self._most_spans = most_spans
         self._until: datetime | None = None
+        self._was_unwell = False
         self._age_from = float("-inf")
         self._complaints = Complaints(log, clock)
         self._wake = asyncio.Event()
@@ -128,6 +131,7 @@ class AdaptiveSampling:
         while True:
             if not self._settings.adaptive():
                 self._until = None
+                self._observer.elsewhere()
                 await self._rest(self._interval)
                 continue
             try:
@@ -139,11 +143,7 @@ class AdaptiveSampling:
                 self._until = None
                 await self._rest(lambda: ELSEWHERE)
             except DATABASE_ERRORS as error:
-                self._observer.failed()
-                self._complaints.about(
-                    type(error).__name__,
-                    f"Sampling could not be adapted, it is tried again: {type(error).__name__}: {error}",
-                )
+                self._fail(error)
                 await self._rest(self._interval)
             except Exception:
                 self._observer.failed()
@@ -158,6 +158,13 @@ class AdaptiveSampling:
             await self._rest(self._interval)
             if self._clock.monotonic() >= end or not self._settings.adaptive():
                 return
+
+    def _fail(self, error: BaseException) -> None:
+        self._observer.failed()
+        self._complaints.about(
+            type(error).__name__,
+            f"Sampling could not be adapted, it is tried again: {type(error).__name__}: {error}",
+        )
 
     async def _rest(self, seconds: Callable[[], float]) -> None:
         """Waits so long; when it is woken, it looks how long that is now."""
@@ -179,13 +186,21 @@ class AdaptiveSampling:
             since = self._until
         self._until = until
         services = self._settings.adaptive()
-        if self._unwell():
+        was_unwell, self._was_unwell = self._was_unwell, self._unwell()
+        if was_unwell or self._was_unwell:  # of this time, or of its beginning, not all has come
             return
         operations = 0
         for service in services:
             wishes = self._settings.of(service)
-            target = max(wishes.target or 0.0, wishes.lower_bound)
-            operations += await self._adapt(connection, service, wishes, target, since, until, now)
+            if wishes.target is None:  # since a moment ago
+                continue
+            target = max(wishes.target, wishes.lower_bound)
+            try:
+                operations += await self._adapt(connection, service, wishes, target, since, until, now)
+            except (asyncpg.PostgresError, TimeoutError) as error:  # others have their turn
+                if connection.is_closed():
+                    raise
+                self._fail(error)
         self._observer.counted(len(services), operations, self._clock.monotonic() - began)
         if self._clock.monotonic() >= self._age_from:
             self._age_from = self._clock.monotonic() + AGE_INTERVAL
@@ -212,7 +227,9 @@ class AdaptiveSampling:
         counted = await count(connection, service, since, until, follow, begin, self._most_spans)
         initial = wishes.initial(self._default_ratio())
         written: list[tuple[Measured, float | None]] = []
-        for name in [*before, *(name for name in counted.kinds if name not in before)]:
+        for number, name in enumerate([*before, *(name for name in counted.kinds if name not in before)]):
+            if number % AT_ONCE == AT_ONCE - 1:
+                await asyncio.sleep(0)
             one = before.get(name)
             if len(name) > MAX_NAME or wishes.rule_for(name, counted.kinds.get(name, ())) is not None:
                 continue

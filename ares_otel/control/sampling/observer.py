@@ -17,7 +17,7 @@ class SamplingObserver(Protocol):
         ...
 
     def elsewhere(self) -> None:
-        """Another process calculates."""
+        """Nothing is calculated here: another process does it, or there is nothing to do."""
         ...
 
     def failed(self) -> None:

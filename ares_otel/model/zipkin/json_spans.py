@@ -89,7 +89,7 @@ def _id(values: dict[str, Any], field: str) -> bytes:
     if value is None or value == "":
         return b""
     if not isinstance(value, str) or not _HEX.fullmatch(value):
-        raise WrongSpan(f"{field} is not hexadecimal")
+        raise WrongSpan(f"{field} is not hexadecimal, of at most 32 digits")
     return bytes.fromhex(value if len(value) % 2 == 0 else f"0{value}")
 
 

@@ -50,4 +50,4 @@ class ZipkinSpan:
 
 
 class WrongSpan(ValueError):
-    """A span that cannot be kept. The message is a clause, without a full stop, and holds nothing that a sender chose."""
+    """A span that cannot be kept. The message is a clause without a full stop; it holds nothing that a sender chose."""

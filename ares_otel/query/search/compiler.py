@@ -48,7 +48,8 @@ _PLACES = {
     "event": Place("(e.v -> 'attributes')", "otlp_element(s.events_raw, 11, e.i)", 3, "s.events_raw"),
     "link": Place("(l.v -> 'attributes')", "otlp_element(s.links_raw, 13, l.i)", 4, "s.links_raw"),
 }
-_NO_RESOURCE = Place("jsonb_build_object('service.name', s.service_name)", "NULL::bytea", 1, "NULL::bytea")
+_SERVICE_NAME = "service.name"
+_NO_RESOURCE = Place(f"jsonb_build_object('{_SERVICE_NAME}', s.service_name)", "NULL::bytea", 1, "NULL::bytea")
 """A span that was not written by OTLP has no resource; readers give it one of its service."""
 _ARRAY = "CASE jsonb_typeof({0}) WHEN 'array' THEN {0} ELSE '[]' END"
 """A row that somebody wrote by hand may hold anything."""
@@ -133,9 +134,8 @@ class Compiler:
             return self.compile(part)
         before = len(self.asides)
         made = [self._predicate(part, True, False)]
-        about = isinstance(part, (Equal, Has, Ordered, Matches, Exists)) and _levels(_reference(part)) == ("resource",)
         services = self._answers.services.get(before)
-        if about and len(self.asides) == before + 1 and services:  # no span of another service can have these
+        if services and _only_of_resources(part):
             made.append(f"s.service_name = ANY({self._parameters.add(services, 'text[]')})")
         return made
 
@@ -167,9 +167,7 @@ class Compiler:
         return f"{column} <> '[]' AND EXISTS (SELECT FROM {ELEMENTS[level]} WHERE {condition})"
 
     def _contains(self, level: str, forms: list[str]) -> str:
-        return (
-            f"{_COLUMNS[level]} <> '[]' AND {_COLUMNS[level]} @> ANY({self._parameters.add(forms, 'text[]::jsonb[]')})"
-        )
+        return f"{_COLUMNS[level]} @> ANY({self._parameters.add(forms, 'text[]::jsonb[]')})"
 
     def _leaf(self, part: Predicate, positive: bool) -> str:
         if isinstance(part, Exists):
@@ -220,7 +218,7 @@ class Compiler:
             condition = self._one_of(again, known, self._parameters) if pattern is not None else test(again)
             table, id_ = _TABLES[level]
             made = f"{column} IN (SELECT {id_} FROM {table} WHERE {condition})"  # noqa: S608
-        if level == "resource" and isinstance(reference, AttributeAt) and reference.key == "service.name":
+        if level == "resource" and isinstance(reference, AttributeAt) and reference.key == _SERVICE_NAME:
             bare = Held(_NO_RESOURCE, reference.key, self._parameters)
             made = f"({made}) OR (s.resource_id IS NULL AND {test(bare)})"
         return made
@@ -300,6 +298,15 @@ def _reference(part: Predicate) -> Reference:
 
 def _levels(reference: Reference) -> tuple[str, ...]:
     return (reference.level,) if isinstance(reference, SpanField) else reference.levels
+
+
+def _only_of_resources(part: Predicate) -> bool:
+    """Whether spans that satisfy it have one of the resources that do, and so the name of its service."""
+    if not isinstance(part, (Equal, Has, Ordered, Matches, Exists)):
+        return False
+    reference = _reference(part)
+    bare = isinstance(reference, AttributeAt) and reference.key == _SERVICE_NAME
+    return _levels(reference) == ("resource",) and not _of_span(reference) and not bare
 
 
 def _of_span(reference: Reference) -> bool:

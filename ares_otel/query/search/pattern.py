@@ -39,7 +39,8 @@ class Pattern:
         except re2.error as error:
             detail = error.args[0] if error.args else error
             detail = detail.decode(errors="replace") if isinstance(detail, bytes) else str(detail)
-            raise ValueError(f"must be a regular expression in RE2's syntax ({detail})") from None
+            shown = "".join(one if one.isprintable() else "?" for one in detail[:200])
+            raise ValueError(f"must be a regular expression in RE2's syntax ({shown})") from None
         except UnicodeEncodeError:
             raise ValueError("must be text without unpaired surrogates") from None
         if self._compiled.programsize > MAX_PROGRAM:

@@ -21,8 +21,8 @@ class Wanted:
     value: Value
     """Typed: the text "500" is not the number 500, and 1 is not 1.0. NaN is any NaN."""
     loose: bool = False
-    """Whether a text also matches what else is written so (a number, a boolean, bytes in base64, an array or object), and
-    a number the equal one of the other type (123 and 123.0)."""
+    """Whether a text also matches what else is written so (a number, a boolean, bytes in base64, an array or object),
+    and a number the equal one of the other type (123 and 123.0)."""
 
 
 @dataclass(frozen=True)

@@ -55,34 +55,39 @@ FROM (
 
 -- name: copy_spans
 -- The copies have the columns of the table, in its order.
-WITH added AS (
-    INSERT INTO pinned_spans
-    SELECT *
-    FROM service_spans
-    WHERE tenant_id = :tenant_id AND trace_id = :trace_id
-      AND start_time >= :lower      -- when lower
-      AND start_time < :upper       -- when upper
-    RETURNING start_time AS at, pg_column_size(pinned_spans.*) AS size
-)
-SELECT count(*) AS rows, COALESCE(sum(size), 0)::bigint AS bytes, min(at) AS first, max(at) AS last
-FROM added
+INSERT INTO pinned_spans
+SELECT *
+FROM service_spans
+WHERE tenant_id = :tenant_id AND trace_id = :trace_id
+  AND start_time >= :lower      -- when lower
+  AND start_time < :upper       -- when upper
 
 -- name: copy_logs
-WITH added AS (
-    INSERT INTO pinned_logs
-    SELECT *
-    FROM service_logs
-    WHERE tenant_id = :tenant_id AND trace_id = :trace_id
-      AND "timestamp" >= :lower     -- when lower
-      AND "timestamp" < :upper      -- when upper
-    RETURNING "timestamp" AS at, pg_column_size(pinned_logs.*) AS size
-)
-SELECT count(*) AS rows, COALESCE(sum(size), 0)::bigint AS bytes, min(at) AS first, max(at) AS last
-FROM added
+INSERT INTO pinned_logs
+SELECT *
+FROM service_logs
+WHERE tenant_id = :tenant_id AND trace_id = :trace_id
+  AND "timestamp" >= :lower     -- when lower
+  AND "timestamp" < :upper      -- when upper
 
 -- name: pin
+-- For a trace that has copies.
 INSERT INTO pinned_traces (tenant_id, trace_id, pinned_at, pinned_by, first_time, last_time, spans, logs, bytes)
-VALUES (:tenant_id, :trace_id, clock_timestamp(), :pinned_by, :first_time, :last_time, :spans, :logs, :bytes)
+SELECT :tenant_id, :trace_id, clock_timestamp(), :pinned_by::text, least(s.first, l.first), greatest(s.last, l.last),
+       s.rows, l.rows, s.bytes + l.bytes
+FROM (
+    SELECT count(*) AS rows, COALESCE(sum(pg_column_size(c.*)), 0)::bigint AS bytes,
+           min(start_time) AS first, max(start_time) AS last
+    FROM pinned_spans c
+    WHERE tenant_id = :tenant_id AND trace_id = :trace_id
+) s
+CROSS JOIN (
+    SELECT count(*) AS rows, COALESCE(sum(pg_column_size(c.*)), 0)::bigint AS bytes,
+           min("timestamp") AS first, max("timestamp") AS last
+    FROM pinned_logs c
+    WHERE tenant_id = :tenant_id AND trace_id = :trace_id
+) l
+WHERE s.rows + l.rows > 0
 RETURNING tenant_id, trace_id, pinned_at, pinned_by, first_time, last_time, spans, logs, bytes, left_out
 
 -- name: unpin

@@ -44,7 +44,8 @@ class GrpcExport:
         self._empty = asyncio.Event()
         self._empty.set()
         self._inside = 0
-        self._stopped = False
+        self.stopped = False
+        """Whether it takes no new calls."""
         self.calls = Calls()
 
     @property
@@ -61,7 +62,7 @@ class GrpcExport:
             self._enter()
             try:
                 with self.calls.one():
-                    answer = stopping if self._stopped else await self._take(signal, context)
+                    answer = stopping if self.stopped else await self._take(signal, context)
             except asyncio.CancelledError:
                 if not self.calls.over:
                     raise
@@ -78,7 +79,7 @@ class GrpcExport:
     async def stop(self, grace: Grace) -> None:
         """Takes no new calls, and returns when none is in work any more; those that still are when their time is over
         are cut."""
-        self._stopped = True
+        self.stopped = True
         if not self._inside:
             return
         empty = asyncio.create_task(self._empty.wait())

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 
 from ares_otel.storage.partitions.catalog import Partition, quoted, time_column
-from ares_otel.storage.pinned.tables import COLUMNS, COPIES, LOCK, MAX_ROWS
-from ares_otel.storage.rows.encoded import SPANS
+from ares_otel.storage.pinned.tables import COLUMNS, COPIES, FIGURES, LOCK, MAX_ROWS
 
-AT_ONCE = 200
-"""Traces of one statement."""
 SECONDS = 3600.0
 """Time for a statement; nobody waits for it but whoever pins a trace, and not for long."""
 _UNHURRIED = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '5s'"
@@ -61,101 +58,85 @@ async def keep_pinned(connection: asyncpg.Connection, partition: Partition, *, l
         "SELECT tenant_id, trace_id, spans + logs AS rows FROM pinned_traces ORDER BY tenant_id, trace_id"
     )
     copied = 0
-    for tenant_id, some in _batches(pins):
-        copied += await _copy(connection, partition, tenant_id, some)
+    for pin in await _those_within(connection, partition, pins):
+        copied += await _copy(connection, partition, pin)
         if last:
-            await _count_left_out(connection, partition, tenant_id, [row["trace_id"] for row in some])
+            await _count_left_out(connection, partition, pin)
     return copied
 
 
-def _batches(pins: Sequence[Any]) -> Iterator[tuple[int, list[Any]]]:
-    for tenant_id in sorted({row["tenant_id"] for row in pins}):
-        of_tenant = [row for row in pins if row["tenant_id"] == tenant_id]
-        for place in range(0, len(of_tenant), AT_ONCE):
-            yield tenant_id, of_tenant[place : place + AT_ONCE]
+async def _those_within(connection: asyncpg.Connection, partition: Partition, pins: Sequence[Any]) -> list[Any]:
+    """The pins whose traces have rows in the partition."""
+    within: list[Any] = []
+    for tenant_id in sorted({pin["tenant_id"] for pin in pins}):
+        of_tenant = {pin["trace_id"]: pin for pin in pins if pin["tenant_id"] == tenant_id}
+        rows = await connection.fetch(
+            f"SELECT DISTINCT trace_id FROM {quoted(partition.name)} "  # noqa: S608 - quoted
+            "WHERE tenant_id = $1 AND trace_id = ANY ($2)",
+            tenant_id,
+            list(of_tenant),
+            timeout=SECONDS,
+        )
+        within += [of_tenant[row["trace_id"]] for row in rows]
+    return within
 
 
-async def _copy(connection: asyncpg.Connection, partition: Partition, tenant_id: int, pins: Sequence[Any]) -> int:
+async def _copy(connection: asyncpg.Connection, partition: Partition, pin: Any) -> int:
+    """Copies what is missing of one trace, each row as often as it is there; the number of rows."""
     copies, time = COPIES[partition.table], time_column(partition.table)
     columns = ", ".join(map(quoted, COLUMNS[partition.table]))
-    found = await connection.fetch(
+    status: str = await connection.execute(
         f"""
-        WITH added AS (
-            INSERT INTO {copies} ({columns})
-            SELECT {columns}
-            FROM (
-                SELECT missing.*, row_number() OVER (PARTITION BY trace_id ORDER BY {time}) AS place
-                FROM (
-                    SELECT {columns}
-                    FROM unnest($2::uuid[]) AS pin_id
-                    CROSS JOIN LATERAL (
-                        SELECT {columns} FROM {quoted(partition.name)} WHERE tenant_id = $1 AND trace_id = pin_id
-                        ORDER BY {time} LIMIT $4
-                    ) there
-                    EXCEPT ALL
-                    SELECT {columns} FROM {copies}
-                    WHERE tenant_id = $1 AND trace_id = ANY ($2) AND {time} >= $5 AND {time} < $6
-                ) missing
-            ) numbered
-            JOIN unnest($2::uuid[], $3::bigint[]) AS pin (pin_id, most) ON pin_id = trace_id AND place <= most
-            RETURNING trace_id, {time} AS at, pg_column_size({copies}.*) AS size
-        )
-        SELECT trace_id, count(*) AS rows, sum(size)::bigint AS bytes, min(at) AS first, max(at) AS last
-        FROM added GROUP BY trace_id
+        INSERT INTO {copies} ({columns})
+        SELECT {columns}
+        FROM (
+            (SELECT {columns} FROM {quoted(partition.name)}
+             WHERE tenant_id = $1 AND trace_id = $2 ORDER BY {time} LIMIT $5)
+            EXCEPT ALL
+            SELECT {columns} FROM {copies} WHERE tenant_id = $1 AND trace_id = $2 AND {time} >= $3 AND {time} < $4
+        ) missing
+        ORDER BY {time}
+        LIMIT $6
         """,  # noqa: S608 - our own names, and a quoted one
-        tenant_id,
-        [pin["trace_id"] for pin in pins],
-        [max(0, MAX_ROWS - pin["rows"]) for pin in pins],
+        pin["tenant_id"],
+        pin["trace_id"],
+        partition.start,
+        partition.end,
         MAX_ROWS,
-        partition.start,
-        partition.end,
+        max(0, MAX_ROWS - pin["rows"]),
         timeout=SECONDS,
     )
-    counter = "spans" if partition.table == SPANS else "logs"
-    await connection.executemany(
-        f"""
-        UPDATE pinned_traces
-        SET {counter} = {counter} + $3, bytes = bytes + $4,
-            first_time = least(first_time, $5), last_time = greatest(last_time, $6)
-        WHERE trace_id = $2 AND tenant_id = $1
-        """,  # noqa: S608 - our own names
-        [(tenant_id, row["trace_id"], row["rows"], row["bytes"], row["first"], row["last"]) for row in found],
-    )
-    return sum(row["rows"] for row in found)
+    copied = int(status.rpartition(" ")[2])
+    if copied:
+        await connection.execute(FIGURES, pin["tenant_id"], pin["trace_id"], timeout=SECONDS)
+    return copied
 
 
-async def _count_left_out(
-    connection: asyncpg.Connection, partition: Partition, tenant_id: int, ids: Sequence[UUID]
-) -> None:
+async def _count_left_out(connection: asyncpg.Connection, partition: Partition, pin: Any) -> None:
     copies, time = COPIES[partition.table], time_column(partition.table)
-    rows = await connection.fetch(
+    missing = await connection.fetchval(
         f"""
-        SELECT * FROM (
-            SELECT pin_id AS trace_id,
-                   (SELECT count(*) FROM {quoted(partition.name)} WHERE tenant_id = $1 AND trace_id = pin_id)
-                   - (SELECT count(*) FROM {copies}
-                      WHERE tenant_id = $1 AND trace_id = pin_id AND {time} >= $3 AND {time} < $4) AS missing
-            FROM unnest($2::uuid[]) AS pin_id
-        ) counted
-        WHERE missing > 0
+        SELECT (SELECT count(*) FROM {quoted(partition.name)} WHERE tenant_id = $1 AND trace_id = $2)
+               - (SELECT count(*) FROM {copies}
+                  WHERE tenant_id = $1 AND trace_id = $2 AND {time} >= $3 AND {time} < $4)
         """,  # noqa: S608 - our own names, and a quoted one
-        tenant_id,
-        list(ids),
+        pin["tenant_id"],
+        pin["trace_id"],
         partition.start,
         partition.end,
         timeout=SECONDS,
     )
-    for row in rows:
+    if missing > 0:
         log.warning(
             "%d rows of the pinned trace %s leave with %s: more than %d rows of one trace are not kept.",
-            row["missing"],
-            row["trace_id"].hex,
+            missing,
+            pin["trace_id"].hex,
             partition.name,
             MAX_ROWS,
         )
         await connection.execute(
             "UPDATE pinned_traces SET left_out = left_out + $3 WHERE trace_id = $2 AND tenant_id = $1",
-            tenant_id,
-            row["trace_id"],
-            row["missing"],
+            pin["tenant_id"],
+            pin["trace_id"],
+            missing,
         )

@@ -145,7 +145,9 @@ class TestSearches:
         [
             ([attribute("http.response.status_code", string_value="500")], [RESTOCK, CHECKOUT]),
             ([attribute("http.response.status_code", int_value=500)], [CHECKOUT]),
-            ([attribute("http.response.status_code", double_value=500)], []),
+            ([attribute("http.response.status_code", double_value=500)], [CHECKOUT]),
+            ([attribute("http.response.status_code", double_value=500.5)], []),
+            ([attribute("http.response.status_code", bool_value=True)], []),
             ([attribute("retry", bool_value=True)], [CHECKOUT]),
             ([attribute("load", double_value=0.25)], [CHECKOUT]),
             ([attribute("key", bytes_value=b"\x00\xff")], [CHECKOUT]),

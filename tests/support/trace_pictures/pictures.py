@@ -170,6 +170,18 @@ def _linked() -> Trace:
     )
 
 
+def _skewed() -> Trace:
+    return trace_of(
+        [
+            span("root", 0, 100),
+            span("on another machine", -40, 20, "root", id="far", service="elsewhere", events=[event("seen", -30)]),
+            span("inside it", -30, -10, "far", service="elsewhere"),
+            span("after it", 40, 60, "root"),
+        ],
+        [log("working", -20, "far", service="elsewhere")],
+    )
+
+
 PICTURES: dict[str, Callable[[], str]] = {
     "a failed checkout with its logs and its critical path": lambda: picture(failed_checkout()),
     "the same on a wide terminal has self times": lambda: picture(failed_checkout(), width=140),
@@ -178,6 +190,8 @@ PICTURES: dict[str, Callable[[], str]] = {
     "the same on a terminal that is far too narrow": lambda: picture(failed_checkout(), width=20),
     "many siblings that are alike are told together": lambda: picture(_many()),
     "odd parents, clocks and truncation are told": lambda: picture(_odd()),
+    "a clock that is off is corrected, and that is told": lambda: picture(_skewed()),
+    "raw times are those of the clocks": lambda: picture(_skewed(), raw=True),
     "hostile text steers nothing": lambda: picture(_hostile(), attributes=True),
     "hostile text steers nothing in ASCII": lambda: picture(_hostile(), encoding="latin-1", attributes=True),
     "a deep chain stays in its column": lambda: picture(_deep()),
