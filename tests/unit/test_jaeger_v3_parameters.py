@@ -107,6 +107,7 @@ def test_what_jaegers_pages_ask_is_taken() -> None:
     [
         ({"service": "x"}, "'query.service' is no parameter here"),
         ({"service_name": "x", "serviceName": "x"}, "query.service_name is given twice"),
+        ({"attributes": '{"a": "1", "a": "2"}'}, "query.attributes: 'a' is given twice; give it once."),
         ({"attributes": "a=b"}, "query.attributes is not JSON"),
         ({"attributes": "[]"}, "query.attributes must be a JSON object"),
         ({"attributes": '{"a": 1}'}, "query.attributes: the value of 'a' must be a text"),
@@ -144,6 +145,10 @@ def test_what_is_wrong_is_refused_by_name(values: dict[str, str], message: str) 
         ({"query": []}, "query must be a JSON object"),
         ({"query": {"service": "x"}}, "query.'service' is no field of a search"),
         ({"query": {"service_name": "x", "serviceName": "y"}}, "query.service_name is given twice"),
+        (b'{"query": {"service_name": "x", "service_name": "y"}}', "The body: 'service_name' is given twice"),
+        (b'{"query": {"attributes": {"a": "1", "a": "2"}}}', "The body: 'a' is given twice; give it once."),
+        (b'{"query": {"filter": {"op": "eq", "op": "ne"}}}', "The body: 'op' is given twice; give it once."),
+        (b'{"query": {"search_depth": NaN}}', "The body is not JSON"),
         ({"query": {"service_name": 5}}, "query.service_name must be a text"),
         ({"query": {"search_depth": 1.5}}, "query.search_depth must be a whole number"),
         ({"query": {"search_depth": True}}, "query.search_depth must be a whole number"),

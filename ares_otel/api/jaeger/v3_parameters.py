@@ -5,6 +5,7 @@ grpc-gateway takes names as they are in the `.proto` file and in camelCase; so d
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -198,9 +199,22 @@ def _object(value: object, name: str) -> dict[str, Any]:
 
 
 def _json(text: bytes, name: str) -> object:
+    """Of a name that stands twice in an object readers of JSON drop one value: that would be a condition less."""
+
+    def once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        content: dict[str, object] = {}
+        for key, value in pairs:
+            if key in content:
+                raise Refused(f"{name}: {_shown(key)} is given twice; give it once.")
+            content[key] = value
+        return content
+
     try:
-        return orjson.loads(text)
-    except (orjson.JSONDecodeError, RecursionError):
+        orjson.loads(text)  # stricter: no NaN, no halves of characters
+        return json.loads(text, object_pairs_hook=once)
+    except Refused:
+        raise
+    except (ValueError, RecursionError):
         raise Refused(f"{name} is not JSON.") from None
 
 
