@@ -80,6 +80,11 @@ def test_num_traces_is_the_old_name_of_the_search_depth() -> None:
     assert of_address(num_traces="7").search_depth == of_address(numTraces="7").search_depth == 7
 
 
+def test_an_operation_may_be_called_span_name_as_versions_of_jaegers_pages_do() -> None:
+    assert of_address(span_name="GET /").operation_name == of_body({"query": {"spanName": "GET /"}}).operation_name
+    assert of_address(span_name="GET /").operation_name == "GET /"
+
+
 def test_what_is_empty_was_not_given() -> None:
     assert of_address(**dict.fromkeys(SEARCH, "")) == pb.TraceQueryParameters()
     assert of_body({"query": dict.fromkeys(SEARCH)}) == of_body({}) == pb.TraceQueryParameters()
@@ -118,7 +123,8 @@ def test_what_jaegers_pages_ask_is_taken() -> None:
         ({"search_depth": "4294967296"}, "query.search_depth must be a whole number"),
         ({"search_depth": "9" * 5000}, "query.search_depth must be a whole number"),
         ({"search_depth": "\N{SUPERSCRIPT TWO}"}, "query.search_depth must be a whole number"),
-        ({"search_depth": "1", "num_traces": "1"}, "query.num_traces is the old name of query.search_depth"),
+        ({"search_depth": "1", "num_traces": "1"}, "query.num_traces is another name of query.search_depth"),
+        ({"operation_name": "x", "span_name": "x"}, "query.span_name is another name of query.operation_name"),
         ({"raw_traces": "yes"}, "query.raw_traces must be true or false"),
         ({"filter": "{"}, "query.filter is not JSON"),
         ({"filter": "[1]"}, "query.filter must be a JSON object"),
