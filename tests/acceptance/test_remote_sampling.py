@@ -223,6 +223,15 @@ async def test_grpc_without_a_name_is_an_invalid_argument(ares: AresProcess) -> 
     assert "serviceName" in (refused.value.details() or "")
 
 
+@pytest.mark.parametrize("request_", [b"\xff", b"\x0a\x02\xff\xfe"])
+async def test_grpc_that_cannot_be_read_is_an_invalid_argument(ares: AresProcess, request_: bytes) -> None:
+    async with grpc.aio.insecure_channel(address(ares)) as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await channel.unary_unary("/jaeger.api_v2.SamplingManager/GetSamplingStrategy", None, None)(request_)
+    assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert refused.value.details() == "The request is not a jaeger.api_v2.SamplingStrategyParameters."
+
+
 async def test_what_a_client_says_byte_by_byte_decides_the_protocol(ares: AresProcess) -> None:
     host, _, port = address(ares).rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
