@@ -135,9 +135,10 @@ async def test_a_range_says_where_a_trace_is_looked_for(v3: httpx.AsyncClient, s
 
 
 async def test_a_search_gives_the_most_recent_first(v3: httpx.AsyncClient, shop: Shop) -> None:
-    assert ids(await v3.get("/traces", params=search(shop))) == [SKEWED, LARGE, SHORT, RESTOCK, CHECKOUT]
+    everything = search(shop, raw_traces="true")
+    assert ids(await v3.get("/traces", params=everything)) == [SKEWED, LARGE, SHORT, RESTOCK, CHECKOUT]
     assert ids(await v3.get("/traces", params=search(shop, search_depth="2"))) == [SKEWED, LARGE]
-    assert ids(await v3.get("/traces", params=search(shop, num_traces="2"))) == [SKEWED, LARGE]
+    assert ids(await v3.get("/traces", params=search(shop, num_traces="2", rawTraces="1"))) == [SKEWED, LARGE]
 
 
 async def test_times_are_taken_to_the_nanosecond_min_inclusive_max_exclusive(v3: httpx.AsyncClient, shop: Shop) -> None:
