@@ -1,5 +1,5 @@
-"""Builds what `go_program` builds, before the tests and with all cores: `make programs`. A test that comes first does it
-otherwise, while others of its run wait for it."""
+"""Builds what `go_program` builds, before the tests and with all cores: `make programs`. Otherwise the first test that
+needs a program builds it, while the others of its run wait."""
 
 from __future__ import annotations
 
