@@ -21,7 +21,6 @@ from ares_otel.api.jaeger.proto.sampling_v2_pb2_grpc import SamplingManagerStub
 from ares_otel.sdk.remote.control import RemoteControl
 from tests.support import jaeger_remote_sampler
 from tests.support.ares_process import AresProcess, run_ares, running_ares
-from tests.support.collector import UnavailableError
 from tests.support.eventually import eventually
 from tests.support.http2 import GOAWAY, SETTINGS, RawHttp2
 
@@ -263,32 +262,37 @@ async def test_a_client_that_leaves_in_the_middle_disturbs_nobody(ares: AresProc
     assert await told(http, "x")
 
 
-def test_the_sampler_of_opentelemetry_for_go_obeys(ares: AresProcess) -> None:
+@pytest.mark.timeout(jaeger_remote_sampler.BUILD_SECONDS + 120)
+async def test_the_sampler_of_opentelemetry_for_go_obeys(
+    ares: AresProcess, http: httpx.AsyncClient, config: httpx.AsyncClient
+) -> None:
     try:
-        binary = jaeger_remote_sampler.install()
-    except UnavailableError as error:
+        binary = await asyncio.to_thread(jaeger_remote_sampler.install)
+    except jaeger_remote_sampler.UnavailableError as error:
         pytest.skip(str(error))
 
-    def put(service: str, name: str, value: Any) -> None:
-        url = f"{ares.http}/api/v1/config/{service}/sampling.{name}"
-        httpx.put(url, json={"value": value, "updated_by": "alice"}, trust_env=False).raise_for_status()
+    async def ask(service: str, *operations: str) -> dict[str, Any]:
+        return await asyncio.to_thread(jaeger_remote_sampler.ask, binary, address(ares), service, *operations)
 
-    put("go-ratio", "ratio", 0.25)
-    put("go-rules", "rules", [{"operation": "GET /health", "ratio": 0}, {"operation": "POST /", "ratio": 0.5}])
-    put("go-rules", "ratio", 0.1)
-    put("go-limit", "max_traces_per_second", 1)
-    last = httpx.Client(base_url=ares.doors["sampling"], trust_env=False)
-    while last.get("/sampling?service=go-limit").json()["strategyType"] != "RATE_LIMITING":
-        pass
-    last.close()
-    ratio = jaeger_remote_sampler.ask(binary, address(ares), "go-ratio", "any")
+    await put(config, "go-ratio", ratio=0.25)
+    await put(
+        config, "go-rules", rules=[{"operation": "GET /health", "ratio": 0}, {"operation": "POST /", "ratio": 0.5}]
+    )
+    await put(config, "go-rules", ratio=0.1)
+    await put(config, "go-limit", max_traces_per_second=1)
+
+    async def last_is_told() -> bool:
+        return bool((await told(http, "go-limit"))["strategyType"] == "RATE_LIMITING")
+
+    await eventually(last_is_told)
+    ratio = await ask("go-ratio", "any")
     assert ratio["kept"]["any"] == pytest.approx(0.25, abs=0.02)
     assert ratio["probabilistic"] == {"samplingRate": 0.25}
-    rules = jaeger_remote_sampler.ask(binary, address(ares), "go-rules", "GET /health", "POST /", "new")
+    rules = await ask("go-rules", "GET /health", "POST /", "new")
     assert rules["kept"]["GET /health"] == 0
     assert rules["kept"]["POST /"] == pytest.approx(0.5, abs=0.02)
     assert rules["kept"]["new"] == pytest.approx(0.1, abs=0.02)
-    limit = jaeger_remote_sampler.ask(binary, address(ares), "go-limit", "any")
+    limit = await ask("go-limit", "any")
     assert limit["type"] == "RATE_LIMITING"
     assert limit["rate"] == {"maxTracesPerSecond": 1}
     assert limit["kept"]["any"] < 0.01

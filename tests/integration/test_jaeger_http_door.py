@@ -20,6 +20,7 @@ from tests.support.ares_process import AresProcess, run_ares, running_ares
 from tests.support.eventually import eventually
 from tests.support.jaeger_http import envelope_of
 from tests.support.jaeger_traces import TRACE_ID, span, trace
+from tests.support.postgres import copied_database
 
 NOW = time.time_ns()
 SKEWED = trace(
@@ -38,9 +39,10 @@ def send(ares: AresProcess, data: TracesData) -> None:
 
 
 @pytest.fixture(scope="module")
-def ares(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AresProcess]:
+def ares(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AresProcess]:
     arguments = ("--jaeger-http-port", "0", "--max-clock-skew-adjustment", "80ms", "--allowed-hosts", "jaeger.example")
-    with running_ares(tmp_path_factory.mktemp("ares"), *arguments) as made:
+    folder = tmp_path_factory.mktemp("ares")
+    with copied_database(postgres_server) as url, running_ares(folder, *arguments, "--database-url", url) as made:
         send(made, SKEWED)
         yield made
 

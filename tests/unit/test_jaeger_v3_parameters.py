@@ -122,6 +122,8 @@ def test_what_jaegers_pages_ask_is_taken() -> None:
         ({"search_depth": "many"}, "query.search_depth must be a whole number"),
         ({"search_depth": "4294967296"}, "query.search_depth must be a whole number"),
         ({"search_depth": "9" * 5000}, "query.search_depth must be a whole number"),
+        ({"search_depth": "0" * 20 + "9" * 20}, "query.search_depth must be a whole number"),
+        ({"search_depth": "0" * 20 + "9" * 5000}, "query.search_depth must be a whole number"),
         ({"search_depth": "\N{SUPERSCRIPT TWO}"}, "query.search_depth must be a whole number"),
         ({"search_depth": "1", "num_traces": "1"}, "query.num_traces is another name of query.search_depth"),
         ({"operation_name": "x", "span_name": "x"}, "query.span_name is another name of query.operation_name"),
@@ -164,6 +166,7 @@ def test_what_is_wrong_is_refused_by_name(values: dict[str, str], message: str) 
         ({"query": {"duration_min": 5}}, "query.duration_min must be a text"),
         ({"query": {"attributes": "a"}}, "query.attributes must be a JSON object"),
         ({"query": {"filter": "{}"}}, "query.filter must be a JSON object"),
+        ({"query": {"filter": {"op": "or", "args": [{}] * 200_000}}}, "query.filter has more than 8,192 values"),
     ],
 )
 def test_a_body_that_is_wrong_is_refused_by_name(body: object, message: str) -> None:

@@ -133,9 +133,9 @@ async def get_capabilities(request: pb.GetCapabilitiesRequest) -> pb.GetCapabili
 
 def _wanted(request: pb.GetTracesRequest) -> list[tuple[UUID, Instant | None, Instant | None]]:
     """Ids with their ranges, each id once. Raises Refused."""
-    refuse_unknown(request)
     if len(request.query) > MAX_IDS:
         raise Refused(f"The request asks for {len(request.query)} traces; ask for {MAX_IDS} at most at once.")
+    refuse_unknown(request)
     wanted: dict[UUID, tuple[UUID, Instant | None, Instant | None]] = {}
     for each in request.query:
         if len(each.trace_id) not in (8, 16):

@@ -6,6 +6,7 @@ grpc-gateway takes names as they are in the `.proto` file and in camelCase; so d
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -24,7 +25,11 @@ from ares_otel.query.search.expression import Refused
 _TRUE = ("1", "t", "T", "TRUE", "true", "True")
 _FALSE = ("0", "f", "F", "FALSE", "false", "False")
 """Go's `strconv.ParseBool`."""
+_WHOLE = re.compile(r"-?\d{1,20}", re.ASCII)
 _SHOWN = 100
+MAX_PARTS = 8_192
+"""Values of a filter's JSON, those inside others included. One that is served has some 256 parts of four values each
+and lists of a thousand; reading more would hold up others."""
 
 Search = TypeVar("Search", pb.FindTracesRequest, pb.FindTraceSummariesRequest)
 
@@ -127,6 +132,7 @@ def _query(values: dict[str, Any]) -> pb.TraceQueryParameters:
 
 
 def _call(value: object) -> Call:
+    _refuse_many(value)
     try:
         return json_format.ParseDict(_object(value, "query.filter"), Call())
     except (json_format.ParseError, RecursionError, TypeError, ValueError) as error:
@@ -134,6 +140,17 @@ def _call(value: object) -> Call:
             raise
         reason = (str(error).splitlines() or ["it cannot be read"])[0].rstrip(".")
         raise Refused(f"query.filter is no Call of jaeger.expression.v1: {reason[:200]}.") from None
+
+
+def _refuse_many(value: object) -> None:
+    parts, left = 0, [value]
+    while left:
+        each = left.pop()
+        inside = each.values() if isinstance(each, dict) else each if isinstance(each, list) else ()
+        parts += len(inside)
+        if parts > MAX_PARTS:
+            raise Refused(f"query.filter has more than {MAX_PARTS:,} values; ask for less at once.")
+        left.extend(inside)
 
 
 def _names(fields: Iterable[str], prefix: str) -> dict[str, str]:
@@ -175,10 +192,9 @@ def _duration(value: object, name: str) -> Duration:
 def _int(value: object, name: str) -> int:
     """Protobuf's JSON takes whole numbers also as text."""
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    digits = text.removeprefix("-") if isinstance(text, str) else ""
-    if not (digits.isascii() and digits.isdigit()) or not -(2**31) <= int(str(text)[:20]) < 2**31:
+    if not isinstance(text, str) or not _WHOLE.fullmatch(text) or not -(2**31) <= int(text) < 2**31:
         raise Refused(f"{name} must be a whole number.")
-    return int(str(text))
+    return int(text)
 
 
 def _bool(value: object, name: str) -> bool:
