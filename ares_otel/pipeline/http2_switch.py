@@ -10,10 +10,14 @@ import asyncio
 from collections.abc import Callable
 
 from ares_otel.pipeline.http_protocol import BoundedProtocol
+from ares_otel.pipeline.http_unread import Unread
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 MAX_RELAYS = 512
 """HTTP/2 connections at once; one more is closed."""
+UNREAD_BYTES = 64 * 1024 * 1024
+UNREAD_SECONDS = 60.0
+"""What one of the sides may leave unread, see `Unread`."""
 
 Address = tuple[str, int]
 
@@ -21,12 +25,13 @@ Address = tuple[str, int]
 class Relays:
     """The relayed connections of one door."""
 
-    def __init__(self, address: Address, *, limit: int = MAX_RELAYS) -> None:
+    def __init__(self, address: Address, *, limit: int = MAX_RELAYS, unread_seconds: float = UNREAD_SECONDS) -> None:
         """
         Args:
             address: where the gRPC server listens: on loopback.
         """
         self._address = address
+        self._unread = Unread(UNREAD_BYTES, unread_seconds)
         self._limit = limit
         self._open: set[_Client] = set()
 
@@ -40,7 +45,7 @@ class Relays:
         if len(self._open) >= self._limit:
             transport.abort()
             return
-        client = _Client(transport, self._open.discard)
+        client = _Client(transport, self._unread, self._open.discard)
         self._open.add(client)
         transport.set_protocol(client)
         client.connect(self._address, data)
@@ -54,9 +59,10 @@ class Relays:
 class _Side(asyncio.Protocol):
     """One of the two ends: what it gets, the other one is given."""
 
-    def __init__(self) -> None:
+    def __init__(self, unread: Unread) -> None:
         self.transport: asyncio.Transport | None = None
         self.other: _Side | None = None
+        self._unread = unread
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -67,25 +73,35 @@ class _Side(asyncio.Protocol):
             self.other.transport.write(data)
 
     def pause_writing(self) -> None:
+        self._unread.full(self)
         if self.other is not None and self.other.transport is not None:
             self.other.transport.pause_reading()
 
     def resume_writing(self) -> None:
+        self._unread.gone(self)
         if self.other is not None and self.other.transport is not None:
             self.other.transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._unread.gone(self)
         self.transport = None
         other, self.other = self.other, None
         if other is not None and other.transport is not None:
-            other.transport.close()
+            other.close()
+
+    def close(self) -> None:
+        """Closes when what was written is read, or nobody reads it."""
+        if self.transport is not None:
+            self.transport.close()
+            if self.transport.get_write_buffer_size():
+                self._unread.full(self)
 
 
 class _Client(_Side):
     """The client's end, which is there first."""
 
-    def __init__(self, transport: asyncio.Transport, gone: Callable[[_Client], None]) -> None:
-        super().__init__()
+    def __init__(self, transport: asyncio.Transport, unread: Unread, gone: Callable[[_Client], None]) -> None:
+        super().__init__(unread)
         self.transport = transport
         self._gone = gone
         self._connecting: asyncio.Task[None] | None = None
@@ -113,7 +129,8 @@ class _Client(_Side):
 
     async def _connect(self, address: Address, data: bytes) -> None:
         try:
-            transport, server = await asyncio.get_running_loop().create_connection(_Side, *address)
+            loop = asyncio.get_running_loop()
+            transport, server = await loop.create_connection(lambda: _Side(self._unread), *address)
         except OSError:
             if self.transport is not None:
                 self.transport.abort()

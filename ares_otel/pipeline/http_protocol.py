@@ -15,6 +15,7 @@ from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ares_otel.pipeline.http_connections import Connections
+from ares_otel.pipeline.http_unread import Unread
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,10 @@ class Limits:
     share a port, a connection stays with the one that it came to: clients that come back are spread anew."""
     stalled_seconds: float = 1.0
     """A connection that has waited for its client for so long may be closed for another one."""
+    unread_seconds: float = 60.0
+    """A client that has an answer waiting and takes none of it for so long is cut off."""
+    unread_bytes: int = 256 * 1024 * 1024
+    """Of answers that clients read too slowly, all together; beyond it, the one that has waited longest is cut off."""
 
 
 _LINGER_SECONDS = 2.0
@@ -86,6 +91,7 @@ def protocol(limits: Limits, error_bodies: ErrorBodies, connections: Connections
         LIMITS = limits
         ERROR_BODIES = staticmethod(error_bodies)
         CONNECTIONS = connections
+        UNREAD = Unread(limits.unread_bytes, limits.unread_seconds)
 
     return Bounded
 
@@ -96,6 +102,7 @@ class BoundedProtocol(HttpToolsProtocol):
     * a limit on size and number of headers (uvicorn has none with httptools): 431;
     * a deadline for the headers, which a byte now and then does not push back: 408;
     * a limit on connections: see `Connections`;
+    * limits on answers that are not read: see `Unread`;
     * error bodies in the door's own protocol for requests that cannot be parsed;
     * an `Upgrade` that nobody here speaks (h2c, which Java's client offers on every first request) is ignored, as RFC
       9110 §7.8 allows, and the request is served with its body. The parser would end the request before its body.
@@ -104,6 +111,7 @@ class BoundedProtocol(HttpToolsProtocol):
     LIMITS: Limits
     ERROR_BODIES: ErrorBodies
     CONNECTIONS: Connections
+    UNREAD: Unread
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -132,8 +140,17 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.CONNECTIONS.gone(self)
+        self.UNREAD.gone(self)
         self._disarm()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.UNREAD.full(self)
+
+    def resume_writing(self) -> None:
+        self.UNREAD.gone(self)
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         if self._refused:

@@ -23,7 +23,7 @@ async def hello(scope: Any, receive: Any, send: Any) -> None:
 
 
 @asynccontextmanager
-async def echoing(limit: int = 10) -> AsyncIterator[tuple[HttpDoor, Relays]]:
+async def echoing(limit: int = 10, **options: Any) -> AsyncIterator[tuple[HttpDoor, Relays]]:
     """A door in front of a server that sends back what it gets."""
 
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -33,7 +33,7 @@ async def echoing(limit: int = 10) -> AsyncIterator[tuple[HttpDoor, Relays]]:
         writer.close()
 
     server = await asyncio.start_server(echo, "127.0.0.1", 0)
-    relays = Relays(server.sockets[0].getsockname()[:2], limit=limit)
+    relays = Relays(server.sockets[0].getsockname()[:2], limit=limit, **options)
     door = HttpDoor("test", hello, host="127.0.0.1", port=0, setting="--port", relays=relays)
     await door.start()
     try:
@@ -85,6 +85,15 @@ async def test_one_connection_too_many_is_closed() -> None:
         writer.close()
         assert relays.open == 1
         first[1].close()
+
+
+async def test_a_client_that_reads_nothing_is_cut_off() -> None:
+    async with echoing(unread_seconds=0.2) as (door, relays):
+        _, writer = await asyncio.open_connection("127.0.0.1", door.port, limit=1024)
+        writer.write(PREFACE + bytes(64 * 1024 * 1024))
+        await eventually(lambda: asyncio.sleep(0, relays.open == 1), every=0.01)
+        await eventually(lambda: asyncio.sleep(0, relays.open == 0), every=0.01)
+        writer.transport.abort()
 
 
 async def test_a_server_that_is_not_there_ends_the_connection() -> None:

@@ -12,14 +12,18 @@ import asyncpg
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from ares_otel.api.jaeger.adjust import MAX_MIB, MAX_SKEW_NS, MAX_SPANS, TOO_LARGE, adjust
+from ares_otel.api.jaeger.holding import Holding
 from ares_otel.api.jaeger.warnings import add_warning
 from ares_otel.query.instant import Instant
+from ares_otel.query.reader import QueryTooSlow
 from ares_otel.query.search.find import FoundTrace
 from ares_otel.query.trace_places import has_spans
-from ares_otel.query.trace_stream import stream_trace
+from ares_otel.query.trace_stream import ALL_WAITS_SECONDS, stream_trace
 
 MAX_BYTES = MAX_MIB * 1024 * 1024
 """A trace of more bytes is, like one of more spans than `adjust.MAX_SPANS`, too large to be held as a whole."""
+ALL_BYTES = 3 * MAX_BYTES
+"""Of all traces that are held, per door: those that are collected, and those that somebody is slow to take."""
 _AT_ONCE = 2
 """Traces of more than one piece that are collected and adjusted at once, per door."""
 _FEW = 50
@@ -33,7 +37,8 @@ class TraceReading:
         """`max_skew_ns`: see `adjust`."""
         self._pool = pool
         self._max_skew_ns = max_skew_ns
-        self._holding = asyncio.Semaphore(_AT_ONCE)
+        self._collecting = asyncio.Semaphore(_AT_ONCE)
+        self._holding = Holding(ALL_BYTES)
 
     async def trace(
         self,
@@ -77,23 +82,37 @@ class TraceReading:
                 for piece in await _off_the_loop(spans, partial(_adjusted_pieces, held, self._max_skew_ns)):
                     yield piece
                 return
-            async with self._holding:  # not while the pieces are handed on: whoever takes them may be slow
-                spans, size = sum(map(span_count, held)), sum(piece.ByteSize() for piece in held)
-                complete = False
-                while spans <= MAX_SPANS and size <= MAX_BYTES:
-                    following = await anext(opened, None)
-                    if complete := following is None:
-                        held = await _off_the_loop(spans, partial(_adjusted_pieces, held, self._max_skew_ns))
-                        break
-                    held.append(following)
-                    spans += span_count(following)
-                    size += following.ByteSize()
-            if not complete:
-                add_warning(held[0].resource_spans[0].scope_spans[0].spans[0], TOO_LARGE)
-            while held:
-                yield held.pop(0)
+            async with self._holding.room(MAX_BYTES) as room:
+                async with self._collecting:
+                    spans, size = sum(map(span_count, held)), sum(piece.ByteSize() for piece in held)
+                    complete = False
+                    while spans <= MAX_SPANS and size <= MAX_BYTES:
+                        following = await anext(opened, None)
+                        if complete := following is None:
+                            held = await _off_the_loop(spans, partial(_adjusted_pieces, held, self._max_skew_ns))
+                            break
+                        held.append(following)
+                        spans += span_count(following)
+                        size += following.ByteSize()
+                if not complete:
+                    add_warning(held[0].resource_spans[0].scope_spans[0].spans[0], TOO_LARGE)
+                room.keep(size)
+                async for piece in _handed_on(held):
+                    yield piece
             async for piece in opened:
                 yield piece
+
+
+async def _handed_on(held: list[TracesData]) -> AsyncGenerator[TracesData, None]:
+    """The pieces, which are forgotten as they are taken. Raises QueryTooSlow for somebody who takes them too slowly."""
+    clock = asyncio.get_running_loop().time
+    waited = 0.0
+    while held:
+        began = clock()
+        yield held.pop(0)
+        waited += clock() - began
+        if waited > ALL_WAITS_SECONDS:
+            raise QueryTooSlow("The trace was taken too slowly, and its memory is needed by others; read faster.")
 
 
 async def _at_most(pieces: AsyncGenerator[TracesData, None], most: int) -> AsyncGenerator[TracesData, None]:

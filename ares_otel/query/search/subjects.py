@@ -20,7 +20,6 @@ import orjson
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
 
 from ares_otel.query.search.constants import Constant, comparable, decimal_of
-from ares_otel.query.search.expression import Refused
 from ares_otel.query.search.fields import TEXTS, Holds, SpanField
 from ares_otel.storage.partitions.seal import DURATION_BUCKET
 from ares_otel.storage.rows.restore_values import any_value

@@ -18,7 +18,7 @@ MAX_LIMIT = 10_000
 MAX_ATTRIBUTES = 50
 """Attributes of one search."""
 MAX_MADE = 2_000
-"""Values inside arrays and objects that are searched for, times the orders of their keys: each is made several times."""
+"""Values inside arrays and objects that are searched for, times the orders of their keys: each is made repeatedly."""
 MAX_VALUE_DEPTH = 32
 """Arrays and objects inside each other in a value that is searched for."""
 
