@@ -158,8 +158,8 @@ async def test_several_traces_come_in_the_order_asked_for_and_missing_ones_are_n
     assert [one["traceID"] for one in body["data"]] == [of(2 << 100).hex(), of(1 << 100).hex()]
     assert body["total"] == 2
     assert body["errors"] == [
-        {"msg": "trace not found", "traceID": UNKNOWN},
-        {"msg": "trace not found", "traceID": "0000000000000077"},
+        {"code": 404, "msg": "trace not found", "traceID": UNKNOWN},
+        {"code": 404, "msg": "trace not found", "traceID": "0000000000000077"},
     ]
     assert envelope_of(await api.get("traces", traceID=UNKNOWN), 200)["data"] == []
 

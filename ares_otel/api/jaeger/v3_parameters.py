@@ -5,6 +5,8 @@ grpc-gateway takes names as they are in the `.proto` file and in camelCase; so d
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -23,7 +25,11 @@ from ares_otel.query.search.expression import Refused
 _TRUE = ("1", "t", "T", "TRUE", "true", "True")
 _FALSE = ("0", "f", "F", "FALSE", "false", "False")
 """Go's `strconv.ParseBool`."""
+_WHOLE = re.compile(r"-?\d{1,20}", re.ASCII)
 _SHOWN = 100
+MAX_PARTS = 8_192
+"""Values of a filter's JSON, those inside others included. One that is served has some 256 parts of four values each
+and lists of a thousand; reading more would hold up others."""
 
 Search = TypeVar("Search", pb.FindTracesRequest, pb.FindTraceSummariesRequest)
 
@@ -96,20 +102,23 @@ def search_of_body(kind: type[Search], body: bytes) -> Search:
     return kind(query=_query(values))
 
 
-_SEARCH = (*(field.name for field in pb.TraceQueryParameters.DESCRIPTOR.fields), "num_traces")
-"""Fields of a search; `num_traces` is what `search_depth` was called."""
+_OTHER_NAMES = {"num_traces": "search_depth", "span_name": "operation_name"}
+"""What `search_depth` was called, and what versions of Jaeger's pages in 2026 send for an operation."""
+_SEARCH = (*(field.name for field in pb.TraceQueryParameters.DESCRIPTOR.fields), *_OTHER_NAMES)
+"""Fields of a search, by all their names."""
 
 
 def _query(values: dict[str, Any]) -> pb.TraceQueryParameters:
     query = pb.TraceQueryParameters()
-    depth = [name for name in ("search_depth", "num_traces") if name in values]
-    if len(depth) > 1:
-        raise Refused("query.num_traces is the old name of query.search_depth; give one of them.")
-    for name in depth:
-        query.search_depth = _int(values[name], f"query.{name}")
-    for field in ("service_name", "operation_name"):
-        if field in values:
-            setattr(query, field, _text(values[field], f"query.{field}"))
+    for other, field in _OTHER_NAMES.items():
+        if other in values and field in values:
+            raise Refused(f"query.{other} is another name of query.{field}; give one of them.")
+    for name in ("search_depth", "num_traces"):
+        if name in values:
+            query.search_depth = _int(values[name], f"query.{name}")
+    for name in ("service_name", "operation_name", "span_name"):
+        if name in values:
+            setattr(query, _OTHER_NAMES.get(name, name), _text(values[name], f"query.{name}"))
     for field in ("duration_min", "duration_max"):
         if field in values:
             getattr(query, field).CopyFrom(_duration(values[field], f"query.{field}"))
@@ -123,6 +132,7 @@ def _query(values: dict[str, Any]) -> pb.TraceQueryParameters:
 
 
 def _call(value: object) -> Call:
+    _refuse_many(value)
     try:
         return json_format.ParseDict(_object(value, "query.filter"), Call())
     except (json_format.ParseError, RecursionError, TypeError, ValueError) as error:
@@ -130,6 +140,17 @@ def _call(value: object) -> Call:
             raise
         reason = (str(error).splitlines() or ["it cannot be read"])[0].rstrip(".")
         raise Refused(f"query.filter is no Call of jaeger.expression.v1: {reason[:200]}.") from None
+
+
+def _refuse_many(value: object) -> None:
+    parts, left = 0, [value]
+    while left:
+        each = left.pop()
+        inside = each.values() if isinstance(each, dict) else each if isinstance(each, list) else ()
+        parts += len(inside)
+        if parts > MAX_PARTS:
+            raise Refused(f"query.filter has more than {MAX_PARTS:,} values; ask for less at once.")
+        left.extend(inside)
 
 
 def _names(fields: Iterable[str], prefix: str) -> dict[str, str]:
@@ -171,10 +192,9 @@ def _duration(value: object, name: str) -> Duration:
 def _int(value: object, name: str) -> int:
     """Protobuf's JSON takes whole numbers also as text."""
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    digits = text.removeprefix("-") if isinstance(text, str) else ""
-    if not (digits.isascii() and digits.isdigit()) or not -(2**31) <= int(str(text)[:20]) < 2**31:
+    if not isinstance(text, str) or not _WHOLE.fullmatch(text) or not -(2**31) <= int(text) < 2**31:
         raise Refused(f"{name} must be a whole number.")
-    return int(str(text))
+    return int(text)
 
 
 def _bool(value: object, name: str) -> bool:
@@ -198,9 +218,22 @@ def _object(value: object, name: str) -> dict[str, Any]:
 
 
 def _json(text: bytes, name: str) -> object:
+    """Of a name that stands twice in an object readers of JSON drop one value: that would be a condition less."""
+
+    def once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        content: dict[str, object] = {}
+        for key, value in pairs:
+            if key in content:
+                raise Refused(f"{name}: {_shown(key)} is given twice; give it once.")
+            content[key] = value
+        return content
+
     try:
-        return orjson.loads(text)
-    except (orjson.JSONDecodeError, RecursionError):
+        orjson.loads(text)  # stricter: no NaN, no halves of characters
+        return json.loads(text, object_pairs_hook=once)
+    except Refused:
+        raise
+    except (ValueError, RecursionError):
         raise Refused(f"{name} is not JSON.") from None
 
 

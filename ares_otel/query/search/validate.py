@@ -10,13 +10,15 @@ from ares_otel.query.search.expression import LEVELS, Refused
 from ares_otel.query.search.plan import predicate_of
 from ares_otel.query.search.predicate import Predicate
 from ares_otel.query.search.query import TraceQuery
-from ares_otel.query.search.subjects import encodings_of
+from ares_otel.query.search.subjects import MAX_ORDERS, orders_of
 from ares_otel.storage.rows.spans import KINDS
 
 MAX_LIMIT = 10_000
 """Traces of one search."""
 MAX_ATTRIBUTES = 50
 """Attributes of one search."""
+MAX_MADE = 2_000
+"""Values inside arrays and objects that are searched for, times the orders of their keys: each is made several times."""
 MAX_VALUE_DEPTH = 32
 """Arrays and objects inside each other in a value that is searched for."""
 
@@ -63,6 +65,7 @@ def _fields(query: TraceQuery) -> None:
     if query.attributes and (not query.levels or not set(query.levels) <= set(LEVELS)):
         raise Refused(f"levels: give some of {', '.join(LEVELS)}.")
     size = sum(map(_text, (query.service, query.operation)))
+    made = 0
     for wanted in query.attributes:
         if not wanted.key:
             raise Refused("attributes: a key is empty; name the attribute.")
@@ -71,7 +74,13 @@ def _fields(query: TraceQuery) -> None:
         _number(wanted.key, wanted.value)
         size += _text(wanted.key) + _text(wanted.value)
         if isinstance(wanted.value, (list, dict)):
-            encodings_of(wanted.value)
+            orders = orders_of(wanted.value)
+            made += orders * _values(wanted.value)
+            if orders > MAX_ORDERS or made > MAX_MADE:
+                raise Refused(
+                    f"attributes: arrays and objects may have keys in {MAX_ORDERS} orders at most, and {MAX_MADE} "
+                    "values over all these orders; search for less of them."
+                )
     if size > MAX_TEXT:
         raise Refused(f"attributes: keys and values may have {MAX_TEXT} bytes together.")
 
@@ -79,6 +88,12 @@ def _fields(query: TraceQuery) -> None:
 def _number(key: str, value: Any) -> None:
     if isinstance(value, int) and not INT_MIN <= value <= INT_MAX:
         raise Refused(f"attributes: the number of {key[:100]!r} must fit into 64 bits.")
+
+
+def _values(value: Any) -> int:
+    """How many values are in it, with itself."""
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + sum(map(_values, inside))
 
 
 def _text(value: Any, depth: int = 0) -> int:
