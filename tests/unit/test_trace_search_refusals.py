@@ -170,7 +170,10 @@ def test_a_filter_excludes_the_other_fields(given_: dict[str, Any], message: str
         ({"attributes": (Wanted("a", 1),), "levels": ("trace",)}, "levels: give some of"),
         ({"attributes": (Wanted("a", {str(key): 1 for key in range(9)}),)}, "orders"),
         ({"attributes": (Wanted("a", [{str(key): 1 for key in range(4)}] * 3_000),)}, "orders"),
-        ({"attributes": tuple(Wanted(f"a{n}", {str(key): 1 for key in range(5)}) for n in range(50))}, "over all these"),
+        (
+            {"attributes": tuple(Wanted(f"a{n}", {str(key): 1 for key in range(5)}) for n in range(50))},
+            "over all these",
+        ),
         ({"attributes": (Wanted("a", [1] * 2_000),)}, "2000 values"),
         ({"attributes": (Wanted("a", "\udfff"),)}, "unpaired surrogates"),
     ],
