@@ -332,7 +332,8 @@ def test_a_port_that_was_asked_for_and_is_taken_is_an_error(database_url: str, t
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        ports = ["--http-port=0", "--otlp-grpc-port=0", "--otlp-http-port=0", f"--sampling-port={port}"]
+        others = ["--http-port=0", "--otlp-grpc-port=0", "--otlp-http-port=0", "--jaeger-grpc-port=0"]
+        ports = [*others, f"--sampling-port={port}"]
         done = run_ares(["up", "--data-dir", str(tmp_path), "--database-url", database_url, *ports])
     assert done.returncode == 1
     assert port in done.stderr

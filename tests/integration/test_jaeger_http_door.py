@@ -141,7 +141,14 @@ async def test_without_the_option_there_is_no_such_door(tmp_path: Path) -> None:
 def test_an_occupied_port_is_one_clear_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        ended = run_ares(["up", "--data-dir", str(tmp_path), "--http-port=0", f"--jaeger-http-port={port}"])
+        others = [
+            "--http-port=0",
+            "--otlp-grpc-port=0",
+            "--otlp-http-port=0",
+            "--jaeger-grpc-port=0",
+            "--sampling-port=0",
+        ]
+        ended = run_ares(["up", "--data-dir", str(tmp_path), *others, f"--jaeger-http-port={port}"])
     assert ended.returncode == 1
     [line] = [line for line in ended.stderr.splitlines() if str(port) in line]
     assert "--jaeger-http-port" in line

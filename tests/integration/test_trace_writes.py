@@ -24,8 +24,7 @@ from ares_otel.pipeline.config import PipelineConfig
 from ares_otel.pipeline.grace import Grace
 from ares_otel.pipeline.grpc_door import Calls, GrpcDoor
 from ares_otel.pipeline.load import load_bytes
-from ares_otel.receivers.otlp.config import GrpcConfig
-from ares_otel.receivers.otlp.grpc_server import server_options
+from tests.support.grpc_doors import open_grpc_door
 from tests.support.otlp_receiver import Running, running, until
 from tests.support.otlp_samples import trace_request
 
@@ -64,22 +63,10 @@ async def another_port(ingest: Ingest | None, grace: Grace | None = None) -> Asy
     """A door with `Export` alone, and the method of a client of it."""
     calls = Calls()
     writes = TraceWrites(lambda: ingest, Admission(32 * MIB), 4 * MIB, calls)
-    door = GrpcDoor(
-        {TRACES.service: {"Export": writes.handler()}},
-        calls,
-        host="127.0.0.1",
-        port=0,
-        setting="--port",
-        host_setting="--host",
-        options=server_options(GrpcConfig()),
-        grace=grace or Grace(),
-    )
-    await door.start()
     try:
-        async with grpc.aio.insecure_channel(door.address) as channel:
+        async with open_grpc_door({TRACES.service: {"Export": writes.handler()}}, calls, grace) as (door, channel):
             yield door, channel.unary_unary(METHOD, None, None)
     finally:
-        await door.stop()
         await writes.stop()
 
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ares_otel.api.jaeger import v3_parameters as parameters
-from ares_otel.api.jaeger.go_duration import MAX_NS, show_go_duration
 from ares_otel.api.jaeger.proto import api_v3_pb2 as pb
+from ares_otel.model.go_duration import MAX_NS, show_go_duration
 from ares_otel.query.search.expression import Refused
 
 FILTER = {"op": "eq", "args": [{"attr": {"key": "http.status_code"}}, {"scalar": {"value": "500"}}]}

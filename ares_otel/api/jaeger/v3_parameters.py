@@ -15,10 +15,10 @@ from google.protobuf import json_format
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from ares_otel.api.jaeger.go_duration import parse_go_duration
 from ares_otel.api.jaeger.proto import api_v3_pb2 as pb
 from ares_otel.api.jaeger.proto.expression_v1_pb2 import Call
 from ares_otel.api.jaeger.times import timestamp_of
+from ares_otel.model.go_duration import parse_go_duration
 from ares_otel.query.instant import Instant
 from ares_otel.query.search.expression import Refused
 
