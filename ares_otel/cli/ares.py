@@ -53,6 +53,7 @@ from ares_otel.model.errors import StartError
 from ares_otel.pipeline.config import PipelineConfig
 from ares_otel.pipeline.grace import Grace, Stages
 from ares_otel.pipeline.http_door import HttpDoor
+from ares_otel.pipeline.identity import Identity
 from ares_otel.pipeline.listen import BindPolicy, bind, check_bind
 from ares_otel.pipeline.load import load_bytes, read_file
 from ares_otel.pipeline.problem import ConfigError
@@ -197,7 +198,9 @@ class Ares:
         self.doors |= await sampling.open_door(options, self._grace, stack)
 
         if workers is None:
-            ingest = self._ingest = LocalIngest(make_host(options, telemetry, store, self._grace))
+            ingest = self._ingest = LocalIngest(
+                make_host(options, telemetry, store, self._grace, Identity(self._instance_id()))
+            )
             stack.push_bounded("The pipeline", ingest.stop)
             await ingest.replace(self._content, config)
         else:

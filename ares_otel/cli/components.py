@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ares_otel.connectors.spanmetrics import connector as spanmetrics
 from ares_otel.exporters import debug, otlp, otlphttp, zipkin
 from ares_otel.exporters.postgres import exporter as postgres
 from ares_otel.pipeline.component import Factory
@@ -22,4 +23,6 @@ COMPONENTS: tuple[Factory, ...] = (
     otlphttp.FACTORY,
     zipkin.FACTORY,
     postgres.FACTORY,
+    spanmetrics.FACTORY,
+    spanmetrics.NEW_NAME_FACTORY,
 )

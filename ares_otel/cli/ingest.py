@@ -14,6 +14,7 @@ from ares_otel.pipeline.config import PipelineConfig
 from ares_otel.pipeline.grace import Grace
 from ares_otel.pipeline.graph import Parts
 from ares_otel.pipeline.host import PipelineHost
+from ares_otel.pipeline.identity import Identity
 from ares_otel.pipeline.listen import BindPolicy
 from ares_otel.pipeline.shared_ports import SharedPorts
 from ares_otel.pipeline.telemetry import Telemetry
@@ -46,18 +47,24 @@ class Ingest(Protocol):
 
 
 def make_host(
-    options: UpOptions, telemetry: Telemetry, store: Store, grace: Grace, ports: SharedPorts | None = None
+    options: UpOptions,
+    telemetry: Telemetry,
+    store: Store,
+    grace: Grace,
+    identity: Identity,
+    ports: SharedPorts | None = None,
 ) -> PipelineHost:
     """The pipelines of a process, with their part of the memory.
 
     Args:
+        identity: who writes the series that connectors make.
         ports: what its receivers listen on together with other processes.
     """
     admission = Admission(options.admission_limit_mib * 1024 * 1024)
     telemetry.gauge("ares_otel_admission_limit_bytes").set(admission.limit_bytes)
     telemetry.gauge("ares_otel_admission_used_bytes").set_function(lambda: admission.used_bytes)
     policy = BindPolicy(options.allow_unauthenticated, options.allowed_hosts)
-    services: dict[type, object] = {Store: store, BindPolicy: policy, Grace: grace}
+    services: dict[type, object] = {Store: store, BindPolicy: policy, Grace: grace, Identity: identity}
     if (scanner := body_scanner()) is not None:
         services[BodyScanner] = scanner
     if ports is not None:

@@ -11,6 +11,8 @@ from ares_otel.model.errors import Rejected
 from ares_otel.model.signal import Signal
 
 DEFAULT_TENANT = 0
+DERIVED = "connector"
+"""Transport of what Ares makes out of other telemetry. It says nothing about whether its service is alive."""
 
 
 def batch_key(tenant_id: int, signal: Signal, payload: bytes) -> bytes:
@@ -61,7 +63,7 @@ class Batch:
                 encoding (JSON) gives the key of the body as it came.
             received_ns: when the request arrived, nanoseconds since 1970.
             receiver: component id of the receiver, for example `otlp`.
-            transport: `grpc` or `http`.
+            transport: `grpc` or `http`; `DERIVED` for what a connector made.
             deadline: `Clock.monotonic()` time after which nobody waits for the answer any more.
             message: the decoded payload, when the receiver has it already.
             items: how many items it has, when the receiver has counted them.

@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from ares_otel.model.batch import Consumer
+from ares_otel.model.batch import Batch, Consumer
 from ares_otel.model.clock import SYSTEM_CLOCK, Clock
 from ares_otel.model.signal import Signal
 from ares_otel.pipeline.admission import Admission
@@ -30,6 +30,7 @@ class Kind(Enum):
     RECEIVER = "receivers"
     PROCESSOR = "processors"
     EXPORTER = "exporters"
+    CONNECTOR = "connectors"
     EXTENSION = "extensions"
 
 
@@ -59,6 +60,17 @@ class Component(Protocol):
 
 class Stage(Component, Consumer, Protocol):
     """A processor or an exporter: a component that takes batches."""
+
+
+class Connector(Component, Protocol):
+    """Makes telemetry for one kind of pipeline out of what passes through another.
+
+    `observe` is given each batch that is new and safe, once: not one that the sender repeats, and not one that the
+    exporters beside the connector refused. It returns soon, changes nothing about the answer, and what it raises is
+    logged and counted. What the connector makes it hands to its consumers; `stop` hands on the rest.
+    """
+
+    async def observe(self, batch: Batch) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,4 +134,22 @@ class ExporterFactory:
     kind: Kind = Kind.EXPORTER
 
 
-Factory = ReceiverFactory | ProcessorFactory | ExporterFactory
+@dataclass(frozen=True, slots=True)
+class ConnectorFactory:
+    """Builds one connector, an exporter of some pipelines and a receiver of others.
+
+    `build(context, config, consumers)`: `consumers` holds one consumer for each signal whose pipelines name the
+    connector as a receiver. They stay the same objects when a pipeline behind them is replaced.
+    """
+
+    type: str
+    config: ConfigType
+    build: Callable[[BuildContext, Any, Mapping[Signal, Consumer]], Connector]
+    signals: frozenset[Signal]
+    """What it takes: signals of the pipelines that name it under `exporters`."""
+    emits: frozenset[Signal]
+    """What it makes: signals of the pipelines that name it under `receivers`."""
+    kind: Kind = Kind.CONNECTOR
+
+
+Factory = ReceiverFactory | ProcessorFactory | ExporterFactory | ConnectorFactory

@@ -72,6 +72,7 @@ class PipelineConfig:
     processors: Mapping[str, ComponentSpec]
     exporters: Mapping[str, ComponentSpec]
     pipelines: Mapping[str, PipelineSpec]
+    connectors: Mapping[str, ComponentSpec] = field(default_factory=dict)
     telemetry: ServiceTelemetry = field(default_factory=ServiceTelemetry)
     used_variables: frozenset[str] = frozenset()
     """Environment variables that the file refers to, whether they are set or not."""
@@ -79,5 +80,5 @@ class PipelineConfig:
     file: str = ""
 
     def signals_of(self, receiver: str) -> frozenset[Signal]:
-        """The signals whose pipelines name this receiver."""
+        """The signals whose pipelines name this receiver, or this connector as a receiver."""
         return frozenset(p.signal for p in self.pipelines.values() if receiver in p.receivers)

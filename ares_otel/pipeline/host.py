@@ -6,32 +6,13 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ares_otel.model.batch import Accepted, Batch, Consumer
-from ares_otel.model.errors import AddressInUse, Retryable, StartError
+from ares_otel.model.errors import AddressInUse, StartError
 from ares_otel.model.signal import Signal
 from ares_otel.pipeline.component import Component
 from ares_otel.pipeline.config import ComponentSpec, PipelineConfig
 from ares_otel.pipeline.grace import Grace
-from ares_otel.pipeline.graph import ExporterNode, Graph, Parts, build_receiver, start_all, stop_all
-
-
-class Switch:
-    """What a receiver feeds: one object for its whole life, while what stands behind it is exchanged."""
-
-    def __init__(self, target: Consumer) -> None:
-        self.target = target
-
-    async def consume(self, batch: Batch) -> Accepted:
-        """Hands on to whatever stands behind it now; a batch on its way finishes where it began."""
-        return await self.target.consume(batch)
-
-
-class _Closed:
-    """Behind the switches once the host has stopped."""
-
-    async def consume(self, batch: Batch) -> Accepted:
-        raise Retryable("Ares is stopping; send the data again later.")
-
+from ares_otel.pipeline.graph import Graph, Parts, build_receiver, start_all, stop_all
+from ares_otel.pipeline.switch import Closed, Switch
 
 _Wanted = tuple[ComponentSpec, frozenset[Signal]]
 
@@ -73,11 +54,12 @@ class PipelineHost:
     async def replace(self, config: PipelineConfig) -> None:
         """Makes the configuration run.
 
-        1. Exporters and processors are built and started; exporters with an equal configuration are taken over.
+        1. Exporters, processors and connectors are built and started; exporters and connectors with an equal
+           configuration are taken over.
         2. New and changed receivers start, wired to the new pipelines; then those that are gone or changed stop, and
            what they had accepted still ends in the old pipelines. Where both need the same address, the old ones stop
            first, and are started again when the new ones then fail.
-        3. Unchanged receivers, which never stopped, are switched to the new pipelines.
+        3. Unchanged receivers and connectors, which never stopped, are switched to the new pipelines.
         4. The old pipelines run empty and stop.
 
         Raises:
@@ -88,8 +70,7 @@ class PipelineHost:
             if self._stopped:
                 raise StartError("Ares is stopping; it takes no new configuration.")
             old = self._graph
-            kept: Mapping[str, ExporterNode] = old.exporters if old else {}
-            graph = Graph(config, self._parts, kept)
+            graph = Graph(config, self._parts, old)
             await graph.start()
             try:
                 receivers = await self._exchange_receivers(config, graph)
@@ -99,13 +80,14 @@ class PipelineHost:
             for receiver in receivers.values():
                 for signal, switch in receiver.switches.items():
                     switch.target = graph.entrances[receiver.spec.id, signal]
+            graph.take_over()
             self._graph, self._receivers, self.config = graph, receivers, config
             if old is not None:
                 await self._stop_graph(old, graph)
 
     async def stop(self) -> None:
-        """Stops receivers, then processors, then exporters, after what was accepted has been handed on. Safe to call
-        twice, and without a start."""
+        """Stops receivers, then connectors, processors and exporters, after what was accepted has been handed on. Safe
+        to call twice, and without a start."""
         async with self._lock:
             self._stopped = True
             receivers, self._receivers = self._receivers, {}
@@ -114,7 +96,7 @@ class PipelineHost:
             await self._stop_receivers(receivers)
             for receiver in receivers.values():
                 for switch in receiver.switches.values():
-                    switch.target = _Closed()
+                    switch.target = Closed()
             if graph is not None:
                 await self._stop_graph(graph, None)
 

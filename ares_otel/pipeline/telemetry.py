@@ -127,6 +127,12 @@ INSTRUMENTS: dict[str, Instrument] = {
             "Requests answered with an error before their items could be counted",
             (*_RECEIVER, "signal", "reason"),
         ),
+        Instrument(
+            "ares_otel_connector_items",
+            Counter,
+            "Items that connectors got: `taken`, `repeated` by the sender, or `failed` to look into",
+            ("connector", "signal", "outcome"),
+        ),
         Instrument("ares_otel_admission_used_bytes", Gauge, "Bytes of requests that are in memory now"),
         Instrument("ares_otel_admission_limit_bytes", Gauge, "Bytes of requests that may be in memory at once"),
         Instrument("otelcol_exporter_queue_size", Gauge, "Batches waiting in a tee exporter's queue", ("exporter",)),

@@ -7,15 +7,16 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ares_otel.model.signal import SIGNALS, Signal
-from ares_otel.pipeline.component import Factory, Kind
+from ares_otel.pipeline.component import ConnectorFactory, Factory, Kind
 from ares_otel.pipeline.config import ComponentSpec, PipelineConfig, PipelineSpec, ServiceTelemetry
 from ares_otel.pipeline.env import Environment
 from ares_otel.pipeline.options import parse_options
 from ares_otel.pipeline.problem import ConfigError, Path, Problem, dotted, suggestion
+from ares_otel.pipeline.wiring import find_cycle
 from ares_otel.pipeline.yaml_source import Source
 
-_CONNECTORS = "connectors"
-_SECTIONS = (*(kind.value for kind in Kind), _CONNECTORS)
+_CONNECTORS = Kind.CONNECTOR.value
+_SECTIONS = tuple(kind.value for kind in Kind)
 _ROLES = (Kind.RECEIVER, Kind.PROCESSOR, Kind.EXPORTER)
 _ID = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}(/[^\s/][^\n]{0,255})?")
 
@@ -55,10 +56,12 @@ class _Check:
             before = len(self.source.problems)
             self._references(("service", "extensions"), service.get("extensions"), Kind.EXTENSION.value, None)
             pipelines = self._pipelines(service.get("pipelines"))
+            self._twice_declared()
             read = isinstance(root.get("service"), dict) and not any(path[:1] == ("service",) for path in source.failed)
             # Whoever is not named where a name could not be read may well be the one that was meant.
             if read and len(self.source.problems) == before:
                 self._warn_unused()
+                self._check_connectors(pipelines)
         elif root is not None and not self.source.problems:
             self._problem((), "the file must be a mapping with the sections receivers, exporters and service.")
         elif not self.source.problems:
@@ -70,6 +73,7 @@ class _Check:
             receivers=self._used_specs(Kind.RECEIVER),
             processors=self._used_specs(Kind.PROCESSOR),
             exporters=self._used_specs(Kind.EXPORTER),
+            connectors=self._used_specs(Kind.CONNECTOR),
             pipelines=pipelines,
             telemetry=telemetry,
             used_variables=frozenset(self.environment.used),
@@ -140,16 +144,56 @@ class _Check:
                 self._problem(inner, f"{dotted(inner)}: an id is written `type` or `type/name`.")
             elif name in found:
                 self._problem(inner, f"{dotted(inner)}: {name!r} stands in this list twice.")
-            elif name not in self.declared[section] and name not in self.declared[_CONNECTORS]:
-                self._problem(inner, f"{dotted(inner)}: {self._missing(section, name)}")
-            else:
+            elif name in self.declared[section]:
                 found.append(name)
                 self.used[section].add(name)
                 spec = self.specs[section].get(name)
                 if spec and signal and signal not in spec.factory.signals:
                     able = ", ".join(sorted(one.name for one in spec.factory.signals))
                     self._problem(inner, f"{dotted(inner)}: {name!r} does not support {signal.name}, only {able}.")
+            elif name in self.declared[_CONNECTORS] and section in (Kind.RECEIVER.value, Kind.EXPORTER.value):
+                found.append(name)
+                self.used[_CONNECTORS].add(name)
+                self._connector_fits(inner, name, section, signal)
+            else:
+                self._problem(inner, f"{dotted(inner)}: {self._missing(section, name)}")
         return tuple(found)
+
+    def _connector_fits(self, path: Path, name: str, section: str, signal: Signal | None) -> None:
+        spec = self.specs[_CONNECTORS].get(name)
+        if spec is None or signal is None:
+            return
+        assert isinstance(spec.factory, ConnectorFactory)
+        takes = section == Kind.EXPORTER.value
+        able = spec.factory.signals if takes else spec.factory.emits
+        if signal not in able:
+            names = ", ".join(sorted(one.name for one in able))
+            text = f"the connector {name!r} {'takes' if takes else 'makes'} no {signal.name}, only {names}."
+            self._problem(path, f"{dotted(path)}: {text}")
+
+    def _twice_declared(self) -> None:
+        """A name in a pipeline must mean one thing."""
+        for section in (Kind.RECEIVER.value, Kind.EXPORTER.value):
+            for name in sorted(self.declared[_CONNECTORS] & self.declared[section]):
+                path: Path = (_CONNECTORS, name)
+                self._problem(path, f"{dotted(path)}: {name!r} is defined under {section} too; rename one.", key=True)
+
+    def _check_connectors(self, pipelines: dict[str, PipelineSpec]) -> None:
+        """A connector has two ends, and what goes into it must not come back to it."""
+        for name in self.used[_CONNECTORS]:
+            path: Path = (_CONNECTORS, name)
+            fed = any(name in pipeline.exporters for pipeline in pipelines.values())
+            read = any(name in pipeline.receivers for pipeline in pipelines.values())
+            if not read:
+                text = "no pipeline has it under receivers, so what it makes goes nowhere; add one that does."
+                self._problem(path, f"{dotted(path)}: {text}", key=True)
+            elif not fed:
+                text = "no pipeline has it under exporters, so it gets nothing; add it to one."
+                self._problem(path, f"{dotted(path)}: {text}", key=True)
+        if cycle := find_cycle(pipelines.values(), self.declared[_CONNECTORS]):
+            path = ("service", "pipelines", cycle[0])
+            text = f"what goes into this pipeline would come back to it for ever: {' -> '.join(cycle)}."
+            self._problem(path, f"{dotted(path)}: {text} Take one of these connectors out.", key=True)
 
     def _missing(self, section: str, name: str) -> str:
         for other in _SECTIONS:

@@ -16,7 +16,7 @@ from uuid import UUID
 
 import asyncpg
 
-from ares_otel.model.batch import Accepted, Batch
+from ares_otel.model.batch import DERIVED, Accepted, Batch
 from ares_otel.model.clock import SYSTEM_CLOCK, Clock
 from ares_otel.model.errors import AresError, Retryable, Unavailable
 from ares_otel.model.signal import SIGNALS, Signal
@@ -45,7 +45,7 @@ log = logging.getLogger("ares_otel.storage")
 class Store:
     """Takes OTLP batches and answers when their rows are committed, or when they are safe in the spool.
 
-    `on_stored` is called after each answer, with the encoded batch; it must be quick and must not raise.
+    `on_stored` is called after each answer to a sender, with the encoded batch; it must be quick and must not raise.
     """
 
     def __init__(
@@ -209,7 +209,8 @@ class Store:
         record = SpoolRecord.of(batch, items=encoded.items, rejected=encoded.rejected, reason=encoded.reason)
         first = await self.spool.append(record)
         breaker.wake.set()
-        self.on_stored(encoded)
+        if batch.transport != DERIVED:
+            self.on_stored(encoded)
         safe = {"spooled" if first else "deduplicated": encoded.stored}
         return Accepted(**safe, rejected=encoded.rejected, reason=encoded.reason)
 
@@ -241,7 +242,8 @@ class Store:
         raise Unavailable("The partition for the data cannot be made now; send it again later.")
 
     def _tell(self, batch: Batch, encoded: EncodedBatch, answer: Accepted) -> None:
-        self.on_stored(encoded)
+        if batch.transport != DERIVED:
+            self.on_stored(encoded)
         if self.on_committed is not None and answer.stored:
             self.on_committed(batch)
 

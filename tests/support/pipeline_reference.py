@@ -18,7 +18,7 @@ from pydantic import BaseModel, BeforeValidator, JsonValue, SecretStr
 from pydantic.fields import FieldInfo
 
 from ares_otel.cli.components import COMPONENTS
-from ares_otel.pipeline.component import ExporterFactory, Factory
+from ares_otel.pipeline.component import ConnectorFactory, ExporterFactory, Factory
 from ares_otel.pipeline.config import ServiceTelemetry
 from ares_otel.pipeline.duration import parse_duration
 
@@ -52,16 +52,17 @@ _TYPES = {
     Any: "any",
     JsonValue: "any",
 }
-_ORDER = {"receivers": 0, "processors": 1, "exporters": 2, "extensions": 3}
+_ORDER = {"receivers": 0, "processors": 1, "exporters": 2, "connectors": 3, "extensions": 4}
 
 
 def _component(factory: Factory) -> str:
     signals = ", ".join(sorted(signal.name for signal in factory.signals))
+    makes = ", ".join(sorted(signal.name for signal in factory.emits)) if isinstance(factory, ConnectorFactory) else ""
     durable = isinstance(factory, ExporterFactory) and factory.durable
     lines = [
         f"### {factory.kind.value}: {factory.type}\n",
         f"{_sentence(inspect.getdoc(factory.config) or '')}\n",
-        f"Signals: {signals}.{' Durable: decides the answer of its pipelines.' if durable else ''}\n",
+        f"Signals: {signals}{f'; makes {makes}' if makes else ''}.{' Durable: decides the answer of its pipelines.' if durable else ''}\n",
     ]
     if factory.config.model_fields:
         lines.append(_table(factory.config))

@@ -25,6 +25,7 @@ from ares_otel.model.errors import StartError
 from ares_otel.pipeline.config import PipelineConfig
 from ares_otel.pipeline.grace import Grace, Stages
 from ares_otel.pipeline.host import PipelineHost
+from ares_otel.pipeline.identity import Identity
 from ares_otel.pipeline.load import load_bytes
 from ares_otel.pipeline.problem import ConfigError
 from ares_otel.pipeline.shared_ports import SharedPorts
@@ -97,7 +98,9 @@ class Worker:
         )
         stack.push_bounded("Ares's own telemetry", own.stop, at_most=OWN_SECONDS)
         settings.apply()
-        self._host = make_host(told.options, telemetry, store, self._grace, self._ports)
+        self._host = make_host(
+            told.options, telemetry, store, self._grace, Identity(told.instance_id, told.number), self._ports
+        )
         stack.push_bounded("The pipeline", self._host.stop)
         await self._host.replace(config)
         spare_the_collector()

@@ -1,0 +1,1 @@
+"""Connectors: they make telemetry of one signal out of another."""

@@ -1,0 +1,1 @@
+"""The `spanmetrics` connector: calls and durations of spans as metrics."""

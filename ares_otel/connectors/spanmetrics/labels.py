@@ -1,0 +1,95 @@
+"""Which series a span belongs to: the values of its dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any
+
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+
+from ares_otel.connectors.spanmetrics.config import (
+    INSTANCE_ID,
+    SERVICE_NAME,
+    SPAN_KIND,
+    SPAN_NAME,
+    STATUS_CODE,
+    Dimension,
+    SpanMetricsConfig,
+)
+
+UNKNOWN_SERVICE = "unknown_service"
+"""As in the database, where a resource names no service."""
+SCOPE_NAME, SCOPE_VERSION = "span.instrumentation.scope.name", "span.instrumentation.scope.version"
+OVERFLOW = "otel.metric.overflow"
+
+Key = tuple[Hashable, ...]
+Found = Mapping[str, AnyValue]
+
+_KINDS = dict(zip(Span.SpanKind.values(), Span.SpanKind.keys(), strict=True))
+_STATUSES = dict(zip(Status.StatusCode.values(), Status.StatusCode.keys(), strict=True))
+
+
+class Labels:
+    """Reads dimensions, and makes attributes of them."""
+
+    def __init__(self, config: SpanMetricsConfig, writer: str) -> None:
+        """
+        Args:
+            writer: the value of `collector.instance.id`.
+        """
+        excluded: set[str] = set(config.exclude_dimensions)
+        self._wanted = [name not in excluded for name in (SERVICE_NAME, SPAN_NAME, SPAN_KIND, STATUS_CODE)]
+        self._scopes = frozenset(config.include_instrumentation_scope)
+        self._always = [] if INSTANCE_ID in excluded or not writer else [text_attribute(INSTANCE_ID, writer)]
+
+    def base(self, service: str, scope: Any, span: Any) -> Key:
+        """What every series of the span has: service, name, kind, status, and where wanted its scope."""
+        service_wanted, name_wanted, kind_wanted, status_wanted = self._wanted
+        named = bool(self._scopes) and scope.name in self._scopes
+        return (
+            service if service_wanted else None,
+            span.name if name_wanted else None,
+            _KINDS.get(span.kind, "SPAN_KIND_UNSPECIFIED") if kind_wanted else None,
+            _STATUSES.get(span.status.code, "STATUS_CODE_UNSET") if status_wanted else None,
+            scope.name if named else None,
+            scope.version if named else None,
+        )
+
+    def attributes(self, base: Key, dimensions: Iterable[tuple[Dimension, AnyValue | None]]) -> list[KeyValue]:
+        """The attributes of a series."""
+        names = (SERVICE_NAME, SPAN_NAME, SPAN_KIND, STATUS_CODE, SCOPE_NAME, SCOPE_VERSION)
+        made = [text_attribute(name, str(value)) for name, value in zip(names, base, strict=True) if value is not None]
+        made += self._always
+        made += [KeyValue(key=one.name, value=value) for one, value in dimensions if value is not None]
+        return made
+
+    def overflow(self) -> list[KeyValue]:
+        """The attributes of the series for everything beyond a limit."""
+        return [KeyValue(key=OVERFLOW, value=AnyValue(bool_value=True)), *self._always]
+
+
+def text_attribute(key: str, text: str) -> KeyValue:
+    """An attribute that is a text."""
+    return KeyValue(key=key, value=AnyValue(string_value=text))
+
+
+def find(dimensions: Sequence[Dimension], *places: Found) -> list[AnyValue | None]:
+    """The value of each dimension: from the first place that has it, else its default, else None."""
+    found: list[AnyValue | None] = []
+    for dimension in dimensions:
+        value = next((place[dimension.name] for place in places if dimension.name in place), None)
+        if value is None and dimension.default is not None:
+            value = AnyValue(string_value=dimension.default)
+        found.append(value)
+    return found
+
+
+def key_of(values: Iterable[AnyValue | None]) -> Key:
+    """Equal for equal values only: 1, 1.0, true and "1" are four."""
+    return tuple(None if value is None else value.SerializeToString(deterministic=True) for value in values)
+
+
+def wanted_attributes(names: frozenset[str], attributes: Iterable[KeyValue]) -> dict[str, AnyValue]:
+    """Those attributes that somebody asks for; nothing is looked at when nobody does."""
+    return {one.key: one.value for one in attributes if one.key in names} if names else {}

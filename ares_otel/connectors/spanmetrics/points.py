@@ -1,0 +1,177 @@
+"""What is counted for one series, and the data point that becomes of it."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+from opentelemetry.proto.metrics.v1.metrics_pb2 import (
+    AggregationTemporality,
+    Exemplar,
+    ExponentialHistogramDataPoint,
+    HistogramDataPoint,
+    Metric,
+    NumberDataPoint,
+)
+
+from ares_otel.connectors.exponential import ExponentialHistogram
+
+
+class Example(NamedTuple):
+    """A span that stands behind a data point."""
+
+    trace_id: bytes
+    span_id: bytes
+    duration: float
+    time_ns: int
+
+
+class Point(Protocol):
+    """The counts of one series."""
+
+    attributes: Sequence[KeyValue]
+    start_ns: int
+    """When the first span was counted."""
+    last_ns: int
+    """When the last one was."""
+    examples: deque[Example] | None
+
+    def add(self, duration: float) -> None:
+        """Counts a span, or an event of one."""
+        ...
+
+    def write(self, metric: Metric, temporality: AggregationTemporality.ValueType, start_ns: int, now_ns: int) -> None:
+        """Adds the data point to a metric."""
+        ...
+
+
+class _Counted:
+    __slots__ = ("attributes", "examples", "last_ns", "start_ns")
+
+    def __init__(self, attributes: Sequence[KeyValue], now_ns: int, examples: int) -> None:
+        """
+        Args:
+            examples: how many are kept.
+        """
+        self.attributes = attributes
+        self.start_ns = self.last_ns = now_ns
+        self.examples: deque[Example] | None = deque(maxlen=examples) if examples else None
+
+    def _fill(
+        self,
+        point: NumberDataPoint | HistogramDataPoint | ExponentialHistogramDataPoint,
+        start_ns: int,
+        now_ns: int,
+    ) -> None:
+        point.attributes.extend(self.attributes)
+        point.start_time_unix_nano = start_ns
+        point.time_unix_nano = now_ns
+        if self.examples:
+            point.exemplars.extend(
+                Exemplar(trace_id=one.trace_id, span_id=one.span_id, as_double=one.duration, time_unix_nano=one.time_ns)
+                for one in self.examples
+            )
+            self.examples.clear()
+
+
+class Count(_Counted):
+    """How many there were."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, attributes: Sequence[KeyValue], now_ns: int, examples: int) -> None:
+        super().__init__(attributes, now_ns, examples)
+        self.value = 0
+
+    def add(self, duration: float) -> None:
+        self.value += 1
+
+    def write(self, metric: Metric, temporality: AggregationTemporality.ValueType, start_ns: int, now_ns: int) -> None:
+        metric.sum.is_monotonic = True
+        metric.sum.aggregation_temporality = temporality
+        point = metric.sum.data_points.add(as_int=self.value)
+        self._fill(point, start_ns, now_ns)
+
+
+class _Durations(_Counted):
+    __slots__ = ("highest", "lowest", "total")
+
+    def __init__(self, attributes: Sequence[KeyValue], now_ns: int, examples: int) -> None:
+        super().__init__(attributes, now_ns, examples)
+        self.total = 0.0
+        self.lowest = float("inf")
+        self.highest = float("-inf")
+
+    def _note(self, duration: float) -> None:
+        self.total += duration
+        if duration < self.lowest:
+            self.lowest = duration
+        if duration > self.highest:
+            self.highest = duration
+
+
+class Explicit(_Durations):
+    """Durations in buckets with fixed bounds."""
+
+    __slots__ = ("bounds", "counts")
+
+    def __init__(self, attributes: Sequence[KeyValue], now_ns: int, examples: int, bounds: Sequence[float]) -> None:
+        """
+        Args:
+            bounds: upper bounds, each in its bucket.
+        """
+        super().__init__(attributes, now_ns, examples)
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+
+    def add(self, duration: float) -> None:
+        self._note(duration)
+        self.counts[bisect_left(self.bounds, duration)] += 1
+
+    def write(self, metric: Metric, temporality: AggregationTemporality.ValueType, start_ns: int, now_ns: int) -> None:
+        metric.histogram.aggregation_temporality = temporality
+        point = metric.histogram.data_points.add(
+            count=sum(self.counts),
+            sum=self.total,
+            min=self.lowest,
+            max=self.highest,
+            bucket_counts=self.counts,
+            explicit_bounds=self.bounds,
+        )
+        self._fill(point, start_ns, now_ns)
+
+
+class Exponential(_Durations):
+    """Durations in buckets that follow them."""
+
+    __slots__ = ("histogram",)
+
+    def __init__(self, attributes: Sequence[KeyValue], now_ns: int, examples: int, max_size: int) -> None:
+        """
+        Args:
+            max_size: buckets at most.
+        """
+        super().__init__(attributes, now_ns, examples)
+        self.histogram = ExponentialHistogram(max_size)
+
+    def add(self, duration: float) -> None:
+        self._note(duration)
+        self.histogram.add(duration)
+
+    def write(self, metric: Metric, temporality: AggregationTemporality.ValueType, start_ns: int, now_ns: int) -> None:
+        metric.exponential_histogram.aggregation_temporality = temporality
+        offset, counts = self.histogram.dense()
+        point = metric.exponential_histogram.data_points.add(
+            count=self.histogram.zero_count + sum(counts),
+            sum=self.total,
+            min=self.lowest,
+            max=self.highest,
+            scale=self.histogram.scale,
+            zero_count=self.histogram.zero_count,
+        )
+        point.positive.offset = offset
+        point.positive.bucket_counts.extend(counts)
+        self._fill(point, start_ns, now_ns)
