@@ -57,12 +57,14 @@ _ORDER = {"receivers": 0, "processors": 1, "exporters": 2, "connectors": 3, "ext
 
 def _component(factory: Factory) -> str:
     signals = ", ".join(sorted(signal.name for signal in factory.signals))
-    makes = ", ".join(sorted(signal.name for signal in factory.emits)) if isinstance(factory, ConnectorFactory) else ""
+    makes = ""
+    if isinstance(factory, ConnectorFactory):
+        makes = f"; makes {', '.join(sorted(signal.name for signal in factory.emits))}"
     durable = isinstance(factory, ExporterFactory) and factory.durable
     lines = [
         f"### {factory.kind.value}: {factory.type}\n",
         f"{_sentence(inspect.getdoc(factory.config) or '')}\n",
-        f"Signals: {signals}{f'; makes {makes}' if makes else ''}.{' Durable: decides the answer of its pipelines.' if durable else ''}\n",
+        f"Signals: {signals}{makes}.{' Durable: decides the answer of its pipelines.' if durable else ''}\n",
     ]
     if factory.config.model_fields:
         lines.append(_table(factory.config))

@@ -13,11 +13,12 @@ from pydantic import Field
 
 from ares_otel.model.batch import Accepted, Batch, Consumer
 from ares_otel.model.errors import AddressInUse, StartError
-from ares_otel.model.signal import SIGNALS, TRACES, Signal
+from ares_otel.model.signal import METRICS, SIGNALS, TRACES, Signal
 from ares_otel.pipeline.admission import Admission
 from ares_otel.pipeline.component import (
     BuildContext,
     ComponentConfig,
+    ConnectorFactory,
     ExporterFactory,
     Factory,
     ProcessorFactory,
@@ -65,6 +66,7 @@ class World:
     events: list[str] = field(default_factory=list)
     received: dict[str, list[Batch]] = field(default_factory=dict)
     receivers: dict[str, ToyReceiver] = field(default_factory=dict)
+    connectors: dict[str, ToyConnector] = field(default_factory=dict)
     answers: dict[str, list[Accepted | Exception]] = field(default_factory=dict)
     """Answers of an exporter, by label or id, first to last; after them everything is accepted."""
     held: dict[str, asyncio.Event] = field(default_factory=dict)
@@ -126,7 +128,7 @@ class ToyReceiver(_Toy):
 
 
 class ToyProcessor(_Toy):
-    """Adds its name to every span's name."""
+    """Adds its name to every span's name; other signals it hands on as they are."""
 
     def __init__(self, context: BuildContext, config: ToyConfig, signal: Signal, following: Consumer) -> None:
         super().__init__(context, config)
@@ -134,6 +136,8 @@ class ToyProcessor(_Toy):
 
     async def consume(self, batch: Batch) -> Accepted:
         assert self.started
+        if batch.signal is not TRACES:
+            return await self.following.consume(batch)
         message = batch.copy_message()
         for resource in message.resource_spans:
             for scope in resource.scope_spans:
@@ -158,6 +162,31 @@ class ToyExporter(_Toy):
         return answer
 
 
+class ToyConnector(_Toy):
+    """Keeps what it is told of, and hands on what a test gives it; once more at its end."""
+
+    def __init__(self, context: BuildContext, config: ToyConfig, consumers: Mapping[Signal, Consumer]) -> None:
+        super().__init__(context, config)
+        self.consumers = consumers
+        self.last: Batch | None = None
+        self.world.connectors[self.id] = self
+
+    async def observe(self, batch: Batch) -> None:
+        assert self.started, f"{self.name} was told of a batch although it does not run"
+        planned = self.world.answers.get(self.name)
+        if planned and isinstance(error := planned.pop(0), Exception):
+            raise error
+        self.world.received.setdefault(self.name, []).append(batch)
+
+    async def emit(self, batch: Batch) -> Accepted:
+        return await self.consumers[batch.signal].consume(batch)
+
+    async def stop(self) -> None:
+        if self.started and self.last is not None:
+            await self.emit(self.last)
+        await super().stop()
+
+
 ONLY_TRACES = frozenset({TRACES})
 ALL = frozenset(SIGNALS.values())
 TOYS: tuple[Factory, ...] = (
@@ -166,6 +195,8 @@ TOYS: tuple[Factory, ...] = (
     ExporterFactory("store", ToyConfig, ToyExporter, ALL, durable=True),
     ExporterFactory("send", ToyExporterConfig, ToyExporter, ALL),
     ExporterFactory("spans_only", ToyConfig, ToyExporter, ONLY_TRACES),
+    ConnectorFactory("link", ToyConfig, ToyConnector, ONLY_TRACES, frozenset({METRICS})),
+    ConnectorFactory("loop", ToyConfig, ToyConnector, ALL, ALL),
 )
 
 

@@ -187,7 +187,7 @@ def test_connectors_and_extensions_that_do_not_exist_are_errors() -> None:
     text = MINIMAL + "  extensions: [health_check]\nconnectors: {spanmetrics: }\nextensions: {zpages: }\n"
     assert [line.split(": ", 1)[1] for line in problems(text)] == [
         "service.extensions[0]: 'health_check' is not defined under extensions; defined extensions: zpages.",
-        "connectors.spanmetrics: unknown type 'spanmetrics'; there are no connectors here.",
+        "connectors.spanmetrics: unknown type 'spanmetrics'; connectors here: link, loop.",
         "extensions.zpages: unknown type 'zpages'; there are no extensions here.",
     ]
 
