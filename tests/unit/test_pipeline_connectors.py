@@ -110,10 +110,11 @@ def test_a_cycle_is_refused_with_its_way() -> None:
         "traces/a: {receivers: [toy, loop/2], exporters: [loop/1]}\n"
         "    traces/b: {receivers: [loop/1], exporters: [store, loop/2]}"
     )
-    assert problems(text, connectors="{loop/1: , loop/2: }") == [
+    (problem,) = problems(text, connectors="{loop/1: , loop/2: }")
+    assert problem == (
         "service.pipelines.traces/a: what goes into this pipeline would come back to it for ever:"
         " traces/a -> loop/1 -> traces/b -> loop/2 -> traces/a. Take one of these connectors out."
-    ]
+    )
     alone = "traces: {receivers: [toy, loop], exporters: [store, loop]}"
     assert "traces -> loop -> traces" in problems(alone, connectors="{loop: }")[0]
 
