@@ -17,7 +17,7 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
 from ares_otel.control.heartbeats import Heartbeats
 from ares_otel.exporters.postgres.observer import TelemetryObserver
-from ares_otel.model.batch import Accepted, Batch
+from ares_otel.model.batch import DERIVED, Accepted, Batch
 from ares_otel.model.errors import Rejected, Retryable, TooLarge
 from ares_otel.model.signal import LOGS, METRICS, TRACES, Signal
 from ares_otel.pipeline.telemetry import Telemetry
@@ -144,6 +144,18 @@ class TestHeartbeats:
         assert row is not None
         assert row["status"] == "online"
         assert await pool.fetchval("SELECT seconds_since_heartbeat < 60 FROM v_system_health") is True
+
+    async def test_what_a_connector_made_is_no_sign_of_life(self, store: Store) -> None:
+        seen: list[str] = []
+        store.on_stored = lambda encoded: seen.extend(one.name for one in encoded.services)
+        sent = batch(METRICS, metrics_request(service="orders").SerializeToString())
+        made = Batch(
+            METRICS, sent.payload, key=bytes(16), received_ns=time.time_ns(), receiver="link", transport=DERIVED
+        )
+        await store.consume(made)
+        assert seen == []
+        await store.consume(sent)
+        assert seen == ["orders"]
 
     async def test_a_heartbeat_moves_the_time_keeps_the_version_and_adds_metadata(self, pool: asyncpg.Pool) -> None:
         for seen in (ServiceSeen("a", "", "1.0", "i", "go"), ServiceSeen("a", "shop", "", "i", "")):
