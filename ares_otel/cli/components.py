@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ares_otel.connectors.servicegraph import connector as servicegraph
 from ares_otel.connectors.spanmetrics import connector as spanmetrics
 from ares_otel.exporters import debug, otlp, otlphttp, zipkin
 from ares_otel.exporters.postgres import exporter as postgres
@@ -23,6 +24,7 @@ COMPONENTS: tuple[Factory, ...] = (
     otlphttp.FACTORY,
     zipkin.FACTORY,
     postgres.FACTORY,
+    servicegraph.FACTORY,
     spanmetrics.FACTORY,
     spanmetrics.NEW_NAME_FACTORY,
 )

@@ -14,6 +14,9 @@ class Identity:
     worker: int = 0
     """Number of the worker that this process is; 0 when it is none."""
 
+    service: str = "ares-api"
+    """`service.name` of Ares."""
+
     @property
     def writer(self) -> str:
         """One text for both."""

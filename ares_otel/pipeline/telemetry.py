@@ -133,6 +133,13 @@ INSTRUMENTS: dict[str, Instrument] = {
             "Items that connectors got: `taken`, `repeated` by the sender, or `failed` to look into",
             ("connector", "signal", "outcome"),
         ),
+        Instrument(
+            "ares_otel_connector_edges",
+            Counter,
+            "Requests between services that a connector saw: `complete`, `expired` without their other side, or "
+            "`dropped` because too many waited for theirs",
+            ("connector", "outcome"),
+        ),
         Instrument("ares_otel_admission_used_bytes", Gauge, "Bytes of requests that are in memory now"),
         Instrument("ares_otel_admission_limit_bytes", Gauge, "Bytes of requests that may be in memory at once"),
         Instrument("otelcol_exporter_queue_size", Gauge, "Batches waiting in a tee exporter's queue", ("exporter",)),

@@ -28,7 +28,10 @@ SOON = {"SPANMETRICS_FLUSH_INTERVAL": "100ms"}
 
 FILTERED = RECIPE.replace(
     "connectors:", "processors: {filter: {metrics: {metric: ['name == \"unwanted\"']}}}\n\nconnectors:", 1
-).replace("receivers: [otlp, spanmetrics]", "receivers: [otlp, spanmetrics]\n      processors: [filter]")
+).replace(
+    "spanmetrics, servicegraph]\n      exporters",
+    "spanmetrics, servicegraph]\n      processors: [filter]\n      exporters",
+)
 """The connector goes on, into other pipelines."""
 EXPIRING = RECIPE.replace("metrics_expiration: 1h", "metrics_expiration: 2h")
 """It is exchanged for another one, which begins anew."""

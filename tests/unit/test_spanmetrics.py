@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 
-from ares_otel.connectors.spanmetrics import book, connector
+from ares_otel.connectors import emitter, series
 from ares_otel.connectors.spanmetrics.config import SpanMetricsConfig
 from ares_otel.connectors.spanmetrics.connector import FACTORY, SpanMetrics
 from ares_otel.model.batch import DERIVED, Accepted, Batch
@@ -82,7 +82,7 @@ class Place:
     async def flush(self) -> dict[str, list[tuple[dict[str, Any], Any]]]:
         """Data points by metric, each with its attributes, of this hand-over."""
         self.pipe.batches.clear()
-        await self.connector._flush()
+        await self.connector.emitter.flush()
         return points(self.pipe.batches)
 
 
@@ -302,14 +302,14 @@ async def test_spans_beyond_the_limit_are_counted_in_one_series() -> None:
 async def test_without_a_limit_there_is_still_one_of_all_series_and_of_resources(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(book, "MAX_SERIES", 4)
+    monkeypatch.setattr(series, "MAX_SERIES", 4)
     place = Place(resource_metrics_cache_size=2)
     for number in range(7):
         await place.see({"name": f"n{number}"}, {}, resource={"service__name": f"s{number}"})
     found = await place.flush()
     assert sum(point.as_int for _, point in found[CALLS]) == 14
     assert len(found[CALLS]) < 8
-    monkeypatch.setattr(book, "MAX_SERIES", 1000)
+    monkeypatch.setattr(series, "MAX_SERIES", 1000)
     place = Place(resource_metrics_cache_size=2)
     for number in range(7):
         await place.see({}, resource={"service__name": f"s{number}"}, seconds=1)
@@ -363,12 +363,12 @@ async def test_a_span_that_ends_before_it_starts_took_no_time_and_odd_numbers_ar
 async def test_what_could_not_be_handed_on_is_handed_on_later_under_the_same_key(
     temporality: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(connector, "REQUEST_POINTS", 1)
+    monkeypatch.setattr(emitter, "REQUEST_POINTS", 1)
     place = Place(aggregation_temporality=f"AGGREGATION_TEMPORALITY_{temporality}", histogram={"disable": True})
     await place.see({"name": "a"}, {"name": "b"}, seconds=1)
     place.pipe.errors = [Unavailable("away"), Unavailable("away")]
     assert await place.flush() == {}
-    waiting = place.connector._handover._waiting
+    waiting = place.connector.emitter._handover._waiting
     assert waiting is not None
     await place.see({"name": "a"}, seconds=1)
     assert await place.flush() == {}
@@ -416,7 +416,7 @@ async def test_the_end_hands_on_the_rest_and_the_timer_hands_on_before() -> None
 async def test_an_end_without_anybody_to_take_it_is_told(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(connector, "FINAL_SECONDS", -1.0)
+    monkeypatch.setattr(emitter, "FINAL_SECONDS", -1.0)
     place = Place()
     await place.connector.start()
     await place.see({})

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
+from ares_otel.connectors.series import Key
 from ares_otel.connectors.spanmetrics.config import (
     INSTANCE_ID,
     SERVICE_NAME,
@@ -17,13 +18,9 @@ from ares_otel.connectors.spanmetrics.config import (
     Dimension,
     SpanMetricsConfig,
 )
+from ares_otel.connectors.spans import text_attribute
 
-UNKNOWN_SERVICE = "unknown_service"
-"""As in the database, where a resource names no service."""
 SCOPE_NAME, SCOPE_VERSION = "span.instrumentation.scope.name", "span.instrumentation.scope.version"
-OVERFLOW = "otel.metric.overflow"
-
-Key = tuple[Hashable, ...]
 Found = Mapping[str, AnyValue]
 
 _KINDS = dict(zip(Span.SpanKind.values(), Span.SpanKind.keys(), strict=True))
@@ -41,7 +38,8 @@ class Labels:
         excluded: set[str] = set(config.exclude_dimensions)
         self._wanted = [name not in excluded for name in (SERVICE_NAME, SPAN_NAME, SPAN_KIND, STATUS_CODE)]
         self._scopes = frozenset(config.include_instrumentation_scope)
-        self._always = [] if INSTANCE_ID in excluded or not writer else [text_attribute(INSTANCE_ID, writer)]
+        self.always = [] if INSTANCE_ID in excluded or not writer else [text_attribute(INSTANCE_ID, writer)]
+        """Attributes of every series."""
 
     def base(self, service: str, scope: Any, span: Any) -> Key:
         """What every series of the span has: service, name, kind, status, and where wanted its scope."""
@@ -56,22 +54,19 @@ class Labels:
             scope.version if named else None,
         )
 
-    def attributes(self, base: Key, dimensions: Iterable[tuple[Dimension, AnyValue | None]]) -> list[KeyValue]:
+    def attributes(
+        self, base: Key, dimensions: Sequence[Dimension], values: Sequence[AnyValue | None]
+    ) -> list[KeyValue]:
         """The attributes of a series."""
         names = (SERVICE_NAME, SPAN_NAME, SPAN_KIND, STATUS_CODE, SCOPE_NAME, SCOPE_VERSION)
         made = [text_attribute(name, str(value)) for name, value in zip(names, base, strict=True) if value is not None]
-        made += self._always
-        made += [KeyValue(key=one.name, value=value) for one, value in dimensions if value is not None]
+        made += self.always
+        made += [
+            KeyValue(key=one.name, value=value)
+            for one, value in zip(dimensions, values, strict=True)
+            if value is not None
+        ]
         return made
-
-    def overflow(self) -> list[KeyValue]:
-        """The attributes of the series for everything beyond a limit."""
-        return [KeyValue(key=OVERFLOW, value=AnyValue(bool_value=True)), *self._always]
-
-
-def text_attribute(key: str, text: str) -> KeyValue:
-    """An attribute that is a text."""
-    return KeyValue(key=key, value=AnyValue(string_value=text))
 
 
 def find(dimensions: Sequence[Dimension], *places: Found) -> list[AnyValue | None]:
@@ -88,8 +83,3 @@ def find(dimensions: Sequence[Dimension], *places: Found) -> list[AnyValue | Non
 def key_of(values: Iterable[AnyValue | None]) -> Key:
     """Equal for equal values only: 1, 1.0, true and "1" are four."""
     return tuple(None if value is None else value.SerializeToString(deterministic=True) for value in values)
-
-
-def wanted_attributes(names: frozenset[str], attributes: Iterable[KeyValue]) -> dict[str, AnyValue]:
-    """Those attributes that somebody asks for; nothing is looked at when nobody does."""
-    return {one.key: one.value for one in attributes if one.key in names} if names else {}

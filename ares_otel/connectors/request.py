@@ -7,14 +7,12 @@ from collections.abc import Iterable
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, Metric, ScopeMetrics
 
-from ares_otel.connectors.spanmetrics.book import Family, Group
-from ares_otel.connectors.spanmetrics.points import Point
-
-SCOPE = "spanmetricsconnector"
-"""The Collector's name for itself here."""
+from ares_otel.connectors.points import Point
+from ares_otel.connectors.series import Family, Group
 
 
 def metrics_request(
+    scope_name: str,
     series: Iterable[tuple[Group, Family, Point, int]],
     temporality: AggregationTemporality.ValueType,
     now_ns: int,
@@ -35,7 +33,7 @@ def metrics_request(
             resource = request.resource_metrics.add()
             resource.resource.attributes.extend(group.attributes)
             scope = resource.scope_metrics.add()
-            scope.scope.name = SCOPE
+            scope.scope.name = scope_name
             last_group, last_family = group, None
         if family is not last_family:
             metric = scope.metrics.add(name=family.name, unit=family.unit)

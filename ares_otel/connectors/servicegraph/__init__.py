@@ -1,0 +1,1 @@
+"""The `servicegraph` connector: requests between services as metrics."""
