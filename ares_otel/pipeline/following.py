@@ -103,6 +103,12 @@ class Following:
         await asyncio.wait({task})  # a wait that is cancelled leaves the task alone
         return task.result()
 
+    async def give_up(self) -> None:
+        """Cancels what is still being carried: nobody waits for it, and time is over."""
+        for task in self._carried:
+            task.cancel()
+        await asyncio.gather(*self._carried, return_exceptions=True)
+
     def _arrived(self, task: asyncio.Task[Accepted]) -> None:
         self._carried.discard(task)
         self._gate.leave()

@@ -91,6 +91,7 @@ class Graph:
         """In the order of stopping: upstream first."""
         self._parts = parts
         self._taken_over: set[str] = set()
+        self._following: list[Following] = []
         self._unsure: Keys = old._unsure if old else Keys()
         self._errors = ErrorLog(parts.log, parts.clock, told="; the answer to the sender is not affected")
         for id, spec in config.exporters.items():
@@ -135,7 +136,9 @@ class Graph:
         """Pipelines that end in connectors only follow the others: what nobody else takes they must not count."""
         if not deciding or not following:
             return fan_out([*deciding, *following])
-        return Following(fan_out(deciding), following, self.gate, self._unsure, self._errors)
+        made = Following(fan_out(deciding), following, self.gate, self._unsure, self._errors)
+        self._following.append(made)
+        return made
 
     def _chain(self, config: PipelineConfig, pipeline: PipelineSpec) -> Consumer:
         """Builds from the end: each processor is given the consumer after it."""
@@ -183,6 +186,8 @@ class Graph:
         and exporters, except those that the following graph has taken over."""
         if not await self.gate.wait_empty(drain_seconds):
             self._parts.log.warning("Batches are still in a pipeline after %g s; stopping it anyway.", drain_seconds)
+            for carrying in self._following:
+                await carrying.give_up()
         taken = {id for id, node in following.exporters.items() if self.exporters.get(id) is node} if following else ()
         rest = [(id, node.stage) for id, node in self.exporters.items() if id not in taken]
         kept = following.connectors if following else {}

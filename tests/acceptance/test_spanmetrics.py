@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
@@ -20,6 +21,7 @@ from tests.support.postgres import copied_database
 from tests.support.senders import different_requests
 
 RECIPE = (Path(__file__).parents[2] / "collector" / "spanmetrics.yaml").read_text()
+PAGE = Path(__file__).parents[2] / "docs" / "connectors.md"
 CALLS, DURATION = "traces.span.metrics.calls", "traces.span.metrics.duration"
 HEADERS = {"content-type": "application/x-protobuf", "connection": "close"}
 """A connection for each request: the kernel spreads them over the workers."""
@@ -130,6 +132,8 @@ async def test_each_stored_span_is_counted_once_over_retries_and_reloads(
         assert (row["unit"], row["metric_type"]) == ("s", "exponential_histogram")
         assert '"span.kind": "SPAN_KIND_SERVER"' in row["labels"]
         assert await database.fetchval("SELECT count(*) FROM metric_samples WHERE exemplars IS NOT NULL") > 0
+        (query,) = re.findall(r"```sql\n(.*?)```", PAGE.read_text(), re.DOTALL)
+        assert {found["service_name"] for found in await database.fetch(query)} == {"shop"}
 
 
 async def test_after_a_kill_series_begin_anew_and_what_was_stored_before_is_not_counted_again(

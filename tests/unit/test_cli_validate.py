@@ -24,6 +24,15 @@ def test_the_default_configuration_is_valid_and_its_pipelines_are_shown(capsys: 
     ]
 
 
+def test_the_recipe_with_connectors_is_valid_and_its_pipelines_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert validate(DEFAULT.with_name("spanmetrics.yaml"), {}) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "traces: otlp -> postgres, spanmetrics, servicegraph",
+        "logs: otlp -> postgres",
+        "metrics: otlp, spanmetrics, servicegraph -> postgres",
+    ]
+
+
 def test_the_default_configuration_listens_where_the_options_say() -> None:
     def endpoints(**environ: str) -> list[str]:
         receiver = load_file(DEFAULT, COMPONENTS, environ).receivers["otlp"].config

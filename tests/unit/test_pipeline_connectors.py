@@ -178,6 +178,19 @@ async def test_it_is_told_also_when_the_sender_went_away_while_the_batch_was_sto
     assert len(world.received["link"]) == 1
 
 
+async def test_what_nobody_waits_for_does_not_outlive_the_grace() -> None:
+    world = World(held={"store": asyncio.Event()})
+    host = PipelineHost(world.parts(), grace=Grace(0.01))
+    await host.replace(config(BOTH))
+    sending = asyncio.create_task(world.receivers["toy"].send(trace_batch()))
+    await some_turns()
+    sending.cancel()
+    await host.stop()
+    assert "link" not in world.received
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+
+
 async def test_a_batch_of_which_nobody_knew_whether_it_was_stored_counts_when_it_was() -> None:
     world = World(
         answers={

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
 from ares_otel.connectors.points import Count, Example, Explicit, Exponential, Point
 from ares_otel.connectors.series import Family, Group, Key, Series
@@ -87,28 +87,25 @@ class Book:
         example = Example(span.trace_id, span.span_id, duration, now_ns) if self._exemplars else None
         base = self._labels.base(service, scope, span)
         own = wanted_attributes(self._names, span.attributes)
+        note = self.series.note
+        dimensions: Sequence[Dimension] | None = None
         for kind in self._kinds:
-            if not kind.of_events:
-                self._note(group, kind, base, find(kind.dimensions, own, resource), duration, now_ns, example)
+            if kind.of_events:
+                for event in span.events:
+                    inside = wanted_attributes(self._names, event.attributes)
+                    key, attributes = self._series(base, kind, inside, own, resource)
+                    note(group, kind.family, key, attributes, duration, now_ns, example)
                 continue
-            for event in span.events:
-                inside = wanted_attributes(self._names, event.attributes)
-                values = find(kind.dimensions, inside, own, resource)
-                self._note(group, kind, base, values, duration, now_ns, example)
+            if kind.dimensions is not dimensions:  # mostly both metrics have the same
+                key, attributes = self._series(base, kind, own, resource)
+                dimensions = kind.dimensions
+            note(group, kind.family, key, attributes, duration, now_ns, example)
 
-    def _note(
-        self,
-        group: Group,
-        kind: _Kind,
-        base: Key,
-        values: Sequence[AnyValue | None],
-        duration: float,
-        now_ns: int,
-        example: Example | None,
-    ) -> None:
+    def _series(self, base: Key, kind: _Kind, *places: Found) -> tuple[Key, Callable[[], list[KeyValue]]]:
+        """What tells a series apart, and how its attributes are made."""
+        values = find(kind.dimensions, *places)
         key = base + key_of(values) if values else base
-        attributes = partial(self._labels.attributes, base, kind.dimensions, values)
-        self.series.note(group, kind.family, key, attributes, duration, now_ns, example)
+        return key, partial(self._labels.attributes, base, kind.dimensions, values)
 
 
 def _kinds(config: SpanMetricsConfig) -> list[_Kind]:
@@ -125,10 +122,12 @@ def _kinds(config: SpanMetricsConfig) -> list[_Kind]:
 
     seconds = (histogram.explicit or ExplicitConfig()).buckets
     bounds = [round(one * 1e9) / (1e6 if histogram.unit == "ms" else 1e9) for one in seconds]
-    made = [_Kind(Family(f"{prefix}calls", "", count), (*config.dimensions, *config.calls_dimensions))]
+    of_calls = (*config.dimensions, *config.calls_dimensions)
+    of_durations = (*config.dimensions, *histogram.dimensions)
+    made = [_Kind(Family(f"{prefix}calls", "", count), of_calls)]
     if not histogram.disable:
         family = Family(f"{prefix}duration", histogram.unit, durations)
-        made.append(_Kind(family, (*config.dimensions, *histogram.dimensions)))
+        made.append(_Kind(family, of_calls if of_calls == of_durations else of_durations))
     if config.events.enabled:
         dimensions = (*config.dimensions, *config.events.dimensions)
         made.append(_Kind(Family(f"{prefix}events", "", count), dimensions, of_events=True))
