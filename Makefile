@@ -9,7 +9,7 @@ NATIVE := hatch_build.py ares_otel/storage/rows/native_sources.py $(wildcard are
 SAY_ENCODER = $(BIN)/python -c 'from ares_otel.storage.rows.implementation import active; print(active().sentence)'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up native test test-faults test-all fuzz sanitize lint format docs proto check bench wheel clean
+.PHONY: help demo up native test test-faults test-all fuzz sanitize lint format docs proto programs check bench wheel clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -80,6 +80,9 @@ docs: $(VENV)/.installed-dev ## Write the generated reference pages
 
 proto: $(VENV)/.installed-dev ## Write the modules that are generated from the .proto files
 	$(BIN)/python -m tests.support.protos
+
+programs: $(VENV)/.installed-dev ## Build the programs in Go that tests talk to, into ~/.cache/ares-otel-tests; the tests do it otherwise
+	GOFLAGS=-p=$$(getconf _NPROCESSORS_ONLN) $(BIN)/python -m tests.support.programs
 
 check: lint test ## What CI runs
 

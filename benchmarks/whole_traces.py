@@ -17,7 +17,7 @@ import asyncpg
 
 from ares_otel.query.trace_stream import stream_trace
 from ares_otel.query.traces import find_trace
-from tests.support.postgres import copied_database, make_template, shared_server
+from tests.support.postgres import copied_database, shared_server
 
 ROUNDS = {10: 300, 1_000: 60}
 LARGE = 100_000
@@ -86,7 +86,5 @@ def _resident() -> int:
 
 
 if __name__ == "__main__":
-    with shared_server() as server:
-        asyncio.run(make_template(server))
-        with copied_database(server) as database_url:
-            asyncio.run(main(database_url))
+    with shared_server() as server, copied_database(server) as database_url:
+        asyncio.run(main(database_url))

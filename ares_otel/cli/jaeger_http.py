@@ -10,11 +10,11 @@ from starlette.types import ASGIApp, Scope
 from ares_otel.api.envelope import Envelope
 from ares_otel.api.jaeger.door import jaeger_app
 from ares_otel.api.jaeger.error_shapes import jaeger_error_body
-from ares_otel.api.jaeger.go_duration import parse_go_duration
 from ares_otel.api.jaeger.v1_envelope import JSON, error_body
 from ares_otel.api.jaeger.v3_http import v3_routes
 from ares_otel.api.sampling.app import SamplingEndpoint
 from ares_otel.cli.options import UpOptions
+from ares_otel.model.go_duration import parse_go_duration
 from ares_otel.pipeline.grace import Grace, Stages
 from ares_otel.pipeline.http_door import ErrorBody, HttpDoor
 from ares_otel.pipeline.listen import bind

@@ -21,7 +21,6 @@ from ares_otel.api.jaeger.proto.sampling_v2_pb2_grpc import SamplingManagerStub
 from ares_otel.sdk.remote.control import RemoteControl
 from tests.support import jaeger_remote_sampler
 from tests.support.ares_process import AresProcess, run_ares, running_ares
-from tests.support.collector import UnavailableError
 from tests.support.eventually import eventually
 from tests.support.http2 import GOAWAY, SETTINGS, RawHttp2
 
@@ -223,6 +222,15 @@ async def test_grpc_without_a_name_is_an_invalid_argument(ares: AresProcess) -> 
     assert "serviceName" in (refused.value.details() or "")
 
 
+@pytest.mark.parametrize("request_", [b"\xff", b"\x0a\x02\xff\xfe"])
+async def test_grpc_that_cannot_be_read_is_an_invalid_argument(ares: AresProcess, request_: bytes) -> None:
+    async with grpc.aio.insecure_channel(address(ares)) as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await channel.unary_unary("/jaeger.api_v2.SamplingManager/GetSamplingStrategy", None, None)(request_)
+    assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert refused.value.details() == "The request is not a jaeger.api_v2.SamplingStrategyParameters."
+
+
 async def test_what_a_client_says_byte_by_byte_decides_the_protocol(ares: AresProcess) -> None:
     host, _, port = address(ares).rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
@@ -254,32 +262,37 @@ async def test_a_client_that_leaves_in_the_middle_disturbs_nobody(ares: AresProc
     assert await told(http, "x")
 
 
-def test_the_sampler_of_opentelemetry_for_go_obeys(ares: AresProcess) -> None:
+@pytest.mark.timeout(jaeger_remote_sampler.BUILD_SECONDS + 120)
+async def test_the_sampler_of_opentelemetry_for_go_obeys(
+    ares: AresProcess, http: httpx.AsyncClient, config: httpx.AsyncClient
+) -> None:
     try:
-        binary = jaeger_remote_sampler.install()
-    except UnavailableError as error:
+        binary = await asyncio.to_thread(jaeger_remote_sampler.install)
+    except jaeger_remote_sampler.UnavailableError as error:
         pytest.skip(str(error))
 
-    def put(service: str, name: str, value: Any) -> None:
-        url = f"{ares.http}/api/v1/config/{service}/sampling.{name}"
-        httpx.put(url, json={"value": value, "updated_by": "alice"}, trust_env=False).raise_for_status()
+    async def ask(service: str, *operations: str) -> dict[str, Any]:
+        return await asyncio.to_thread(jaeger_remote_sampler.ask, binary, address(ares), service, *operations)
 
-    put("go-ratio", "ratio", 0.25)
-    put("go-rules", "rules", [{"operation": "GET /health", "ratio": 0}, {"operation": "POST /", "ratio": 0.5}])
-    put("go-rules", "ratio", 0.1)
-    put("go-limit", "max_traces_per_second", 1)
-    last = httpx.Client(base_url=ares.doors["sampling"], trust_env=False)
-    while last.get("/sampling?service=go-limit").json()["strategyType"] != "RATE_LIMITING":
-        pass
-    last.close()
-    ratio = jaeger_remote_sampler.ask(binary, address(ares), "go-ratio", "any")
+    await put(config, "go-ratio", ratio=0.25)
+    await put(
+        config, "go-rules", rules=[{"operation": "GET /health", "ratio": 0}, {"operation": "POST /", "ratio": 0.5}]
+    )
+    await put(config, "go-rules", ratio=0.1)
+    await put(config, "go-limit", max_traces_per_second=1)
+
+    async def last_is_told() -> bool:
+        return bool((await told(http, "go-limit"))["strategyType"] == "RATE_LIMITING")
+
+    await eventually(last_is_told)
+    ratio = await ask("go-ratio", "any")
     assert ratio["kept"]["any"] == pytest.approx(0.25, abs=0.02)
     assert ratio["probabilistic"] == {"samplingRate": 0.25}
-    rules = jaeger_remote_sampler.ask(binary, address(ares), "go-rules", "GET /health", "POST /", "new")
+    rules = await ask("go-rules", "GET /health", "POST /", "new")
     assert rules["kept"]["GET /health"] == 0
     assert rules["kept"]["POST /"] == pytest.approx(0.5, abs=0.02)
     assert rules["kept"]["new"] == pytest.approx(0.1, abs=0.02)
-    limit = jaeger_remote_sampler.ask(binary, address(ares), "go-limit", "any")
+    limit = await ask("go-limit", "any")
     assert limit["type"] == "RATE_LIMITING"
     assert limit["rate"] == {"maxTracesPerSecond": 1}
     assert limit["kept"]["any"] < 0.01
@@ -319,7 +332,8 @@ def test_a_port_that_was_asked_for_and_is_taken_is_an_error(database_url: str, t
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        ports = ["--http-port=0", "--otlp-grpc-port=0", "--otlp-http-port=0", f"--sampling-port={port}"]
+        others = ["--http-port=0", "--otlp-grpc-port=0", "--otlp-http-port=0", "--jaeger-grpc-port=0"]
+        ports = [*others, f"--sampling-port={port}"]
         done = run_ares(["up", "--data-dir", str(tmp_path), "--database-url", database_url, *ports])
     assert done.returncode == 1
     assert port in done.stderr

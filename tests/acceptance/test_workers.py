@@ -9,18 +9,23 @@ import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import asyncpg
+import grpc
+import grpc.aio
 import httpx
 import psutil
 import pytest
 
+from ares_otel.api.jaeger.proto import storage_v2_pb2
 from ares_otel.model.batch import DEFAULT_TENANT, batch_key
 from ares_otel.model.signal import TRACES
 from tests.faults.support.account import Metrics, read_metrics, unbalanced
 from tests.support.ares_process import AresProcess, run_ares, running_ares
 from tests.support.eventually import eventually
-from tests.support.otlp_samples import trace_request
+from tests.support.jaeger_shop import jaeger_clients, spans_of
+from tests.support.otlp_samples import span, trace_request
 from tests.support.postgres import copied_database
 from tests.support.senders import different_requests, send_all
 from tests.support.spool import opened, otlp_record
@@ -196,6 +201,26 @@ class TestOneAres:
         assert (await settled(ares)).sum(
             "ares_otel_spool_items_total", outcome="found"
         ) >= 6  # a killed worker's are forgotten
+
+    async def test_traces_written_to_jaegers_port_are_stored_by_a_worker_whose_answer_it_is(
+        self, ares: AresProcess
+    ) -> None:
+        async with jaeger_clients(ares.jaeger_grpc) as jaeger:
+            odd = span(trace_id=b"short")
+            request = trace_request(spans=[span(), odd])
+            for _ in range(2):  # a retry is answered as the first time, whichever worker it meets
+                answer = await jaeger.writes.Export(request, compression=grpc.Compression.Gzip)
+                assert answer.partial_success.rejected_spans == 1
+                assert "trace_id" in answer.partial_success.error_message
+            trace_id = request.resource_spans[0].scope_spans[0].spans[0].trace_id
+            asked = storage_v2_pb2.GetTracesRequest(query=[storage_v2_pb2.GetTraceParams(trace_id=trace_id)])
+            pieces = [piece async for piece in jaeger.reader.GetTraces(asked)]
+            assert len(spans_of(pieces)) == 1
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await jaeger.channel.unary_unary(f"/{TRACES.service}/Export", None, None)(b"\xff\xff\xff")
+            assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+            trailers: Any = caught.value.trailing_metadata()
+            assert "grpc-status-details-bin" in dict(trailers)
 
 
 class TestLife:

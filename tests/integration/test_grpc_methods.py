@@ -22,9 +22,8 @@ from ares_otel.pipeline.admission import Admission
 from ares_otel.pipeline.grace import Grace
 from ares_otel.pipeline.grpc_door import Calls, GrpcDoor
 from ares_otel.pipeline.grpc_methods import REQUEST_BYTES, AskedMethods
-from ares_otel.receivers.otlp.config import GrpcConfig
-from ares_otel.receivers.otlp.grpc_server import server_options
 from tests.support.eventually import eventually
+from tests.support.grpc_doors import grpc_door, open_grpc_door
 
 MIB = 1024 * 1024
 SERVICE = "toys.Toys"
@@ -78,22 +77,8 @@ class Toys:
 async def running(toys: Toys, grace: Grace | None = None) -> AsyncIterator[tuple[GrpcDoor, grpc.aio.Channel]]:
     calls = Calls()
     asked = AskedMethods(Admission(32 * MIB), 4 * MIB, calls)
-    door = GrpcDoor(
-        asked.handlers(toys.methods()),
-        calls,
-        host="127.0.0.1",
-        port=0,
-        setting="--toys-port",
-        host_setting="--host",
-        options=server_options(GrpcConfig()),
-        grace=grace or Grace(),
-    )
-    await door.start()
-    try:
-        async with grpc.aio.insecure_channel(door.address) as channel:
-            yield door, channel
-    finally:
-        await door.stop()
+    async with open_grpc_door(asked.handlers(toys.methods()), calls, grace) as (door, channel):
+        yield door, channel
 
 
 async def ask(channel: grpc.aio.Channel, method: str, message: bytes | Message, **more: Any) -> bytes:
@@ -207,15 +192,6 @@ async def test_a_stop_ends_what_is_in_work_after_its_grace_and_says_why() -> Non
 async def test_a_port_that_is_taken_is_said_by_its_option() -> None:
     async with running(Toys()) as (door, _):
         port = int(door.address.rpartition(":")[2])
-        second = GrpcDoor(
-            {},
-            Calls(),
-            host="127.0.0.1",
-            port=port,
-            setting="--toys-port",
-            host_setting="--host",
-            options=server_options(GrpcConfig()),
-            grace=Grace(),
-        )
+        second = grpc_door({}, Calls(), port=port)
         with pytest.raises(StartError, match="--toys-port"):
             await second.start()

@@ -20,6 +20,7 @@ from tests.support.ares_process import AresProcess, run_ares, running_ares
 from tests.support.eventually import eventually
 from tests.support.jaeger_http import envelope_of
 from tests.support.jaeger_traces import TRACE_ID, span, trace
+from tests.support.postgres import copied_database
 
 NOW = time.time_ns()
 SKEWED = trace(
@@ -38,9 +39,10 @@ def send(ares: AresProcess, data: TracesData) -> None:
 
 
 @pytest.fixture(scope="module")
-def ares(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AresProcess]:
+def ares(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AresProcess]:
     arguments = ("--jaeger-http-port", "0", "--max-clock-skew-adjustment", "80ms", "--allowed-hosts", "jaeger.example")
-    with running_ares(tmp_path_factory.mktemp("ares"), *arguments) as made:
+    folder = tmp_path_factory.mktemp("ares")
+    with copied_database(postgres_server) as url, running_ares(folder, *arguments, "--database-url", url) as made:
         send(made, SKEWED)
         yield made
 
@@ -139,7 +141,14 @@ async def test_without_the_option_there_is_no_such_door(tmp_path: Path) -> None:
 def test_an_occupied_port_is_one_clear_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        ended = run_ares(["up", "--data-dir", str(tmp_path), "--http-port=0", f"--jaeger-http-port={port}"])
+        others = [
+            "--http-port=0",
+            "--otlp-grpc-port=0",
+            "--otlp-http-port=0",
+            "--jaeger-grpc-port=0",
+            "--sampling-port=0",
+        ]
+        ended = run_ares(["up", "--data-dir", str(tmp_path), *others, f"--jaeger-http-port={port}"])
     assert ended.returncode == 1
     [line] = [line for line in ended.stderr.splitlines() if str(port) in line]
     assert "--jaeger-http-port" in line

@@ -12,6 +12,7 @@ from starlette.types import Message
 
 from ares_otel.api.jaeger import trace_reading, v1_transform
 from ares_otel.api.jaeger.adjust import TOO_LARGE
+from ares_otel.api.jaeger.catalogue import operations
 from ares_otel.api.jaeger.door import jaeger_app
 from ares_otel.model.otlp_json import encode_json
 from ares_otel.query.reader import DatabaseUnavailable
@@ -151,6 +152,14 @@ async def test_a_trace_by_id_can_be_looked_for_in_a_time_range(api: JaegerHttp) 
         envelope_of(await api.get(f"traces/{TRACE_ID.hex()}", **outside), 404)
 
 
+async def test_operations_are_found_by_the_name_that_a_service_sent_whatever_it_holds(api: JaegerHttp) -> None:
+    with_nul, long = "a\0b", "long " * 100
+    await api.send(trace({with_nul: [here(1, name="of nul")], long: [here(2, name="of long")]}))
+    for service, name in ((with_nul, "of nul"), (long, "of long"), ("a\ufffdb", "of nul")):
+        assert await operations(api.pool, service, "") == [(name, "internal")], "v3 and remote storage"
+    assert await api.data(f"services/{long}/operations") == ["of long"]
+
+
 async def test_several_traces_come_in_the_order_asked_for_and_missing_ones_are_named(api: JaegerHttp) -> None:
     await api.send(trace({"web": [here(1, trace_id=of(1 << 100)), here(2, trace_id=of(2 << 100), name="second")]}))
     asked = [of(2 << 100).hex(), UNKNOWN, of(1 << 100).hex(), "77", of(2 << 100).hex().upper()]
@@ -158,8 +167,8 @@ async def test_several_traces_come_in_the_order_asked_for_and_missing_ones_are_n
     assert [one["traceID"] for one in body["data"]] == [of(2 << 100).hex(), of(1 << 100).hex()]
     assert body["total"] == 2
     assert body["errors"] == [
-        {"msg": "trace not found", "traceID": UNKNOWN},
-        {"msg": "trace not found", "traceID": "0000000000000077"},
+        {"code": 404, "msg": "trace not found", "traceID": UNKNOWN},
+        {"code": 404, "msg": "trace not found", "traceID": "0000000000000077"},
     ]
     assert envelope_of(await api.get("traces", traceID=UNKNOWN), 200)["data"] == []
 

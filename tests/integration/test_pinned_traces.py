@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import random
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -17,7 +16,7 @@ import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, TracesData
 
 from ares_otel.query import pinned
-from ares_otel.query.pinned import PinRefused, find_pinned, pin_trace, unpin_trace
+from ares_otel.query.pinned import find_pinned, pin_trace, unpin_trace
 from ares_otel.query.reader import DatabaseUnavailable
 from ares_otel.query.trace_prefix import traces_with_prefix
 from ares_otel.query.trace_stream import stream_trace
@@ -291,39 +290,6 @@ async def test_a_pin_and_a_run_of_retention_take_turns(
 async def test_there_is_nothing_to_pin_of_an_unknown_trace(pool: asyncpg.Pool) -> None:
     assert await pin_trace(pool, TRACE, "ada") is None
     assert (await find_pinned(pool, limit=5)).rows == []
-
-
-async def set_ares(sql: asyncpg.Connection, key: str, value: str) -> None:
-    await sql.execute(
-        "INSERT INTO service_config (service_name, config_key, config_value) VALUES ('ares-api', $1, $2::jsonb) "
-        "ON CONFLICT (service_name, config_key) DO UPDATE SET config_value = excluded.config_value",
-        key,
-        value,
-    )
-
-
-async def test_no_more_traces_and_bytes_are_pinned_than_the_settings_say(
-    pool: asyncpg.Pool, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ids = [UUID(int=n) for n in range(1, 5)]
-    for id_ in ids:
-        await insert_span(sql, 1, trace_id=id_, attributes={"text": os.urandom(2_500).hex()})
-    await set_ares(sql, "retention.pinned.max_bytes", "12000")
-    for id_ in ids[:2]:
-        assert await pin_trace(pool, id_, None)
-    with pytest.raises(PinRefused, match=r"no more than 12,000 may be; .* raise retention.pinned.max_bytes"):
-        await pin_trace(pool, ids[2], None)
-    assert await pin_trace(pool, ids[0], None), "what is pinned stays so"
-    await unpin_trace(pool, ids[0])
-    assert await pin_trace(pool, ids[2], None)
-    await set_ares(sql, "retention.pinned.max_bytes", "100000")
-    await set_ares(sql, "retention.pinned.max_traces", "2")
-    with pytest.raises(PinRefused, match=r"no more than 2 may be; unpin some, or raise retention.pinned.max_traces"):
-        await pin_trace(pool, ids[3], None)
-    await set_ares(sql, "retention.pinned.max_traces", '"many"')
-    monkeypatch.setattr(pinned, "MAX_ROWS", 0)
-    with pytest.raises(PinRefused, match="more than 0 spans and log records"):
-        await pin_trace(pool, ids[3], None)
 
 
 async def test_a_trace_that_grows_for_ever_is_kept_up_to_a_bound_and_the_rest_is_counted(

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import asyncpg
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from ares_otel.model.signal import TRACES
 from ares_otel.query.service_map import dependencies
 from ares_otel.query.spm import Kind, span_metrics
 from ares_otel.storage.rollups import aging, edges
@@ -22,30 +19,14 @@ from ares_otel.storage.rollups.edge_search import FIND
 from ares_otel.storage.rollups.transaction import transaction
 from ares_otel.storage.store import Store
 from tests.support.api import Api, running_api
-from tests.support.otlp_samples import span, trace_request
 from tests.support.rollups import run_once
-from tests.support.spooling import batch
-
-MINUTE = 60_000_000_000
-BEGIN = (time.time_ns() // MINUTE - 5) * MINUTE
-"""Some minutes ago."""
-SERVER, CLIENT, CONSUMER = Span.SPAN_KIND_SERVER, Span.SPAN_KIND_CLIENT, Span.SPAN_KIND_CONSUMER
+from tests.support.service_map import BEGIN, CLIENT, CONSUMER, MINUTE, SERVER, made, send
 
 
 @pytest.fixture
 async def api(database_url: str) -> AsyncIterator[Api]:
     async with running_api(database_url) as api:
         yield api
-
-
-def made(kind: Any, parent: Span | None = None, *, at: int = BEGIN, **changes: Any) -> Span:
-    fields: dict[str, Any] = {"start_time_unix_nano": at, "end_time_unix_nano": at + 2_000_000, **changes}
-    trace_id = os.urandom(16) if parent is None else parent.trace_id
-    return span(kind=kind, trace_id=trace_id, parent_span_id=b"" if parent is None else parent.span_id, **fields)
-
-
-async def send(store: Store, service: str, *spans: Span) -> None:
-    await store.consume(batch(TRACES, trace_request(service, list(spans))))
 
 
 async def again(sql: asyncpg.Connection) -> None:

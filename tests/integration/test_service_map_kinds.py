@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import random
+from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
 
+from ares_otel.storage.rollups import edges
 from ares_otel.storage.rollups.edge_search import MOST_LEAVES, OTHERS
+from ares_otel.storage.rollups.transaction import transaction
 from ares_otel.storage.store import Store
 from tests.support.service_map import (
     BEGIN,
@@ -154,3 +158,33 @@ async def test_a_service_that_calls_thousands_of_addresses_has_some_of_them_in_t
     assert ("crawler", "10.0.0.0", "external", 2) in found
     assert ("crawler", OTHERS, "external", 601 - MOST_LEAVES - 1) in found
     assert await edges_of(sql) == found
+
+
+async def test_the_longest_names_fit_an_index_entry(store: Store, sql: asyncpg.Connection) -> None:
+    source = random.Random(1)
+
+    def name() -> str:
+        return "".join(chr(source.randrange(0x20000, 0x2A000)) for _ in range(300))
+
+    parent, child, queue = name(), name(), name()
+    message = made(PRODUCER)
+    attributes = {"messaging.system": name(), "messaging.destination.name": queue}
+    await send(store, parent, message, made(PRODUCER, attributes=attributes))
+    await send(store, child, made(CONSUMER, message, attributes=attributes))
+    assert {edge[:2] for edge in await look(store, sql)} == {
+        (parent[:255], child[:255]),
+        (parent[:255], attributes["messaging.system"][:100]),
+    }
+
+
+async def test_of_very_many_calls_to_a_database_a_part_tells_about_all(store: Store, sql: asyncpg.Connection) -> None:
+    calls = [
+        made(CLIENT, at=BEGIN + number * MINUTE // 400, attributes={"db.system": "redis"}) for number in range(400)
+    ]
+    await send(store, "shop", *calls)
+    assert await look(store, sql) == {("shop", "redis", "database", 400)}
+    minute = datetime.fromtimestamp(BEGIN / 1e9, UTC)
+    async with transaction(sql):
+        await edges.find_edges(sql, minute, minute, most=100)
+    assert await edges_of(sql) == {("shop", "redis", "database", 400)}
+    assert await sql.fetchval("SELECT cardinality(unanswered) FROM service_edge_minutes") == 100

@@ -16,7 +16,7 @@ from ares_otel.query.search import find as finding
 from ares_otel.query.search.expression import LEVELS, Attribute, Call, Field, Nested, Scalar
 from ares_otel.query.search.find import find_traces
 from ares_otel.query.search.query import TraceQuery, Wanted
-from ares_otel.query.search.summaries import ServiceSpans, summarize_traces
+from ares_otel.query.search.summaries import summarize_traces
 from tests.support.postgres import copied_database
 from tests.support.searched_spans import SECOND, found, keep, span, trace_id
 from tests.support.stored_rows import insert_span, now
@@ -235,7 +235,7 @@ async def test_a_trace_with_many_matching_spans_does_not_hide_the_others(
         await connection.execute(
             "INSERT INTO service_spans (trace_id, span_id, service_name, operation_name, kind, start_time, "
             "duration_ms, duration_ns) SELECT $1, decode(lpad(to_hex(g), 16, '0'), 'hex'), 'orders', 'GET /', "
-            "'server', $2::timestamptz - g * interval '10 us', 1, 1000000 FROM generate_series(1, 100000) g",
+            "'server', $2::timestamptz - g * interval '10 us', 1, 1000000 FROM generate_series(1, 20000) g",
             trace_id(1),
             at.time,
         )
@@ -245,7 +245,7 @@ async def test_a_trace_with_many_matching_spans_does_not_hide_the_others(
     [first, *_] = await find_traces(pool, TraceQuery(service="orders"))
     assert first.start < first.end
     [summary, *_] = await summarize_traces(pool, TraceQuery(service="orders", limit=2))
-    assert (summary.span_count, summary.orphan_span_count) == (100_000, 0)
+    assert (summary.span_count, summary.orphan_span_count) == (20_000, 0)
 
 
 async def test_traces_that_start_together_are_each_found_once_across_pages(
@@ -354,43 +354,6 @@ async def test_ids_match_with_and_without_leading_zeros_and_dashes(pool: asyncpg
         assert await found(pool, filter=Call("eq", (Field("traceID", "span"), Scalar(text)))) == [0xAB]
     assert await found(pool, filter=Call("eq", (Field("span_id", "span"), Scalar("CD")))) == [0xAB]
     assert await found(pool, filter=Call("eq", (Field("span_id", "span"), Scalar("no id")))) == []
-
-
-async def test_a_summary_counts_every_span_of_a_found_trace(pool: asyncpg.Pool) -> None:
-    async with pool.acquire() as connection:
-        at = span(1).start_time_unix_nano - SECOND
-        await keep(
-            connection,
-            span(1, number=1, at=at + 7, name="checkout", ns=500),
-            span(1, number=2, parent=1, at=at + 1, status=ERROR),
-            span(1, number=3, parent=99, at=at, name="early orphan"),
-            service="shop",
-        )
-        await keep(connection, span(1, number=4, parent=1, at=at + 9, ns=10_000, name="wanted"), service="orders")
-        await keep(connection, span(2, number=1, parent=99, at=at - 1, name="orphan"), service="orders")
-    [summary] = await summarize_traces(pool, TraceQuery(operation="wanted"))
-    assert (summary.trace_id, summary.root_service, summary.root_operation) == (trace_id(1), "shop", "checkout")
-    assert (summary.start_unix_nano, summary.end_unix_nano) == (at, at + 10_009)
-    assert (summary.span_count, summary.error_span_count, summary.orphan_span_count) == (4, 1, 1)
-    assert summary.services == [ServiceSpans("orders", 1, 0), ServiceSpans("shop", 3, 1)]
-    [orphan] = await summarize_traces(pool, TraceQuery(operation="orphan"))
-    assert (orphan.root_operation, orphan.orphan_span_count) == ("orphan", 1)
-    assert [one.trace_id for one in await summarize_traces(pool, TraceQuery())] == [trace_id(1), trace_id(2)]
-
-
-async def test_the_earliest_orphan_is_the_root_of_a_trace_without_one(pool: asyncpg.Pool) -> None:
-    async with pool.acquire() as connection:
-        at = span(1).start_time_unix_nano
-        await keep(
-            connection,
-            span(1, number=5, parent=6, at=at, name="child"),
-            span(1, number=6, parent=99, at=at, name="first orphan"),
-            span(1, number=7, parent=98, at=at + 1, name="second orphan"),
-            span(2, number=1, parent=2, at=at, name="circle 1"),
-            span(2, number=2, parent=1, at=at + 1, name="circle 2"),
-        )
-    names = {one.trace_id.int: one.root_operation for one in await summarize_traces(pool, TraceQuery())}
-    assert names == {1: "first orphan", 2: "circle 1"}
 
 
 async def test_pinned_traces_are_found_and_counted_once(pool: asyncpg.Pool) -> None:

@@ -17,12 +17,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.trace.v1.trace_pb2 import Span, TracesData
+from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from ares_otel.model.signal import TRACES
-from ares_otel.query import ranges, reader, trace_stream
+from ares_otel.query import ranges, reader
 from ares_otel.query.instant import Instant
-from ares_otel.query.reader import DatabaseUnavailable, QueryTooSlow
+from ares_otel.query.reader import QueryTooSlow
 from ares_otel.query.statements import Statement
 from ares_otel.query.trace_places import has_spans
 from ares_otel.query.trace_stream import stream_trace, stream_traces
@@ -30,52 +30,19 @@ from ares_otel.query.traces import find_trace
 from ares_otel.storage.partitions import read_windows
 from ares_otel.storage.rows.restore import restore_request
 from tests.support.encoders import encode_batch
-from tests.support.eventually import eventually
 from tests.support.otlp_compare import items_of
 from tests.support.otlp_samples import batch_of, pairs, resource, scope, span, trace_request
 from tests.support.otlp_strategies import trace_requests
 from tests.support.partitions import day, make_partition
 from tests.support.rows_store import store
 from tests.support.stored_rows import TRACE, insert_log, insert_span, now
-
-HOUR = timedelta(hours=1)
+from tests.support.trace_streams import HOUR, chunks_of, insert_many, names_of, spans_of
 
 
 @pytest.fixture
 async def pool(database_url: str) -> AsyncIterator[asyncpg.Pool]:
     async with asyncpg.create_pool(database_url, min_size=0, max_size=4) as made:
         yield made
-
-
-async def chunks_of(pool: asyncpg.Pool, trace_id: UUID = TRACE, **options: object) -> list[TracesData]:
-    return [chunk async for chunk in stream_trace(pool, trace_id, **options)]  # type: ignore[arg-type]
-
-
-def spans_of(*chunks: TracesData | ExportTraceServiceRequest) -> list[Span]:
-    """In the order in which they stand there."""
-    return [span for chunk in chunks for r in chunk.resource_spans for s in r.scope_spans for span in s.spans]
-
-
-def names_of(*chunks: TracesData) -> list[str]:
-    return [span.name for span in spans_of(*chunks)]
-
-
-async def insert_many(sql: asyncpg.Connection | asyncpg.Pool, count: int, *, text: int = 500) -> None:
-    """So many spans, a microsecond apart, in an order of their own."""
-    await sql.execute(
-        """
-        INSERT INTO service_spans (trace_id, span_id, service_name, operation_name, kind, start_time, duration_ms,
-                                   duration_ns, attributes)
-        SELECT $1, decode(lpad(to_hex(n), 16, '0'), 'hex'), 'orders', 'operation ' || n, 'internal',
-               $2::timestamptz + n * interval '1 microsecond', 1, 1000000,
-               jsonb_build_object('http.route', '/orders/{id}', 'number', n, 'text', repeat('x', $4))
-        FROM generate_series(0, $3 - 1) AS n ORDER BY hashint4(n)
-        """,
-        TRACE,
-        now() - HOUR,
-        count,
-        text,
-    )
 
 
 async def test_what_was_sent_comes_back(pool: asyncpg.Pool, sql: asyncpg.Connection) -> None:
@@ -164,7 +131,7 @@ async def test_resources_count_towards_the_size_of_a_chunk(pool: asyncpg.Pool, s
     assert sum(map(items_of, chunks), start=Counter()) == items_of(request)
 
 
-async def test_a_trace_of_a_hundred_thousand_resources_keeps_few_of_them(
+async def test_resources_and_scopes_that_are_no_longer_kept_are_read_again(
     pool: asyncpg.Pool, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ares_otel.query.trace_chunks.KEPT_DEFINITIONS", 5)
@@ -205,102 +172,6 @@ async def test_a_hundred_thousand_spans_neither_live_in_memory_nor_block_others(
 def resident() -> int:
     """Bytes of this process in memory."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
-
-
-async def test_who_stops_half_way_gives_the_connection_back_at_once(pool: asyncpg.Pool) -> None:
-    await insert_many(pool, 500)
-    stream = stream_trace(pool, TRACE, chunk_spans=50)
-    assert names_of(await anext(stream))[0] == "operation 0"
-    assert pool.get_idle_size() == pool.get_size() - 1
-    await stream.aclose()
-    assert pool.get_idle_size() == pool.get_size()
-    left = """
-        SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'
-    """
-    assert await pool.fetchval(left) == 0
-
-
-async def test_a_consumer_that_is_cancelled_gives_the_connection_back(pool: asyncpg.Pool) -> None:
-    await insert_many(pool, 500)
-    begun = asyncio.Event()
-
-    async def consume() -> None:
-        async for _ in stream_trace(pool, TRACE, chunk_spans=50):
-            begun.set()
-            await asyncio.Event().wait()
-
-    task = asyncio.create_task(consume())
-    await begun.wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    await asyncio.get_running_loop().shutdown_asyncgens()
-    assert pool.get_idle_size() == pool.get_size()
-
-
-async def test_a_database_that_is_away_is_told_at_the_first_step() -> None:
-    async with asyncpg.create_pool("postgresql://ares@127.0.0.1:1/none", min_size=0, max_size=1) as nobody:
-        with pytest.raises(DatabaseUnavailable):
-            await chunks_of(nobody)
-        stream = stream_trace(nobody, TRACE)
-        await stream.aclose()  # nothing was begun
-
-
-async def test_a_trace_of_one_chunk_holds_no_connection_while_it_is_taken(pool: asyncpg.Pool) -> None:
-    await insert_many(pool, 50)
-    stream = stream_trace(pool, TRACE, chunk_spans=50)
-    assert len(spans_of(await anext(stream))) == 50
-    assert pool.get_idle_size() == pool.get_size()
-    assert [chunk async for chunk in stream] == []
-
-
-async def test_who_takes_the_chunks_too_slowly_loses_the_stream(
-    pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def given_back() -> bool:
-        return bool(pool.get_idle_size() == pool.get_size())
-
-    monkeypatch.setattr(trace_stream, "WAIT_SECONDS", 0.0)
-    await insert_many(pool, 500)
-    stream = stream_trace(pool, TRACE, chunk_spans=50)
-    await anext(stream)
-    assert await eventually(given_back, every=0.01)
-    with pytest.raises(QueryTooSlow, match="too slowly"):
-        async for _ in stream:
-            pass
-
-
-async def test_slow_takers_of_large_traces_leave_connections_to_others(
-    pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One of four connections is for them. A trace of one chunk passes by; another large one waits for its turn."""
-    monkeypatch.setattr(reader, "TURN_SECONDS", 0.0)
-    await insert_many(pool, 500)
-    slow = stream_trace(pool, TRACE, chunk_spans=50)
-    await anext(slow)
-    with pytest.raises(DatabaseUnavailable, match="Too many large traces are read already"):
-        await chunks_of(pool, chunk_spans=50)
-    assert len(spans_of(*await chunks_of(pool))) == 500
-    assert (await find_trace(pool, TRACE)) is not None
-    monkeypatch.undo()
-    waiting = asyncio.create_task(chunks_of(pool, chunk_spans=50))
-    await asyncio.sleep(0)
-    rest = [chunk async for chunk in slow]
-    assert len(spans_of(*rest)) == 450
-    assert len(spans_of(*await waiting)) == 500
-
-
-async def test_an_error_of_the_database_is_told_between_chunks(pool: asyncpg.Pool, sql: asyncpg.Connection) -> None:
-    await insert_many(pool, 5_000)
-    stream = stream_trace(pool, TRACE, chunk_spans=50)
-    await anext(stream)
-    await sql.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
-        "AND datname = current_database()"
-    )
-    with pytest.raises(DatabaseUnavailable):
-        async for _ in stream:
-            pass
 
 
 @pytest.fixture

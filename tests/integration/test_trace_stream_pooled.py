@@ -9,9 +9,9 @@ from ares_otel.query.trace_stream import stream_trace
 from ares_otel.storage.database import asyncpg_kwargs, check_database
 from ares_otel.storage.migrate import migrate
 from ares_otel.storage.partitions import ensure_partitions
-from tests.integration.test_trace_stream import insert_many, names_of
 from tests.support.debian_postgres import debian_server, needs_debian_postgres, needs_pgbouncer, pgbouncer
 from tests.support.stored_rows import TRACE
+from tests.support.trace_streams import insert_many, names_of
 
 pytestmark = [needs_debian_postgres, needs_pgbouncer]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -13,6 +14,7 @@ import pytest
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 
+from ares_otel.cli.components import COMPONENTS
 from ares_otel.cli.ingest import Ingest, LocalIngest
 from ares_otel.cli.trace_writes import METHOD, NO_DOOR, TraceWrites, largest_message
 from ares_otel.model.errors import Rejected, Retryable
@@ -21,11 +23,12 @@ from ares_otel.pipeline.admission import Admission
 from ares_otel.pipeline.config import PipelineConfig
 from ares_otel.pipeline.grace import Grace
 from ares_otel.pipeline.grpc_door import Calls, GrpcDoor
-from ares_otel.receivers.otlp.config import GrpcConfig
-from ares_otel.receivers.otlp.grpc_server import server_options
+from ares_otel.pipeline.load import load_bytes
+from tests.support.grpc_doors import open_grpc_door
 from tests.support.otlp_receiver import Running, running, until
 from tests.support.otlp_samples import trace_request
 
+DEFAULT = (Path(__file__).parents[2] / "collector" / "ares.yaml").read_text()
 MIB = 1024 * 1024
 OK = b""
 """An answer in which nothing is set."""
@@ -60,22 +63,10 @@ async def another_port(ingest: Ingest | None, grace: Grace | None = None) -> Asy
     """A door with `Export` alone, and the method of a client of it."""
     calls = Calls()
     writes = TraceWrites(lambda: ingest, Admission(32 * MIB), 4 * MIB, calls)
-    door = GrpcDoor(
-        {TRACES.service: {"Export": writes.handler()}},
-        calls,
-        host="127.0.0.1",
-        port=0,
-        setting="--port",
-        host_setting="--host",
-        options=server_options(GrpcConfig()),
-        grace=grace or Grace(),
-    )
-    await door.start()
     try:
-        async with grpc.aio.insecure_channel(door.address) as channel:
+        async with open_grpc_door({TRACES.service: {"Export": writes.handler()}}, calls, grace) as (door, channel):
             yield door, channel.unary_unary(METHOD, None, None)
     finally:
-        await door.stop()
         await writes.stop()
 
 
@@ -169,4 +160,11 @@ async def test_without_pipelines_or_a_door_to_them_the_answer_says_what_is_missi
 
 
 def test_the_largest_message_is_the_largest_that_a_receiver_takes() -> None:
+    def largest(**changes: int) -> int:
+        options = "".join(f"        {name}: {value}\n" for name, value in changes.items())
+        text = DEFAULT.replace("      http:\n", f"{options}      http:\n", 1)
+        return largest_message(load_bytes(text.encode(), "ares.yaml", COMPONENTS, {}))
+
     assert largest_message(PipelineConfig({}, {}, {}, {})) == 4 * MIB
+    assert largest() == 4 * MIB
+    assert largest(max_recv_msg_size_mib=9) == 9 * MIB

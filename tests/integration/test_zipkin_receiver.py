@@ -330,7 +330,7 @@ _wild = st.recursive(
             max_size=6,
         ),
     ),
-    max_leaves=20,
+    max_leaves=10,
 )
 
 

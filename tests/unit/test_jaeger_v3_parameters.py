@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ares_otel.api.jaeger import v3_parameters as parameters
-from ares_otel.api.jaeger.go_duration import MAX_NS, show_go_duration
 from ares_otel.api.jaeger.proto import api_v3_pb2 as pb
+from ares_otel.model.go_duration import MAX_NS, show_go_duration
 from ares_otel.query.search.expression import Refused
 
 FILTER = {"op": "eq", "args": [{"attr": {"key": "http.status_code"}}, {"scalar": {"value": "500"}}]}
@@ -80,6 +80,11 @@ def test_num_traces_is_the_old_name_of_the_search_depth() -> None:
     assert of_address(num_traces="7").search_depth == of_address(numTraces="7").search_depth == 7
 
 
+def test_an_operation_may_be_called_span_name_as_versions_of_jaegers_pages_do() -> None:
+    assert of_address(span_name="GET /").operation_name == of_body({"query": {"spanName": "GET /"}}).operation_name
+    assert of_address(span_name="GET /").operation_name == "GET /"
+
+
 def test_what_is_empty_was_not_given() -> None:
     assert of_address(**dict.fromkeys(SEARCH, "")) == pb.TraceQueryParameters()
     assert of_body({"query": dict.fromkeys(SEARCH)}) == of_body({}) == pb.TraceQueryParameters()
@@ -107,6 +112,7 @@ def test_what_jaegers_pages_ask_is_taken() -> None:
     [
         ({"service": "x"}, "'query.service' is no parameter here"),
         ({"service_name": "x", "serviceName": "x"}, "query.service_name is given twice"),
+        ({"attributes": '{"a": "1", "a": "2"}'}, "query.attributes: 'a' is given twice; give it once."),
         ({"attributes": "a=b"}, "query.attributes is not JSON"),
         ({"attributes": "[]"}, "query.attributes must be a JSON object"),
         ({"attributes": '{"a": 1}'}, "query.attributes: the value of 'a' must be a text"),
@@ -119,7 +125,8 @@ def test_what_jaegers_pages_ask_is_taken() -> None:
         ({"search_depth": "0" * 20 + "9" * 20}, "query.search_depth must be a whole number"),
         ({"search_depth": "0" * 20 + "9" * 5000}, "query.search_depth must be a whole number"),
         ({"search_depth": "\N{SUPERSCRIPT TWO}"}, "query.search_depth must be a whole number"),
-        ({"search_depth": "1", "num_traces": "1"}, "query.num_traces is the old name of query.search_depth"),
+        ({"search_depth": "1", "num_traces": "1"}, "query.num_traces is another name of query.search_depth"),
+        ({"operation_name": "x", "span_name": "x"}, "query.span_name is another name of query.operation_name"),
         ({"raw_traces": "yes"}, "query.raw_traces must be true or false"),
         ({"filter": "{"}, "query.filter is not JSON"),
         ({"filter": "[1]"}, "query.filter must be a JSON object"),
@@ -146,6 +153,10 @@ def test_what_is_wrong_is_refused_by_name(values: dict[str, str], message: str) 
         ({"query": []}, "query must be a JSON object"),
         ({"query": {"service": "x"}}, "query.'service' is no field of a search"),
         ({"query": {"service_name": "x", "serviceName": "y"}}, "query.service_name is given twice"),
+        (b'{"query": {"service_name": "x", "service_name": "y"}}', "The body: 'service_name' is given twice"),
+        (b'{"query": {"attributes": {"a": "1", "a": "2"}}}', "The body: 'a' is given twice; give it once."),
+        (b'{"query": {"filter": {"op": "eq", "op": "ne"}}}', "The body: 'op' is given twice; give it once."),
+        (b'{"query": {"search_depth": NaN}}', "The body is not JSON"),
         ({"query": {"service_name": 5}}, "query.service_name must be a text"),
         ({"query": {"search_depth": 1.5}}, "query.search_depth must be a whole number"),
         ({"query": {"search_depth": True}}, "query.search_depth must be a whole number"),

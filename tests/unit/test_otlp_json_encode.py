@@ -38,7 +38,7 @@ def same(one: Any, other: Any) -> bool:
     return repr(one) == repr(other)
 
 
-@settings(max_examples=50)
+@settings(max_examples=20)
 @given(st.one_of(trace_requests(NOW), logs_requests(NOW), metrics_requests(NOW)))
 def test_it_is_protobufs_json_with_ids_in_hex_and_enums_as_numbers(message: Message) -> None:
     found = json_object(message)

@@ -8,8 +8,8 @@ from ares_otel.api.jaeger.adjust_clocks import correct_clocks
 from ares_otel.api.jaeger.adjust_ids import separate_ids
 from ares_otel.api.jaeger.adjust_parents import ParentOf, cut_cycles
 from ares_otel.api.jaeger.adjust_spans import spans_of
-from ares_otel.api.jaeger.go_duration import MAX_NS, show_go_duration
 from ares_otel.api.jaeger.warnings import WARNINGS, add_warning
+from ares_otel.model.go_duration import MAX_NS, show_go_duration
 
 MAX_SPANS = 10_000
 """A trace with more spans, or of more than MAX_MIB, is shown as it is stored, with the warning TOO_LARGE."""

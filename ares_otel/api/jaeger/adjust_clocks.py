@@ -19,8 +19,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from ares_otel.api.jaeger.adjust_parents import ParentOf
 from ares_otel.api.jaeger.adjust_spans import Placed
-from ares_otel.api.jaeger.go_duration import MAX_NS, show_go_duration
 from ares_otel.api.jaeger.warnings import add_warning
+from ares_otel.model.go_duration import MAX_NS, show_go_duration
 
 _MAX_TIME = 2**64 - 1
 

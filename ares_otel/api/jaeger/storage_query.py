@@ -138,12 +138,12 @@ def _wanted(request: pb.GetTracesRequest) -> list[tuple[UUID, Instant | None, In
     refuse_unknown(request)
     wanted: dict[UUID, tuple[UUID, Instant | None, Instant | None]] = {}
     for each in request.query:
-        if len(each.trace_id) != 16:
-            raise Refused(f"query.trace_id must have 16 bytes, and has {len(each.trace_id)}.")
+        if len(each.trace_id) not in (8, 16):
+            raise Refused(f"query.trace_id must have 16 bytes, or 8 of 64 bits, and has {len(each.trace_id)}.")
         start = instant_of(each, "start_time", "query.")
         end = instant_of(each, "end_time", "query.")
         range_of(start, end)
-        trace_id = UUID(bytes=each.trace_id)
+        trace_id = UUID(bytes=each.trace_id.rjust(16, b"\0"))
         wanted.setdefault(trace_id, (trace_id, start, end))
     return list(wanted.values())
 

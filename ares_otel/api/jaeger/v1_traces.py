@@ -62,7 +62,7 @@ class Traces:
             found = await find_traces(self._pool, search.query)
         except Refused as refused:
             return error(400, str(refused))
-        errors = [] if found.complete else [{"msg": _INCOMPLETE}]
+        errors = [] if found.complete else [{"code": 503, "msg": _INCOMPLETE}]
         limit = search.query.limit
         if not found:
             return answer(request, envelope([], limit=limit, errors=errors))
@@ -100,7 +100,7 @@ class Traces:
                         yield piece
             if empty:
                 missing.append(trace_id)
-        told = [*errors, *({"msg": NOT_FOUND, "traceID": trace_id_v1(one.bytes)} for one in missing)]
+        told = [*errors, *({"code": 404, "msg": NOT_FOUND, "traceID": trace_id_v1(one.bytes)} for one in missing)]
         tail = dump(envelope(None, total=shown, limit=limit, errors=told))
         yield (b"" if shown else b'{"data":[') + b"]," + tail[tail.index(b'"total"') :]
 

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 
 from starlette.datastructures import QueryParams
 
-from ares_otel.api.jaeger.go_duration import parse_go_duration
 from ares_otel.api.jaeger.v1_envelope import BadParameter
+from ares_otel.model.go_duration import parse_go_duration
 from ares_otel.query.instant import Instant, from_micros
 
 MAX_VALUES = 1_000

@@ -27,6 +27,7 @@ from ares_otel.api.jaeger.adjust import MAX_SKEW_NS
 from ares_otel.api.jaeger.error_shapes import CODES
 from ares_otel.api.jaeger.failures import HTTP_STATUSES, error_body, told
 from ares_otel.api.jaeger.proto import api_v3_pb2 as pb
+from ares_otel.api.jaeger.trace_ids import parse_trace_id
 from ares_otel.api.jaeger.trace_reading import span_count
 from ares_otel.api.jaeger.v3_query import QueryService
 from ares_otel.model.otlp_json import json_object
@@ -65,7 +66,7 @@ def _app(service: QueryService) -> Starlette:
         return _message(await service.get_dependencies(asked))
 
     async def trace(request: Request) -> Response:
-        asked = parameters.trace_request(request.path_params["trace_id"], request.query_params.multi_items())
+        asked = parameters.trace_request(_id_in_path(request), request.query_params.multi_items())
         return await _traces(request, service.get_trace(asked))
 
     async def traces(request: Request) -> Response:
@@ -85,7 +86,7 @@ def _app(service: QueryService) -> Starlette:
             Route("/operations", _told(operations), methods=["GET"]),
             Route("/dependencies", _told(dependencies), methods=["GET"]),
             Route("/traces", _told(traces), methods=["GET", "POST"]),
-            Route("/traces/{trace_id}", _told(trace), methods=["GET"]),
+            Route("/traces/{trace_id:path}", _told(trace), methods=["GET"]),
             Route("/trace-summaries", _told(summaries), methods=["GET", "POST"]),
         ],
         exception_handlers={HTTPException: _http_error},
@@ -101,6 +102,17 @@ def error(code: int, message: str, *, status: int | None = None, headers: dict[s
     if code == UNAVAILABLE:
         headers["Retry-After"] = str(RETRY_SECONDS)
     return Response(error_body(code, http_status, message), http_status, headers, media_type=_JSON)
+
+
+def _id_in_path(request: Request) -> str:
+    """An id in base64 may hold slashes. Any other path that does is none."""
+    text = str(request.path_params["trace_id"])
+    try:
+        parse_trace_id(text)
+    except ValueError:
+        if "/" in text:
+            raise HTTPException(404) from None
+    return text
 
 
 def _told(endpoint: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:

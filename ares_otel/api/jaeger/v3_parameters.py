@@ -5,6 +5,7 @@ grpc-gateway takes names as they are in the `.proto` file and in camelCase; so d
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
@@ -14,10 +15,10 @@ from google.protobuf import json_format
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from ares_otel.api.jaeger.go_duration import parse_go_duration
 from ares_otel.api.jaeger.proto import api_v3_pb2 as pb
 from ares_otel.api.jaeger.proto.expression_v1_pb2 import Call
 from ares_otel.api.jaeger.times import timestamp_of
+from ares_otel.model.go_duration import parse_go_duration
 from ares_otel.query.instant import Instant
 from ares_otel.query.search.expression import Refused
 
@@ -101,20 +102,23 @@ def search_of_body(kind: type[Search], body: bytes) -> Search:
     return kind(query=_query(values))
 
 
-_SEARCH = (*(field.name for field in pb.TraceQueryParameters.DESCRIPTOR.fields), "num_traces")
-"""Fields of a search; `num_traces` is what `search_depth` was called."""
+_OTHER_NAMES = {"num_traces": "search_depth", "span_name": "operation_name"}
+"""What `search_depth` was called, and what versions of Jaeger's pages in 2026 send for an operation."""
+_SEARCH = (*(field.name for field in pb.TraceQueryParameters.DESCRIPTOR.fields), *_OTHER_NAMES)
+"""Fields of a search, by all their names."""
 
 
 def _query(values: dict[str, Any]) -> pb.TraceQueryParameters:
     query = pb.TraceQueryParameters()
-    depth = [name for name in ("search_depth", "num_traces") if name in values]
-    if len(depth) > 1:
-        raise Refused("query.num_traces is the old name of query.search_depth; give one of them.")
-    for name in depth:
-        query.search_depth = _int(values[name], f"query.{name}")
-    for field in ("service_name", "operation_name"):
-        if field in values:
-            setattr(query, field, _text(values[field], f"query.{field}"))
+    for other, field in _OTHER_NAMES.items():
+        if other in values and field in values:
+            raise Refused(f"query.{other} is another name of query.{field}; give one of them.")
+    for name in ("search_depth", "num_traces"):
+        if name in values:
+            query.search_depth = _int(values[name], f"query.{name}")
+    for name in ("service_name", "operation_name", "span_name"):
+        if name in values:
+            setattr(query, _OTHER_NAMES.get(name, name), _text(values[name], f"query.{name}"))
     for field in ("duration_min", "duration_max"):
         if field in values:
             getattr(query, field).CopyFrom(_duration(values[field], f"query.{field}"))
@@ -214,9 +218,22 @@ def _object(value: object, name: str) -> dict[str, Any]:
 
 
 def _json(text: bytes, name: str) -> object:
+    """Of a name that stands twice in an object readers of JSON drop one value: that would be a condition less."""
+
+    def once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        content: dict[str, object] = {}
+        for key, value in pairs:
+            if key in content:
+                raise Refused(f"{name}: {_shown(key)} is given twice; give it once.")
+            content[key] = value
+        return content
+
     try:
-        return orjson.loads(text)
-    except (orjson.JSONDecodeError, RecursionError):
+        orjson.loads(text)  # stricter: no NaN, no halves of characters
+        return json.loads(text, object_pairs_hook=once)
+    except Refused:
+        raise
+    except (ValueError, RecursionError):
         raise Refused(f"{name} is not JSON.") from None
 
 

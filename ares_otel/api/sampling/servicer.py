@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 
 from ares_otel.api.jaeger.proto import sampling_v2_pb2 as pb
 from ares_otel.control.sampling.strategies import Strategies
@@ -14,6 +15,7 @@ from ares_otel.control.sampling.strategy import Strategy
 
 SERVICE = "jaeger.api_v2.SamplingManager"
 WRONG = "Name the service in serviceName."
+UNREADABLE = "The request is not a jaeger.api_v2.SamplingStrategyParameters."
 
 
 def add_sampling(
@@ -25,14 +27,19 @@ def add_sampling(
         on_answer: called with `grpc` for each answer.
     """
 
-    async def get(request: pb.SamplingStrategyParameters, context: Any) -> bytes:
-        if not request.serviceName:
+    async def get(request: bytes, context: Any) -> bytes:
+        # Read here and not by grpc, which would tell what Python said of a request that cannot be read.
+        try:
+            service = pb.SamplingStrategyParameters.FromString(request).serviceName
+        except DecodeError:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, UNREADABLE)
+        if not service:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, WRONG)
-        strategy = await strategies.sampling_strategy(request.serviceName)
+        strategy = await strategies.sampling_strategy(service)
         on_answer("grpc")
         return message_of(strategy)
 
-    method = grpc.unary_unary_rpc_method_handler(get, request_deserializer=pb.SamplingStrategyParameters.FromString)
+    method = grpc.unary_unary_rpc_method_handler(get)
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {"GetSamplingStrategy": method}),))
 
 

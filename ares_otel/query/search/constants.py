@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import TypeVar
 
+from ares_otel.model.go_duration import parse_go_duration
 from ares_otel.query.instant import Instant, to_micros
 from ares_otel.query.search.expression import TYPES, Refused
 
@@ -18,18 +18,6 @@ _INT = re.compile(r"[+-]?[0-9]{1,40}", re.ASCII)
 _FLOAT = re.compile(r"[+-]?([0-9]{1,400}(\.[0-9]{0,400})?|\.[0-9]{1,400})([eE][+-]?[0-9]{1,6})?", re.ASCII)
 _NOT_FINITE = re.compile(r"[+-]?(inf|infinity)|nan", re.ASCII | re.IGNORECASE)
 _TRUE, _FALSE = ("1", "t", "T", "TRUE", "true", "True"), ("0", "f", "F", "FALSE", "false", "False")
-_DURATION = re.compile(r"[+-]?(([0-9]{1,19}(\.[0-9]{0,30})?|\.[0-9]{1,30})(ns|us|µs|μs|ms|s|m|h))+", re.ASCII)
-_PART = re.compile(r"([0-9]*\.?[0-9]*)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
-_UNITS = {
-    "ns": 1,
-    "us": 1_000,
-    "µs": 1_000,
-    "μs": 1_000,
-    "ms": 1_000_000,
-    "s": 10**9,
-    "m": 60 * 10**9,
-    "h": 3600 * 10**9,
-}
 _T = TypeVar("_T")
 INT_MIN, INT_MAX = -(2**63), 2**63 - 1
 _EXACT = 2**53
@@ -74,11 +62,10 @@ def parse_duration(text: str) -> int | None:
     """Nanoseconds of a duration in Go's form (`1.5s`, `1h30m`), or of a whole number, which is nanoseconds already."""
     if _INT.fullmatch(text):
         return parse_int(text)
-    if not _DURATION.fullmatch(text):
+    try:
+        return parse_go_duration(text)
+    except ValueError:
         return None
-    total = sum(Decimal(number) * _UNITS[unit] for number, unit in _PART.findall(text))
-    number = int(-total if text.startswith("-") else total)
-    return number if INT_MIN <= number <= INT_MAX else None
 
 
 def parse_instant(text: str) -> int | None:

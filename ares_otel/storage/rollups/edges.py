@@ -52,10 +52,16 @@ FROM (
 ) s
 """
 # The planner does not know how many rows the parts of the statement give: where it expects one, it would compare
-# thousands with thousands, so only hashes are left to it. And a plan for any minute is one that reads all of them.
+# thousands with thousands, so only hashes are left to it. A plan for any minute is one that reads all of them. And to
+# compile so long a statement takes longer than it does.
 _PLAN = "; ".join(
     f"SET LOCAL {setting}"
-    for setting in ("enable_nestloop = off", "enable_mergejoin = off", "plan_cache_mode = force_custom_plan")
+    for setting in (
+        "enable_nestloop = off",
+        "enable_mergejoin = off",
+        "plan_cache_mode = force_custom_plan",
+        "jit = off",
+    )
 )
 _CLEAR = """
 WITH edges AS (DELETE FROM service_edges WHERE minute = $1 AND minutes = 1),

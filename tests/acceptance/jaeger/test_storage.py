@@ -126,7 +126,13 @@ class TestTraces:
         asked = pb.GetTraceParams(trace_id=found.trace_id, start_time=found.start, end_time=found.end)
         assert len(spans_of(await get(jaeger, asked))) == 3
 
-    @pytest.mark.parametrize("id", [b"", b"\1" * 8, b"\1" * 17])
+    async def test_an_id_of_64_bits_is_found_with_and_without_its_leading_zeros(
+        self, jaeger: Clients, shop: Shop
+    ) -> None:
+        assert SHORT.startswith(bytes(8))
+        assert ids_of(await get(jaeger, SHORT[8:])) == ids_of(await get(jaeger, SHORT, SHORT[8:])) == [SHORT]
+
+    @pytest.mark.parametrize("id", [b"", b"\1" * 7, b"\1" * 9, b"\1" * 17])
     async def test_an_id_that_has_not_16_bytes_is_refused(self, jaeger: Clients, id: bytes) -> None:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await get(jaeger, id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import AsyncIterator
 from http import HTTPStatus
@@ -127,6 +128,16 @@ async def test_an_unknown_trace_is_404_and_an_id_that_is_none_400(v3: httpx.Asyn
     assert ids(await v3.get("/traces/a3ce929d0e0e4736")) == [SHORT]
 
 
+async def test_an_id_may_be_base64_with_slashes(v3: httpx.AsyncClient, shop: Shop) -> None:
+    trace_id = bytes.fromhex("ff" * 12 + "fbefbefe")
+    text = base64.b64encode(trace_id).decode()
+    assert "/" in text
+    assert "+" in text
+    for path in (quote(text, safe=""), text, text.rstrip("=")):
+        assert error(await v3.get(f"/traces/{path}"), 404, 5) == f"There is no trace {trace_id.hex()}."
+    assert ids(await v3.get(f"/traces/{base64.b64encode(SHORT[8:]).decode()}")) == [SHORT]
+
+
 async def test_a_range_says_where_a_trace_is_looked_for(v3: httpx.AsyncClient, shop: Shop) -> None:
     path = f"/traces/{CHECKOUT.hex()}"
     assert ids(await v3.get(path, params={"start_time": shop.text(-1), "endTime": shop.text(1)})) == [CHECKOUT]
@@ -135,9 +146,10 @@ async def test_a_range_says_where_a_trace_is_looked_for(v3: httpx.AsyncClient, s
 
 
 async def test_a_search_gives_the_most_recent_first(v3: httpx.AsyncClient, shop: Shop) -> None:
-    assert ids(await v3.get("/traces", params=search(shop))) == [SKEWED, LARGE, SHORT, RESTOCK, CHECKOUT]
+    everything = search(shop, raw_traces="true")
+    assert ids(await v3.get("/traces", params=everything)) == [SKEWED, LARGE, SHORT, RESTOCK, CHECKOUT]
     assert ids(await v3.get("/traces", params=search(shop, search_depth="2"))) == [SKEWED, LARGE]
-    assert ids(await v3.get("/traces", params=search(shop, num_traces="2"))) == [SKEWED, LARGE]
+    assert ids(await v3.get("/traces", params=search(shop, num_traces="2", rawTraces="1"))) == [SKEWED, LARGE]
 
 
 async def test_times_are_taken_to_the_nanosecond_min_inclusive_max_exclusive(v3: httpx.AsyncClient, shop: Shop) -> None:

@@ -45,24 +45,6 @@ ONLY_HTTP = DEFAULT.replace(
 ).replace("traces:\n      receivers: [otlp]", "traces:\n      receivers: [otlp/other]")
 
 
-@pytest.fixture(scope="module", params=["one process", "workers"])
-def writing(
-    request: pytest.FixtureRequest, ares: AresProcess, postgres_server: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[AresProcess]:
-    if request.param == "one process":
-        yield ares
-        return
-    options = ("--workers", "2", "--database-url")
-    with copied_database(postgres_server) as url, running_ares(tmp_path_factory.mktemp("w"), *options, url) as started:
-        yield started
-
-
-@pytest.fixture
-async def writer(writing: AresProcess) -> AsyncIterator[Clients]:
-    async with jaeger_clients(writing.jaeger_grpc) as clients:
-        yield clients
-
-
 @asynccontextmanager
 async def database_of(ares: AresProcess) -> AsyncIterator[asyncpg.Connection]:
     connection = await asyncpg.connect(ares.database)
@@ -104,101 +86,98 @@ async def counted(ares: AresProcess, line: str) -> float:
     return sum(float(each.rpartition(" ")[2]) for each in text.splitlines() if each.startswith(line))
 
 
-async def test_an_answer_says_that_the_spans_are_committed(writing: AresProcess, writer: Clients) -> None:
+async def test_an_answer_says_that_the_spans_are_committed(ares: AresProcess, jaeger: Clients) -> None:
     request = trace_request()
-    answer = await writer.writes.Export(request)
+    answer = await jaeger.writes.Export(request)
     assert not answer.HasField("partial_success")
-    assert await stored(writing, request) == 3
+    assert await stored(ares, request) == 3
 
 
-async def test_a_retry_stores_nothing_twice(writing: AresProcess, writer: Clients) -> None:
+async def test_a_retry_stores_nothing_twice(ares: AresProcess, jaeger: Clients) -> None:
     request = trace_request()
     for _ in range(2):
-        await writer.writes.Export(request)
-    assert await stored(writing, request) == 3
+        await jaeger.writes.Export(request)
+    assert await stored(ares, request) == 3
 
 
-async def test_what_is_written_is_counted_as_the_receivers_own(writing: AresProcess, writer: Clients) -> None:
+async def test_what_is_written_is_counted_as_the_receivers_own(ares: AresProcess, jaeger: Clients) -> None:
     name = 'otelcol_receiver_accepted_spans_total{receiver="otlp",transport="grpc"}'
-    before = await counted(writing, name)
-    await writer.writes.Export(trace_request(spans=5))
+    before = await counted(ares, name)
+    await jaeger.writes.Export(trace_request(spans=5))
 
     async def told() -> bool:
-        return await counted(writing, name) == before + 5
+        return await counted(ares, name) == before + 5
 
     assert await eventually(told)
 
 
-async def test_compressed_requests_are_taken(writing: AresProcess, writer: Clients) -> None:
+async def test_compressed_requests_are_taken(ares: AresProcess, jaeger: Clients) -> None:
     for compression in (grpc.Compression.Gzip, grpc.Compression.Deflate):
         request = trace_request()
-        await writer.writes.Export(request, compression=compression)
-        assert await stored(writing, request) == 3
+        await jaeger.writes.Export(request, compression=compression)
+        assert await stored(ares, request) == 3
 
 
-async def test_invalid_spans_are_told_as_partial_success(writing: AresProcess, writer: Clients) -> None:
+async def test_invalid_spans_are_told_as_partial_success(ares: AresProcess, jaeger: Clients) -> None:
     request = trace_request(spans=[span(), span(trace_id=b"short")])
-    answer = await writer.writes.Export(request)
+    answer = await jaeger.writes.Export(request)
     assert answer.partial_success.rejected_spans == 1
     assert "trace_id" in answer.partial_success.error_message
 
 
-async def test_a_malformed_request_is_refused_with_details(writing: AresProcess, writer: Clients) -> None:
+async def test_a_malformed_request_is_refused_with_details(ares: AresProcess, jaeger: Clients) -> None:
     error = await refused(
-        writer.channel.unary_unary(EXPORT, None, None)(b"\xff\xff\xff"), grpc.StatusCode.INVALID_ARGUMENT
+        jaeger.channel.unary_unary(EXPORT, None, None)(b"\xff\xff\xff"), grpc.StatusCode.INVALID_ARGUMENT
     )
     trailers: Any = error.trailing_metadata()
     status = Status.FromString(dict(trailers)["grpc-status-details-bin"])
     assert status.details[0].Is(BadRequest.DESCRIPTOR)
 
 
-async def test_a_request_over_the_receivers_limit_is_refused(writing: AresProcess, writer: Clients) -> None:
+async def test_a_request_over_the_receivers_limit_is_refused(ares: AresProcess, jaeger: Clients) -> None:
     large = trace_request(spans=[span(attributes=pairs({"filler": "x" * (4 * MIB)}))])
-    await refused(writer.writes.Export(large), grpc.StatusCode.RESOURCE_EXHAUSTED)
+    await refused(jaeger.writes.Export(large), grpc.StatusCode.RESOURCE_EXHAUSTED)
     error = await refused(
-        writer.writes.Export(large, compression=grpc.Compression.Gzip), grpc.StatusCode.RESOURCE_EXHAUSTED
+        jaeger.writes.Export(large, compression=grpc.Compression.Gzip), grpc.StatusCode.RESOURCE_EXHAUSTED
     )
     assert "inflates to more than" in str(error.details())
 
 
-async def test_what_is_written_can_be_read_on_the_same_port(writing: AresProcess, writer: Clients) -> None:
+async def test_what_is_written_can_be_read_on_the_same_port(ares: AresProcess, jaeger: Clients) -> None:
     request = trace_request(spans=1)
-    await writer.writes.Export(request)
+    await jaeger.writes.Export(request)
     [sent] = sent_in(request)
     asked = storage_v2_pb2.GetTracesRequest(query=[storage_v2_pb2.GetTraceParams(trace_id=sent.trace_id)])
-    pieces = [piece async for piece in writer.reader.GetTraces(asked)]
+    pieces = [piece async for piece in jaeger.reader.GetTraces(asked)]
     assert [found.span_id for found in spans_of(pieces)] == [sent.span_id]
 
 
-async def test_health_and_sampling_are_answered_on_the_same_port(writing: AresProcess, writer: Clients) -> None:
-    check = writer.channel.unary_unary("/grpc.health.v1.Health/Check", None, None)
+async def test_health_and_sampling_are_answered_on_the_same_port(ares: AresProcess, jaeger: Clients) -> None:
+    check = jaeger.channel.unary_unary("/grpc.health.v1.Health/Check", None, None)
     assert await check(b"") == b"\x08\x01"
     name = TRACES.service.encode()
     assert await check(b"\x0a" + bytes([len(name)]) + name) == b"\x08\x01"
     await refused(check(b"\x0a\x04none"), grpc.StatusCode.NOT_FOUND)
     await refused(
-        writer.channel.unary_unary("/grpc.health.v1.Health/Watch", None, None)(b""), grpc.StatusCode.UNIMPLEMENTED
+        jaeger.channel.unary_unary("/grpc.health.v1.Health/Watch", None, None)(b""), grpc.StatusCode.UNIMPLEMENTED
     )
     asked = sampling_v2_pb2.SamplingStrategyParameters(serviceName="shop")
-    answer = await writer.sampling.GetSamplingStrategy(asked)
+    answer = await jaeger.sampling.GetSamplingStrategy(asked)
     assert answer.strategyType == sampling_v2_pb2.PROBABILISTIC
     nobody = sampling_v2_pb2.SamplingStrategyParameters()
-    await refused(writer.sampling.GetSamplingStrategy(nobody), grpc.StatusCode.INVALID_ARGUMENT)
+    await refused(jaeger.sampling.GetSamplingStrategy(nobody), grpc.StatusCode.INVALID_ARGUMENT)
 
 
-@pytest.fixture
-def config(tmp_path: Path) -> Path:
-    file = tmp_path / "ares.yaml"
-    file.write_text(DEFAULT)
-    return file
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("config") / "ares.yaml"
 
 
-@pytest.fixture
-def reloaded(postgres_server: str, tmp_path: Path, config: Path) -> Iterator[AresProcess]:
-    with (
-        copied_database(postgres_server) as url,
-        running_ares(tmp_path, "--database-url", url, "--config", str(config)) as started,
-    ):
+@pytest.fixture(scope="module")
+def reloaded(postgres_server: str, tmp_path_factory: pytest.TempPathFactory, config: Path) -> Iterator[AresProcess]:
+    config.write_text(DEFAULT)
+    options = ("--config", str(config), "--database-url")
+    with copied_database(postgres_server) as url, running_ares(tmp_path_factory.mktemp("r"), *options, url) as started:
         yield started
 
 
@@ -207,41 +186,13 @@ def reload(ares: AresProcess, config: Path, text: str) -> None:
     os.kill(ares.pid, signal.SIGHUP)
 
 
-async def outcome(writer: Clients, request: ExportTraceServiceRequest) -> tuple[grpc.StatusCode, str]:
+async def outcome(jaeger: Clients, request: ExportTraceServiceRequest) -> tuple[grpc.StatusCode, str]:
     """How a request ends."""
     try:
-        await writer.writes.Export(request)
+        await jaeger.writes.Export(request)
     except grpc.aio.AioRpcError as error:
         return error.code(), str(error.details())
     return grpc.StatusCode.OK, ""
-
-
-async def test_writes_go_through_the_pipelines_that_run_now(reloaded: AresProcess, config: Path) -> None:
-    """With a processor after a reload; refused where no pipeline takes traces; taken by a receiver without gRPC."""
-    ares = reloaded
-    async with jaeger_clients(ares.jaeger_grpc) as writer, database_of(ares) as connection:
-
-        async def mark() -> str | None:
-            request = trace_request(spans=1)
-            await writer.writes.Export(request)
-            [sent] = sent_in(request)
-            statement = "SELECT attributes ->> 'mark' FROM service_spans WHERE trace_id = $1"
-            found: str | None = await connection.fetchval(statement, uuid.UUID(bytes=sent.trace_id))
-            return found
-
-        async def ended(code: grpc.StatusCode) -> str:
-            found, details = await outcome(writer, trace_request())
-            assert found is code, details
-            return details or "-"
-
-        assert await mark() is None
-        reload(ares, config, MARKED)
-        assert await eventually(mark, every=0.02) == "seen"
-        reload(ares, config, WITHOUT_TRACES)
-        details = await eventually(lambda: ended(grpc.StatusCode.UNIMPLEMENTED), every=0.02)
-        assert details.startswith("No pipeline of this Ares takes traces from an otlp receiver")
-        reload(ares, config, ONLY_HTTP)
-        assert await eventually(lambda: ended(grpc.StatusCode.OK), every=0.02)
 
 
 async def test_a_reload_under_load_loses_and_doubles_nothing(reloaded: AresProcess, config: Path) -> None:
@@ -250,10 +201,10 @@ async def test_a_reload_under_load_loses_and_doubles_nothing(reloaded: AresProce
     sent: list[ExportTraceServiceRequest] = []
 
     async def sender() -> None:
-        async with jaeger_clients(ares.jaeger_grpc) as writer:
+        async with jaeger_clients(ares.jaeger_grpc) as jaeger:
             while not done.is_set():
                 request = trace_request(spans=1)
-                while (found := await outcome(writer, request))[0] is grpc.StatusCode.UNAVAILABLE:
+                while (found := await outcome(jaeger, request))[0] is grpc.StatusCode.UNAVAILABLE:
                     pass  # told to send again
                 assert found == (grpc.StatusCode.OK, "")
                 sent.append(request)
@@ -274,3 +225,31 @@ async def test_a_reload_under_load_loses_and_doubles_nothing(reloaded: AresProce
     async with database_of(ares) as connection:
         rows = await connection.fetch("SELECT trace_id FROM service_spans WHERE service_name = 'shop'")
     assert sorted(row["trace_id"] for row in rows) == sorted(uuid.UUID(bytes=each.trace_id) for each in sent_in(*sent))
+
+
+async def test_writes_go_through_the_pipelines_that_run_now(reloaded: AresProcess, config: Path) -> None:
+    """With a processor after a reload; refused where no pipeline takes traces; taken by a receiver without gRPC."""
+    ares = reloaded
+    async with jaeger_clients(ares.jaeger_grpc) as jaeger, database_of(ares) as connection:
+
+        async def mark() -> str | None:
+            request = trace_request(spans=1)
+            await jaeger.writes.Export(request)
+            [sent] = sent_in(request)
+            statement = "SELECT attributes ->> 'mark' FROM service_spans WHERE trace_id = $1"
+            found: str | None = await connection.fetchval(statement, uuid.UUID(bytes=sent.trace_id))
+            return found
+
+        async def ended(code: grpc.StatusCode) -> str:
+            found, details = await outcome(jaeger, trace_request())
+            assert found is code, details
+            return details or "-"
+
+        assert await mark() is None
+        reload(ares, config, MARKED)
+        assert await eventually(mark, every=0.02) == "seen"
+        reload(ares, config, WITHOUT_TRACES)
+        details = await eventually(lambda: ended(grpc.StatusCode.UNIMPLEMENTED), every=0.02)
+        assert details.startswith("No pipeline of this Ares takes traces from an otlp receiver")
+        reload(ares, config, ONLY_HTTP)
+        assert await eventually(lambda: ended(grpc.StatusCode.OK), every=0.02)

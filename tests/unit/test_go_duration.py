@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ares_otel.api.jaeger.go_duration import MAX_NS, parse_go_duration, show_go_duration
+from ares_otel.model.go_duration import MAX_NS, parse_go_duration, show_go_duration
 
 
 @pytest.mark.parametrize(

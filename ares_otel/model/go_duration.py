@@ -1,4 +1,4 @@
-"""Durations as Go writes them (`time.ParseDuration`): `1h30m`, `1.5s`, `100ms`. Jaeger's doors take no other form."""
+"""Durations as Go writes them (`time.ParseDuration`): `1h30m`, `1.5s`, `100ms`. Jaeger takes no other form."""
 
 from __future__ import annotations
 
