@@ -18,23 +18,30 @@ class UntilGone:
         if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD"):
             await self._app(scope, receive, send)
             return
-        first = await receive()
-        if first["type"] != "http.request" or first.get("more_body", False):  # a body, which nobody reads
-            await self._app(scope, receive, send)
-            return
+        begun: asyncio.Queue[Message] = asyncio.Queue(1)
         gone = asyncio.Event()
+        has_body = False
         asked = False
 
         async def watch() -> None:
-            while (await receive())["type"] != "http.disconnect":
-                pass
+            nonlocal has_body
+            message = await receive()
+            has_body = bool(message.get("more_body", False))
+            begun.put_nowait(message)
+            if has_body:  # which the app may read, or not
+                await asyncio.Event().wait()
+            while message["type"] != "http.disconnect":
+                message = await receive()
             gone.set()
 
         async def known() -> Message:
             nonlocal asked
             if not asked:
+                message = await begun.get()
                 asked = True
-                return first
+                return message
+            if has_body:
+                return await receive()
             await gone.wait()
             return {"type": "http.disconnect"}
 
