@@ -105,7 +105,8 @@ class Emitter:
             request = metrics_request(self._scope, starts, temporality, now_ns)
             if not await self._handover.give(request, now_ns):
                 return False
-        self._series.forget(now_ns, **self._forget_after)
+        for _ in self._series.forget(now_ns, **self._forget_after):
+            await asyncio.sleep(0)
         return True
 
     async def _run(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -16,6 +15,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
     Metric,
     NumberDataPoint,
 )
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from ares_otel.connectors.exponential import ExponentialHistogram
 
@@ -32,15 +32,17 @@ class Example(NamedTuple):
 class Point(Protocol):
     """The counts of one series."""
 
-    attributes: Sequence[KeyValue]
     start_ns: int
     """When the first span was counted."""
     last_ns: int
     """When the last one was."""
-    examples: deque[Example] | None
 
     def add(self, duration: float) -> None:
         """Counts a span, or an event of one."""
+        ...
+
+    def remember(self, example: Example) -> None:
+        """Keeps a span for the next data point, where spans are kept."""
         ...
 
     def write(self, metric: Metric, temporality: AggregationTemporality.ValueType, start_ns: int, now_ns: int) -> None:
@@ -49,16 +51,24 @@ class Point(Protocol):
 
 
 class _Counted:
-    __slots__ = ("attributes", "examples", "last_ns", "start_ns")
+    __slots__ = ("_attributes", "_examples", "_limit", "last_ns", "start_ns")
 
     def __init__(self, attributes: Sequence[KeyValue], now_ns: int, examples: int) -> None:
         """
         Args:
             examples: how many are kept.
         """
-        self.attributes = attributes
+        # Encoded: as messages they would take several times the memory, and there may be many series.
+        self._attributes = Resource(attributes=attributes).SerializeToString()
         self.start_ns = self.last_ns = now_ns
-        self.examples: deque[Example] | None = deque(maxlen=examples) if examples else None
+        self._limit = examples
+        self._examples: list[Example] = []
+
+    def remember(self, example: Example) -> None:
+        if self._limit:
+            self._examples.append(example)
+            if len(self._examples) > self._limit:
+                del self._examples[0]
 
     def _fill(
         self,
@@ -66,15 +76,15 @@ class _Counted:
         start_ns: int,
         now_ns: int,
     ) -> None:
-        point.attributes.extend(self.attributes)
+        point.attributes.extend(Resource.FromString(self._attributes).attributes)
         point.start_time_unix_nano = start_ns
         point.time_unix_nano = now_ns
-        if self.examples:
+        if self._examples:
             point.exemplars.extend(
                 Exemplar(trace_id=one.trace_id, span_id=one.span_id, as_double=one.duration, time_unix_nano=one.time_ns)
-                for one in self.examples
+                for one in self._examples
             )
-            self.examples.clear()
+            self._examples = []
 
 
 class Count(_Counted):

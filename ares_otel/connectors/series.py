@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
 from ares_otel.connectors.points import Example, Point
 
-MAX_SERIES = 100_000
+MAX_SERIES = 50_000
 """Series of all metrics and resources; what comes beyond is counted as overflow."""
-MAX_BYTES = 64 * 1024 * 1024
+MAX_BYTES = 16 * 1024 * 1024
 """Bytes of the texts that tell the series apart; likewise."""
+SLICE_SERIES = 2000
+"""Series that are looked at before others may run."""
 OVERFLOW = "otel.metric.overflow"
 """Source: OpenTelemetry metrics SDK specification, "Cardinality limits"."""
 
@@ -107,8 +109,8 @@ class Series:
                 self._total_bytes += _size(key)
         point.last_ns = now_ns
         point.add(value)
-        if example is not None and point.examples is not None:
-            point.examples.append(example)
+        if example is not None:
+            point.remember(example)
 
     def listed(self) -> list[tuple[Group, Family, Key, Point]]:
         """All series now, resource by resource and metric by metric."""
@@ -125,23 +127,28 @@ class Series:
         self._total -= 1
         self._total_bytes -= _size(key)
 
-    def forget(self, flushed_ns: int, *, resource_seconds: float = 0, series_seconds: float = 0) -> None:
+    def forget(self, flushed_ns: int, *, resource_seconds: float = 0, series_seconds: float = 0) -> Iterator[None]:
         """Forgets what nobody wants any more, of that which was handed over at that time: what got nothing for so long
-        (0: however long), and resources beyond their limit."""
+        (0: however long), and resources beyond their limit. Gives now and then, for others to run."""
         if series_seconds:
             oldest = flushed_ns - int(series_seconds * 1e9)
-            for group, family, key, point in self.listed():
+            for number, (group, family, key, point) in enumerate(self.listed(), 1):
                 if point.last_ns <= oldest:
                     self.take(group, family, key)
+                if not number % SLICE_SERIES:
+                    yield
         oldest = flushed_ns - int(resource_seconds * 1e9) if resource_seconds else 0
         for identity, group in list(self._groups.items()):
             if group.last_ns <= oldest or not any(group.series.values()):
                 self._drop(identity, group)
+                yield
         beyond = len(self._groups) - self._resources
         if beyond > 0:
             settled = [item for item in self._groups.items() if item[1].last_ns < flushed_ns]
             for identity, group in sorted(settled, key=lambda item: item[1].last_ns)[:beyond]:
-                self._drop(identity, group)
+                if group.last_ns < flushed_ns:
+                    self._drop(identity, group)
+                    yield
 
     @property
     def _is_full(self) -> bool:
@@ -152,8 +159,9 @@ class Series:
 
     def _drop(self, identity: bytes, group: Group) -> None:
         for family in self.families:
-            for key in list(group.series[family.name]):
-                self.take(group, family, key)
+            series = group.series[family.name]
+            self._total -= len(series)
+            self._total_bytes -= sum(map(_size, series))
         del self._groups[identity]
 
 

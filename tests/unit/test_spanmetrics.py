@@ -310,6 +310,12 @@ async def test_without_a_limit_there_is_still_one_of_all_series_and_of_resources
     assert sum(point.as_int for _, point in found[CALLS]) == 14
     assert len(found[CALLS]) < 8
     monkeypatch.setattr(series, "MAX_SERIES", 1000)
+    monkeypatch.setattr(series, "MAX_BYTES", 5000)
+    place = Place()
+    await place.see(*({"name": f"{number:02}" * 500} for number in range(20)))
+    found = await place.flush()
+    assert [(len(labels), point.as_int) for labels, point in found[CALLS][-1:]] == [(2, 17)]
+    monkeypatch.setattr(series, "MAX_BYTES", 1 << 20)
     place = Place(resource_metrics_cache_size=2)
     for number in range(7):
         await place.see({}, resource={"service__name": f"s{number}"}, seconds=1)

@@ -142,7 +142,7 @@ class SpanMetricsConfig(ComponentConfig):
         ge=0,
         le=100_000,
         description="Series of a metric in a resource; spans beyond are counted in one series with"
-        " `otel.metric.overflow`. 0 for only Ares's own limit, 100,000 series of all.",
+        " `otel.metric.overflow`. 0 for only Ares's own limit, 50,000 series of all.",
     )
     resource_metrics_key_attributes: list[str] = Field(
         default=[],
