@@ -14,7 +14,7 @@ from ares_otel.model.batch import Consumer
 from ares_otel.pipeline.component import BuildContext
 from ares_otel.pipeline.error_log import ErrorLog
 
-REQUEST_POINTS = 500
+REQUEST_POINTS = 250
 """Data points of one metrics request."""
 FINAL_SECONDS = 5.0
 """How long `stop` tries to hand on what is left."""

@@ -15,8 +15,9 @@ from ares_otel.pipeline.duration import Duration
 
 SERVICE_NAME, SPAN_NAME, SPAN_KIND, STATUS_CODE = "service.name", "span.name", "span.kind", "status.code"
 INSTANCE_ID = "collector.instance.id"
-BUILT_IN = (SERVICE_NAME, SPAN_NAME, SPAN_KIND, STATUS_CODE, INSTANCE_ID)
-"""Dimensions that every series has unless they are excluded."""
+SCOPE_NAME, SCOPE_VERSION = "span.instrumentation.scope.name", "span.instrumentation.scope.version"
+BUILT_IN = (SERVICE_NAME, SPAN_NAME, SPAN_KIND, STATUS_CODE, INSTANCE_ID, SCOPE_NAME, SCOPE_VERSION)
+"""Dimensions that series have by themselves."""
 BuiltIn = Literal["service.name", "span.name", "span.kind", "status.code", "collector.instance.id"]
 DEFAULT_BUCKETS = (0.002, 0.004, 0.006, 0.008, 0.01, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.4, 2.0, 5.0, 10.0, 15.0)
 """Seconds; the Collector's."""

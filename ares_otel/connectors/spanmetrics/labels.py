@@ -11,6 +11,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from ares_otel.connectors.series import Key
 from ares_otel.connectors.spanmetrics.config import (
     INSTANCE_ID,
+    SCOPE_NAME,
+    SCOPE_VERSION,
     SERVICE_NAME,
     SPAN_KIND,
     SPAN_NAME,
@@ -20,7 +22,6 @@ from ares_otel.connectors.spanmetrics.config import (
 )
 from ares_otel.connectors.spans import text_attribute
 
-SCOPE_NAME, SCOPE_VERSION = "span.instrumentation.scope.name", "span.instrumentation.scope.version"
 Found = Mapping[str, AnyValue]
 
 _KINDS = dict(zip(Span.SpanKind.values(), Span.SpanKind.keys(), strict=True))
