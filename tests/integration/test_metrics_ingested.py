@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
@@ -60,7 +61,7 @@ async def test_every_type_is_told_as_prometheus_has_it(api: Api, store: Store) -
     route = ("http_route", "/orders")
     name = "http_server_request_duration_seconds"
     assert samples(found[name]) == {
-        (f"{name}_bucket", (route, ("le", "0.05"))[::1]): 2,
+        (f"{name}_bucket", (route, ("le", "0.05"))): 2,
         (f"{name}_bucket", (route, ("le", "0.1"))): 3,
         (f"{name}_bucket", (route, ("le", "0.25"))): 5,
         (f"{name}_bucket", (route, ("le", "+Inf"))): 6,
@@ -83,6 +84,7 @@ async def test_openmetrics_has_the_same_values_exemplars_and_start_times(api: Ap
     assert family.unit == "seconds"
     [bucket] = [sample for sample in family.samples if sample.exemplar is not None]
     assert bucket.labels["le"] == "0.25"
+    assert bucket.exemplar is not None
     assert bucket.exemplar.value == 0.2
     assert bucket.exemplar.labels == {
         "trace_id": point.exemplars[0].trace_id.hex(),
@@ -282,7 +284,7 @@ async def test_the_options_of_prometheus_are_parameters(api: Api, store: Store) 
     metric = gauge("disk.io", unit="By", labels={"_private": "1", "a..b": "2"})
     await send(store, metrics_request("orders", [metric], **attributes))
 
-    async def labels(**params: str | list[str]) -> dict[str, str]:
+    async def labels(**params: Any) -> dict[str, str]:
         [family] = (await families(api, match_='{job="orders",__name__!="target_info"}', **params)).values()
         return dict(family.samples[0].labels)
 
@@ -307,7 +309,7 @@ async def test_timestamps_are_told_on_demand(api: Api, store: Store) -> None:
     for accept in ("", OPENMETRICS):
         assert (await families(api, accept))["queue_length"].samples[0].timestamp is None
         told = (await families(api, accept, timestamps="true"))["queue_length"].samples[0].timestamp
-        assert float(told) == pytest.approx(milliseconds / 1000, abs=1e-6)
+        assert float(told or 0) == pytest.approx(milliseconds / 1000, abs=1e-6)
 
 
 async def test_names_outside_the_old_alphabet_are_quoted_or_escaped(api: Api, store: Store) -> None:
@@ -330,7 +332,6 @@ async def test_numbers_that_are_none_are_told(api: Api, store: Store) -> None:
     await send(store, metrics_request(metrics=[gauge(name, value) for name, value in values.items()]))
     text = (await ask(api, promote_scope_metadata="false")).text
     for name, shown in {"nan": "NaN", "inf": "+Inf", "minus": "-Inf", "large": str(2**62 + 1)}.items():
-        assert f'{name}{{job="shop",service_instance_id' in text or f"{name}{{" in text
         [line] = [line for line in text.splitlines() if line.startswith(f"{name}{{")]
         assert line.endswith(f"}} {shown}")
     assert set(values) <= set(await families(api, OPENMETRICS))

@@ -88,10 +88,12 @@ class PointLines:
             )
             for place, (bound, count) in enumerate(buckets)
         ]
-        # OpenMetrics has no sum beside buckets below zero: it would not only grow.
-        if point.HasField("sum") and not (self._openmetrics and any(bound < 0 for bound, _ in buckets)):
+        # OpenMetrics has no sum beside buckets below zero, for it would not only grow, and no count without a sum.
+        has_sum = point.HasField("sum") and not (self._openmetrics and any(bound < 0 for bound, _ in buckets))
+        if has_sum:
             lines.append(self._lines.sample(f"{family}_sum", labels, point.sum, time_unix_nano=time))
-        lines.append(self._lines.sample(f"{family}_count", labels, point.count, time_unix_nano=time))
+        if has_sum or not self._openmetrics:
+            lines.append(self._lines.sample(f"{family}_count", labels, point.count, time_unix_nano=time))
         return "".join(lines)
 
     def _summary(self, family: str, labels: str, point: SummaryDataPoint, time: int | None) -> str:

@@ -12,6 +12,7 @@ from ares_otel.model.prometheus.escaping import (
     is_legacy_metric_name,
 )
 from ares_otel.model.prometheus.kinds import Kind
+from ares_otel.model.prometheus.labels import NAME
 from ares_otel.model.prometheus.negotiation import Format
 from ares_otel.model.prometheus.values import seconds_text, value_text
 
@@ -70,6 +71,8 @@ class Lines:
         named: dict[str, str] = {}
         for name in sorted(labels):
             escaped = escape_label_name(name, self.format.escaping)
+            if escaped == NAME:
+                continue  # what an escape makes of another name
             named[escaped] = f"{named[escaped]};{labels[name]}" if escaped in named else labels[name]
         return ",".join(pair(name, value) for name, value in sorted(named.items()))
 
