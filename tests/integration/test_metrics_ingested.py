@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.metrics.v1.metrics_pb2 import ScopeMetrics
 
+from ares_otel.query.live_series import STALENESS
+from ares_otel.query.statements import load_statements
 from ares_otel.storage.store import Store
 from tests.support.api import Api, check_problem, running_api
 from tests.support.ingested import (
@@ -27,6 +32,7 @@ from tests.support.ingested import (
     send,
 )
 from tests.support.otlp_samples import metrics_request, number_point, pairs
+from tests.support.partitions import day
 
 
 @pytest.fixture
@@ -358,6 +364,43 @@ async def test_wrong_parameters_are_named(api: Api) -> None:
     check_problem(await ask(api, unit_table="7"), 422, "unit_table")
     check_problem(await ask(api, ignore_resource_attributes="a"), 422, "ignore_resource_attributes")
     check_problem(await ask(api, unknown="1"), 422, "unknown")
+
+
+async def test_the_newest_points_are_found_by_the_index_in_the_partitions_of_the_window(api: Api) -> None:
+    noon = day(0) + timedelta(hours=12)
+    statements = load_statements("live_series.sql")
+    for name, table in {"numbers": "metric_samples", "distributions": "metric_distributions"}.items():
+        values = {"ids": [uuid4()], "lower": noon - STALENESS, "upper": noon}
+        text, arguments = statements[name].bind(values)
+        async with api.pool.acquire() as connection, connection.transaction():
+            await connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+            rows = await connection.fetch(f"EXPLAIN {text}", *arguments)
+        plan = "\n".join(row[0] for row in rows)
+        assert plan.count("Index Scan Backward") == 1, plan
+        assert f"{table}_{noon:%Y%m%d}_series_id_timestamp_idx" in plan
+        assert "Seq Scan" not in plan
+
+
+async def test_a_large_answer_comes_in_pieces_and_leaves_room_for_others(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More series than a page, and an answer to somebody else before the end."""
+    monkeypatch.setattr("ares_otel.query.live_series.PAGE", 50)
+    await api.pool.execute(
+        "INSERT INTO service_metrics (service_name, metric_name, metric_type, metric_value, labels) "
+        "SELECT 'many', 'n', 'gauge', n, jsonb_build_object('n', n) FROM generate_series(1, 333) AS n"
+    )
+    order: list[str] = []
+
+    async def one(path: str) -> None:
+        assert (await api.client.get(path)).status_code == 200
+        order.append(path)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(one(PATH))
+        group.create_task(one("/healthz"))
+    assert order == ["/healthz", PATH]
+    assert sorted(sample.value for sample in (await families(api))["n"].samples) == list(range(1, 334))
 
 
 async def test_without_the_database_it_is_503() -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from functools import lru_cache
 
 _METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
@@ -34,13 +33,11 @@ def is_legacy_label_name(name: str) -> bool:
     return _LABEL.fullmatch(name) is not None
 
 
-@lru_cache(maxsize=4096)
 def escape_metric_name(name: str, scheme: Escaping) -> str:
     """The name of a metric under a scheme; `name` is not empty."""
     return _escaped(name, scheme, _METRIC, ":")
 
 
-@lru_cache(maxsize=4096)
 def escape_label_name(name: str, scheme: Escaping) -> str:
     """The name of a label under a scheme; `name` is not empty. A colon is illegal here."""
     return _escaped(name, scheme, _LABEL, "")
