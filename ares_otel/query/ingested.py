@@ -77,7 +77,11 @@ class _Family:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """Series that are live and not in the answer, by reason. None of them is an error of who asks."""
+    """Series that are live and not in the answer, by reason. None of them is an error of who asks.
+
+    Where names or selectors are given, deltas and what cannot be translated are not counted: nobody can say whether
+    they were meant.
+    """
 
     limit: int = 0
     """Beyond the limit that was asked for; where some are, it is not known how many."""
@@ -85,6 +89,8 @@ class LeftOut:
     """Of another series with the same name and labels."""
     conflicts: int = 0
     """Of a metric whose name belongs to one of another type."""
+    deltas: int = 0
+    """Without cumulative values."""
     untranslatable: int = 0
     """With a name that has no form in Prometheus, or attributes of more than 64 KiB."""
 
@@ -138,14 +144,15 @@ async def expose(pool: asyncpg.Pool, wanted: Wanted, *, own: str, now: datetime 
 class _Gathering:
     def __init__(self, wanted: Wanted) -> None:
         self._wanted = wanted
+        self._filtered = bool(wanted.names or wanted.selectors)
         self._lines = Lines(wanted.format)
         self._points = PointLines(self._lines, wanted.config, timestamps=wanted.timestamps)
         self.definitions = Definitions()
         self._resources: dict[UUID, ResourceLabels | None] = {}
         self._scopes: dict[UUID, Labels | None] = {}
         self._names: dict[tuple[str, str, Kind], str | None] = {}
-        self._chosen: dict[UUID, tuple[str, Kind, Labels] | None] = {}
-        """None: only whether it is live matters, for its resource's sake."""
+        self._chosen: dict[UUID, tuple[str, Kind, Labels] | str | None] = {}
+        """A text: why it is left out. None: only whether it is live matters, for its resource's sake."""
         self._families: dict[tuple[str, Kind], _Family] = {}
         self._left_out = LeftOut()
         self._live_resources: set[UUID] = set()
@@ -158,11 +165,11 @@ class _Gathering:
         found = []
         for series in page:
             kind = kind_of(series.metric_type, series.temporality)
-            if kind is None:
-                continue
-            translated = self._translated(series, kind)
-            if translated is None:
-                self._skipped(untranslatable=1)
+            translated = None if kind is None else self._translated(series, kind)
+            if kind is None or translated is None:
+                if not self._filtered:
+                    self._chosen[series.series_id] = "deltas" if kind is None else "untranslatable"
+                    found.append(series)
             elif self._is_wanted(translated[0], kind, translated[1]):
                 self._chosen[series.series_id] = (translated[0], kind, translated[1])
                 found.append(series)
@@ -237,11 +244,14 @@ class _Gathering:
 
     def add(self, page: LivePage) -> None:
         """Raises TooManySeries."""
-        self._skipped(untranslatable=page.too_large)
+        self._skipped(untranslatable=0 if self._filtered else page.too_large)
         for series, point in page.points:
+            chosen = self._chosen[series.series_id]
+            if isinstance(chosen, str):
+                self._skipped(**{chosen: 1})
+                continue
             if series.resource_id is not None:
                 self._live_resources.add(series.resource_id)
-            chosen = self._chosen[series.series_id]
             if chosen is None:
                 continue
             if self._count >= (self._wanted.limit or MAX_SERIES):

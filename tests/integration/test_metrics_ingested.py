@@ -155,6 +155,8 @@ async def test_a_series_ends_with_a_point_without_a_recorded_value(api: Api, sto
 async def test_deltas_are_left_out(api: Api, store: Store) -> None:
     await send(store, metrics_request())
     assert not {"queue_length", "mail_wait_milliseconds"} & set(await families(api))
+    assert await left_out(api) == {"deltas": 2}
+    assert await left_out(api, name_=["ares_otel_exposition_left_out_series", "queue_length"]) == {}
 
 
 async def test_ares_does_not_tell_its_own(api: Api, store: Store) -> None:
