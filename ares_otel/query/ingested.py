@@ -12,7 +12,7 @@ bounded. Conflicts between families that become one name are settled here:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -37,7 +37,9 @@ MAX_SERIES = 100_000
 MAX_BYTES = 64 * 1024 * 1024
 """Of text that one answer may have."""
 _TARGET_INFO = "target_info"
-LEFT_OUT = "ares_otel_exposition_left_out_series"
+_JOINED = "ares_otel_exposition_joined_labels"
+_LEFT_OUT = "ares_otel_exposition_left_out_series"
+_JOINED_HELP = "Labels that stand for several attributes of a point, whose values are joined by semicolons"
 _LEFT_OUT_HELP = "Live series that are not in this answer; docs/prometheus.md explains the reasons"
 _RESERVED = {Kind.HISTOGRAM: "le", Kind.SUMMARY: "quantile"}
 """Labels of the samples themselves: an attribute of that name gives way."""
@@ -156,7 +158,7 @@ class _Gathering:
         self._families: dict[tuple[str, Kind], _Family] = {}
         self._left_out = LeftOut()
         self._live_resources: set[UUID] = set()
-        self._count = self._bytes = 0
+        self._count = self._bytes = self._joined = 0
         self.full = False
 
     def choose(self, page: Sequence[Series]) -> list[Series]:
@@ -206,9 +208,11 @@ class _Gathering:
         if name is None or resource is None or scope is None:
             return None
         try:
-            labels = series_labels(series.attributes, resource, scope, config).labels
+            made = series_labels(series.attributes, resource, scope, config)
         except Untranslatable:
             return None
+        self._joined += made.collided
+        labels = made.labels
         if kind in _RESERVED:
             labels.pop(_RESERVED[kind], None)
         return name, labels
@@ -305,10 +309,8 @@ class _Gathering:
             taken.update(names)
             kept.append((escaped, family))
         kept.sort(key=lambda item: item[0])
-        told = escape_metric_name(LEFT_OUT, self._wanted.format.escaping)
-        if told not in taken and self._is_wanted(LEFT_OUT, Kind.GAUGE, {}):
-            kept.append((told, self._told(told)))
-        return Exposition([family for _, family in kept], self._left_out, self._lines)
+        families = [family for _, family in kept] + self._about_itself(taken)
+        return Exposition(families, self._left_out, self._lines)
 
     def _add_target_info(self) -> None:
         """One for each `job` and `instance`: that of the resource that appeared last."""
@@ -332,11 +334,19 @@ class _Gathering:
             family.first_seen = min(entry[0] for entry in family.series.values())
             self._families[escaped, Kind.INFO] = family
 
-    def _told(self, escaped: str) -> _Family:
-        """What is left out, as a metric of the answer."""
-        family = _Family(LEFT_OUT, Kind.GAUGE, "", _LEFT_OUT_HELP, datetime.min)
-        for reason, count in asdict(self._left_out).items():
-            pairs = self._lines.labels({"reason": reason})
+    def _about_itself(self, taken: Set[str]) -> list[_Family]:
+        """What the answer says about itself, unless a metric that was sent has the name."""
+        reasons = {f'reason="{reason}"': count for reason, count in asdict(self._left_out).items()}
+        told = (_JOINED, _JOINED_HELP, {"": self._joined}), (_LEFT_OUT, _LEFT_OUT_HELP, reasons)
+        made = [self._told(*what) for what in told if self._is_wanted(what[0], Kind.GAUGE, {})]
+        escaping = self._wanted.format.escaping
+        return [family for family in made if escape_metric_name(family.name, escaping) not in taken]
+
+    def _told(self, name: str, description: str, counts: Mapping[str, int]) -> _Family:
+        """A number about this answer, as a metric of it."""
+        family = _Family(name, Kind.GAUGE, "", description, datetime.min)
+        escaped = escape_metric_name(name, self._wanted.format.escaping)
+        for pairs, count in counts.items():
             family.series[pairs] = (datetime.min, UUID(int=0), self._lines.sample(escaped, pairs, count))
         return family
 

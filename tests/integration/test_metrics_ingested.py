@@ -17,7 +17,9 @@ from ares_otel.query.live_series import STALENESS
 from ares_otel.query.statements import load_statements
 from ares_otel.storage.store import Store
 from tests.support.api import Api, check_problem, running_api
+from tests.support.eventually import eventually
 from tests.support.ingested import (
+    JOINED,
     OPENMETRICS,
     PATH,
     UTF8,
@@ -287,6 +289,12 @@ async def test_a_name_that_has_no_form_in_prometheus_is_counted(api: Api, store:
     assert "___" in (await ask(api, translation_strategy="NoTranslation")).text
 
 
+async def test_attributes_that_become_one_label_are_joined_and_told(api: Api, store: Store) -> None:
+    await send(store, metrics_request(metrics=[gauge(labels={"a.b": "1", "a-b": "2", "c": "3"})]))
+    assert (await families(api))["queue_length"].samples[0].labels["a_b"] == "2;1"
+    assert f"\n{JOINED} 1\n" in (await ask(api)).text
+
+
 async def test_the_options_of_prometheus_are_parameters(api: Api, store: Store) -> None:
     attributes = {"host.name": "kappa", "cloud.region": "eu", "service.instance.id": "i"}
     metric = gauge("disk.io", unit="By", labels={"_private": "1", "a..b": "2"})
@@ -403,6 +411,28 @@ async def test_a_large_answer_comes_in_pieces_and_leaves_room_for_others(
         group.create_task(one("/healthz"))
     assert order == ["/healthz", PATH]
     assert sorted(sample.value for sample in (await families(api))["n"].samples) == list(range(1, 334))
+
+
+async def test_only_a_few_answers_are_made_at_a_time(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ares_otel.api.routers.prometheus.TURN_SECONDS", 0.05)
+    async with (
+        api.pool.acquire() as connection,
+        asyncio.TaskGroup() as group,
+        connection.transaction(),
+    ):
+        await connection.execute("LOCK TABLE metric_series")
+        first = [group.create_task(ask(api)) for _ in range(2)]
+
+        async def both_wait() -> bool:
+            waiting: int = await connection.fetchval(
+                "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'metric_series'::regclass"
+            )
+            return waiting == 2
+
+        await eventually(both_wait, every=0.02)
+        assert "try again" in check_problem(await ask(api), 503)["detail"]
+    assert [task.result().status_code for task in first] == [200, 200]
+    assert (await ask(api)).status_code == 200
 
 
 async def test_without_the_database_it_is_503() -> None:

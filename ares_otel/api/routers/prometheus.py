@@ -10,6 +10,7 @@ from typing import Annotated
 import asyncpg
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from ares_otel.api.parameters import each_once
 from ares_otel.api.problems import TOO_MANY_SERIES, problem
@@ -17,9 +18,12 @@ from ares_otel.api.prometheus_parameters import IngestedParameters, wanted_of
 from ares_otel.control.config.schema import ARES
 from ares_otel.model.prometheus.negotiation import accepts_gzip, choose_format
 from ares_otel.query.ingested import MAX_BYTES, MAX_SERIES, Exposition, TooManySeries, expose
+from ares_otel.query.reader import DatabaseUnavailable
 
 _AT_ONCE = 2
-"""Answers that are made at the same time: each may take `MAX_BYTES`."""
+"""Answers that are made or sent at the same time: each may take `MAX_BYTES`, and more while it is made."""
+TURN_SECONDS = 15.0
+"""How long a request waits for its turn."""
 _GZIP = 16 + zlib.MAX_WBITS
 
 
@@ -32,20 +36,41 @@ def prometheus_router(pool: asyncpg.Pool) -> APIRouter:
     async def ingested(request: Request, query: Annotated[IngestedParameters, Query()]) -> Response:
         format_ = choose_format(request.headers.get("accept", ""))
         wanted = wanted_of(query, format_)
-        async with turns:
-            try:
-                made = await expose(pool, wanted, own=ARES)
-            except TooManySeries as error:
-                return problem(
-                    TOO_MANY_SERIES,
-                    f"{error.message} One answer has at most {MAX_SERIES} series and {MAX_BYTES // 1024**2} MiB.",
-                )
+        try:
+            async with asyncio.timeout(TURN_SECONDS):
+                await turns.acquire()
+        except TimeoutError:
+            raise DatabaseUnavailable("Other answers of this page are made or sent; try again in a moment.") from None
+        try:
+            made = await expose(pool, wanted, own=ARES)
+        except BaseException as error:
+            turns.release()
+            if not isinstance(error, TooManySeries):
+                raise
+            return problem(
+                TOO_MANY_SERIES,
+                f"{error.message} One answer has at most {MAX_SERIES} series and {MAX_BYTES // 1024**2} MiB.",
+            )
         headers = {"Content-Type": format_.content_type, "Vary": "Accept, Accept-Encoding"}
         if accepts_gzip(request.headers.get("accept-encoding", "")):
-            return StreamingResponse(_compressed(made), headers={**headers, "Content-Encoding": "gzip"})
-        return StreamingResponse(_plain(made), headers=headers)
+            return _Held(turns, _compressed(made), {**headers, "Content-Encoding": "gzip"})
+        return _Held(turns, _plain(made), headers)
 
     return router
+
+
+class _Held(StreamingResponse):
+    """An answer that has its turn until it was sent, for it stands in memory until then."""
+
+    def __init__(self, turns: asyncio.Semaphore, pieces: AsyncIterator[bytes], headers: dict[str, str]) -> None:
+        super().__init__(pieces, headers=headers)
+        self._turns = turns
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._turns.release()
 
 
 async def _plain(made: Exposition) -> AsyncIterator[bytes]:

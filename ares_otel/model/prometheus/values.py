@@ -10,9 +10,6 @@ from typing import Any
 import orjson
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
-STALE_NAN_BITS = 0x7FF0000000000002
-"""The NaN that says: from here on there is no value."""
-
 
 def value_text(value: float) -> str:
     """A sample's value; a whole number has no fraction."""
