@@ -94,7 +94,7 @@ class LeftOut:
     deltas: int = 0
     """Without cumulative values."""
     untranslatable: int = 0
-    """With a name that has no form in Prometheus, or attributes of more than 64 KiB."""
+    """With a name that has no form in Prometheus, or attributes or buckets of more than 64 KiB."""
 
 
 @dataclass(slots=True)
@@ -128,7 +128,7 @@ async def expose(pool: asyncpg.Pool, wanted: Wanted, *, own: str, now: datetime 
     Deltas are not among them: Prometheus has cumulative values only.
 
     Raises:
-        TooManySeries: more than `MAX_SERIES`, or more text than `MAX_BYTES`.
+        TooManySeries: more than `MAX_SERIES`, or more text than `MAX_BYTES`, also of the resources they have.
         DatabaseUnavailable, QueryTooSlow: see `reader`.
     """
     gathering = _Gathering(wanted)
@@ -162,7 +162,9 @@ class _Gathering:
         self.full = False
 
     def choose(self, page: Sequence[Series]) -> list[Series]:
-        """Those that are wanted, by name and labels."""
+        """Those that are wanted, by name and labels. Raises TooManySeries."""
+        if self.definitions.characters > MAX_BYTES:
+            raise TooManySeries
         self._chosen = {}
         found = []
         for series in page:

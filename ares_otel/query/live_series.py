@@ -24,10 +24,11 @@ from ares_otel.storage.rows.restore_metrics import point_of
 from ares_otel.storage.rows.restore_values import attributes
 
 STALENESS = timedelta(minutes=5)
-PAGE = 1000
+PAGE = 500
 """Series that are looked at together."""
 MAX_SERIES_BYTES = 64 * 1024
-"""A series or resource whose attributes are larger is left out: no scraper takes such labels."""
+"""A series, resource or scope whose attributes are larger is left out, and a point whose buckets are: no scraper takes
+such labels, or thousands of buckets."""
 _DESCRIPTION = 1000
 _NUMBERS = ("gauge", "counter", "updowncounter")
 _SQL = load_statements("live_series.sql")
@@ -71,6 +72,8 @@ class Definitions:
 
     resources: dict[UUID, Resource] = field(default_factory=dict)
     scopes: dict[UUID, Scope] = field(default_factory=dict)
+    characters: int = 0
+    """Of all their texts, about."""
 
 
 @dataclass(slots=True)
@@ -78,7 +81,7 @@ class LivePage:
     points: list[tuple[Series, Any]]
     """Series with their newest point of OTLP, which has no attributes."""
     too_large: int = 0
-    """Series that were left out for the size of their attributes."""
+    """Series that were left out for the size of their attributes or of their point."""
 
 
 async def live_series(
@@ -113,10 +116,13 @@ async def live_series(
             found: dict[UUID, Any] = {}
             for name, ids in _by_table(wanted).items():
                 if ids:
-                    for row in await reader.fetch(_SQL[name], ids=ids, **window):
+                    for row in await reader.fetch(_SQL[name], ids=ids, max_bytes=MAX_SERIES_BYTES, **window):
                         found[row["series_id"]] = row
+            large = [id_ for id_, row in found.items() if row["too_large"]]
+            for id_ in large:
+                del found[id_]
             points = await asyncio.to_thread(_points, wanted, found)
-            yield LivePage(points, len(rows) - len(small))
+            yield LivePage(points, len(rows) - len(small) + len(large))
             if len(rows) < PAGE:
                 return
             after = rows[-1]["series_id"]
@@ -127,12 +133,14 @@ async def _define(reader: Reader, definitions: Definitions, rows: Sequence[Any])
     if missing:
         for row in await reader.fetch(_SQL["resources"], ids=list(missing), max_bytes=MAX_SERIES_BYTES):
             definitions.resources[row["resource_id"]] = Resource(_texts(row, "attributes"), row["first_seen"])
+            definitions.characters += len(row["attributes"] or "")
     missing = {row["scope_id"] for row in rows} - {None, *definitions.scopes}
     if missing:
         for row in await reader.fetch(_SQL["scopes"], ids=list(missing), max_bytes=MAX_SERIES_BYTES):
             definitions.scopes[row["scope_id"]] = Scope(
                 row["name"], row["version"], row["schema_url"], _texts(row, "attributes")
             )
+            definitions.characters += len(row["attributes"])
 
 
 def _chosen(rows: Sequence[Any], choose: Callable[[Sequence[Series]], Sequence[Series]]) -> Sequence[Series]:

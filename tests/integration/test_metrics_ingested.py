@@ -289,6 +289,17 @@ async def test_a_name_that_has_no_form_in_prometheus_is_counted(api: Api, store:
     assert "___" in (await ask(api, translation_strategy="NoTranslation")).text
 
 
+async def test_what_is_too_large_is_left_out_and_counted(api: Api, store: Store) -> None:
+    bounds = [float(n) for n in range(5000)]
+    large = [
+        histogram("buckets", explicit_bounds=bounds, bucket_counts=[6] + [0] * 5000),
+        gauge("label", labels={"a": "".join(map(str, range(20_000)))}),
+    ]
+    await send(store, metrics_request(metrics=[*large, gauge("fine")]))
+    assert set(await families(api)) == {"fine", "target_info"}
+    assert await left_out(api) == {"untranslatable": 2}
+
+
 async def test_attributes_that_become_one_label_are_joined_and_told(api: Api, store: Store) -> None:
     await send(store, metrics_request(metrics=[gauge(labels={"a.b": "1", "a-b": "2", "c": "3"})]))
     assert (await families(api))["queue_length"].samples[0].labels["a_b"] == "2;1"
@@ -380,7 +391,7 @@ async def test_the_newest_points_are_found_by_the_index_in_the_partitions_of_the
     noon = day(0) + timedelta(hours=12)
     statements = load_statements("live_series.sql")
     for name, table in {"numbers": "metric_samples", "distributions": "metric_distributions"}.items():
-        values = {"ids": [uuid4()], "lower": noon - STALENESS, "upper": noon}
+        values = {"ids": [uuid4()], "max_bytes": 1000, "lower": noon - STALENESS, "upper": noon}
         text, arguments = statements[name].bind(values)
         async with api.pool.acquire() as connection, connection.transaction():
             await connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
