@@ -13,6 +13,7 @@ import httpx
 import orjson
 
 from ares_otel.cli import console
+from ares_otel.cli.shown import inert_json
 from ares_otel.model.errors import StartError
 
 LEVELS = ("DEBUG", "INFO", "WARN", "ERROR")
@@ -85,7 +86,8 @@ def lines(event: Any, options: TailOptions, *, colours: bool) -> Iterable[str]:
         items = data.get(kind)
         for item in items if isinstance(items, list) else ():
             if isinstance(item, dict) and _wanted(item, kind, options):
-                yield orjson.dumps({"kind": kind[:-1], **item}).decode() if options.json else _show(item, kind, colours)
+                shown = orjson.dumps({"kind": kind[:-1], **item}).decode() if options.json else None
+                yield _show(item, kind, colours) if shown is None else inert_json(shown)
     dropped = data.get("dropped")
     if isinstance(dropped, int) and dropped and not options.json:
         yield f"... {dropped} more left out: too many to show"

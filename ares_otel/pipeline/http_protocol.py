@@ -266,7 +266,8 @@ class BoundedProtocol(HttpToolsProtocol):
         """Others wait for a connection, and this one does not get on."""
         if self.transport.is_closing():
             return
-        if self._in_headers or (self.cycle is not None and not self.cycle.response_complete):
+        unanswered = self.cycle is not None and not self.cycle.response_complete
+        if not self._refused and (self._in_headers or unanswered):
             self._refuse(503, "The request arrived too slowly while others waited; send it again.")
         self.transport.close()
 

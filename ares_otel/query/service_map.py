@@ -14,7 +14,6 @@ from ares_otel.query.rollups import MAX_ROWS, from_minute
 from ares_otel.query.rows import EdgeRow, NodeRow, OperationSeen, ServiceSummary, rows_of, was_cut
 from ares_otel.query.statements import load_statements
 from ares_otel.storage.rows.rollups import MAX_NAME
-from ares_otel.storage.rows.values import REPLACEMENT
 
 _STATEMENTS = load_statements("service_map.sql")
 _SERVICE = "service"
@@ -56,13 +55,12 @@ async def find_services(pool: asyncpg.Pool) -> tuple[list[ServiceSummary], bool]
 async def find_operations(pool: asyncpg.Pool, service: str) -> tuple[list[OperationSeen], bool]:
     """The operations of a service, by name and kind, at most `MAX_ROWS`; and whether there are more.
 
-    The name is taken as it is stored: NUL is U+FFFD, and what is beyond 255 characters does not count.
+    The name is taken as it is stored: what is beyond 255 characters does not count.
 
     Raises DatabaseUnavailable, QueryTooSlow.
     """
-    name = service.replace("\0", REPLACEMENT)[:MAX_NAME]
     async with reading(pool) as reader:
-        records = await reader.fetch(_STATEMENTS["operations"], service=name, limit=MAX_ROWS + 1)
+        records = await reader.fetch(_STATEMENTS["operations"], service=service[:MAX_NAME], limit=MAX_ROWS + 1)
     return rows_of(OperationSeen, records[:MAX_ROWS]), was_cut(records, MAX_ROWS)
 
 

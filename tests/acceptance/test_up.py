@@ -151,6 +151,7 @@ class TestOwnTelemetry:
                     (await client.get("/api/v1/observability/health")).raise_for_status()
                     (await client.get("/api/v1/observability/metrics")).raise_for_status()
                     (await client.get("/metrics")).raise_for_status()
+                    (await client.get("/jaeger/api/services")).raise_for_status()
             send(ares, "somebody")
         assert await count(database_url, "service_name = 'ares-api' AND kind = 'server'") == 6
         assert await count(database_url, "service_name = 'ares-api'") == 6

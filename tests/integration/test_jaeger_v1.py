@@ -152,12 +152,11 @@ async def test_a_trace_by_id_can_be_looked_for_in_a_time_range(api: JaegerHttp) 
         envelope_of(await api.get(f"traces/{TRACE_ID.hex()}", **outside), 404)
 
 
-async def test_operations_are_found_by_the_name_that_a_service_sent_whatever_it_holds(api: JaegerHttp) -> None:
-    with_nul, long = "a\0b", "long " * 100
-    await api.send(trace({with_nul: [here(1, name="of nul")], long: [here(2, name="of long")]}))
-    for service, name in ((with_nul, "of nul"), (long, "of long"), ("a\ufffdb", "of nul")):
-        assert await operations(api.pool, service, "") == [(name, "internal")], "v3 and remote storage"
-    assert await api.data(f"services/{long}/operations") == ["of long"]
+async def test_operations_are_found_by_the_name_that_a_service_sent_however_long(api: JaegerHttp) -> None:
+    name = "long " * 100
+    await api.send(trace({name: [here(1, name="of long")]}))
+    assert await operations(api.pool, name, "") == [("of long", "internal")], "v3 and remote storage"
+    assert await api.data(f"services/{name}/operations") == ["of long"]
 
 
 async def test_several_traces_come_in_the_order_asked_for_and_missing_ones_are_named(api: JaegerHttp) -> None:

@@ -146,6 +146,19 @@ async def test_an_idle_connection_makes_room_for_a_new_one() -> None:
         assert await idle[0][0].read() == b""
 
 
+async def test_a_connection_that_was_refused_makes_room_too() -> None:
+    async with (
+        opened(limits=Limits(max_connections=1, stalled_seconds=0.0)) as door,
+        peers(door.port, 1, b"GET / HTTP/1.1\r\na b\r\n") as bad,
+    ):
+        [(reader, _)] = bad
+        assert status_of(await reader.readuntil(b"\r\n\r\n")) == 400
+        wrong: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: wrong.append(context))
+        assert status_of(await talk(door.port, get("localhost"))) == 200
+        assert wrong == []
+
+
 async def test_when_all_connections_are_busy_a_new_one_is_told_to_come_back() -> None:
     busy, go = asyncio.Semaphore(0), asyncio.Event()
 

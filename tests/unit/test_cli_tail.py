@@ -85,3 +85,13 @@ JSON = st.recursive(
 def test_whatever_comes_is_lines_or_nothing(event: Any) -> None:
     for line in shown({"data": event}) + shown({"data": {"logs": [event], "spans": [event]}}):
         assert line.isprintable()
+
+
+def test_json_says_the_same_and_steers_no_terminal() -> None:
+    """DEL, the C1 controls (U+009B begins commands, as ESC [ does), and what turns the direction of text."""
+    text = "a\x7f\x85\x9b2J\u2028\u202e\u2066\u061cä\N{SNOWMAN}\x1b[2J"
+    event = {"topic": "tail.x", "data": {"logs": [{**LOG, "message": text}]}}
+    [line] = shown(event, json=True)
+    assert json.loads(line)["message"] == text
+    assert line.isprintable()
+    assert "ä\N{SNOWMAN}" in line

@@ -36,7 +36,7 @@ def test_an_attribute_is_read_in_every_form(text: str) -> None:
     assert parse_attribute(text) == FORMS[text]
 
 
-@pytest.mark.parametrize("text", ["", "=", "=b", "!=b", "  ", "~a", "!a"])
+@pytest.mark.parametrize("text", ["", "=", "=b", "!=b", "  ", " =b", "\r<", "~a", "!a"])
 def test_what_has_no_key_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="must be KEY=VALUE"):
         parse_attribute(text)

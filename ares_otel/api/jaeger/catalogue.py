@@ -25,7 +25,7 @@ async def operations(pool: asyncpg.Pool, service: str, kind: str) -> list[tuple[
         kind: only operations of this kind; empty for all.
 
     Raises:
-        Refused: there is no such kind, no service is given, or its name is no text that is stored.
+        Refused: there is no such kind, or no service is given.
         DatabaseUnavailable, QueryTooSlow: see `reader`.
     """
     if not service:
@@ -33,8 +33,6 @@ async def operations(pool: asyncpg.Pool, service: str, kind: str) -> list[tuple[
     wanted = kind.lower()
     if wanted and wanted not in KINDS:
         raise Refused(f"span_kind must be one of {', '.join(KINDS)}, or empty for all.")
-    if "\0" in service:  # PostgreSQL has no such text
-        raise Refused("service must not hold the character NUL.")
     rows, _ = await find_operations(pool, service)
     # An unspecified kind is none to Jaeger's clients.
     found = {(row.operation_name, row.kind if row.kind in KINDS else ""): None for row in rows}

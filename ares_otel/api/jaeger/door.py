@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ares_otel.api.jaeger.adjust import MAX_SKEW_NS
 from ares_otel.api.jaeger.v1_envelope import RETRY_SECONDS, error
 from ares_otel.api.jaeger.v1_routes import v1_routes
+from ares_otel.api.leaving import UntilGone
 from ares_otel.query.reader import DatabaseUnavailable, QueryTooSlow
 
 _log = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ def jaeger_app(pool: asyncpg.Pool, *, more: Sequence[BaseRoute] = (), max_skew_n
         },
     )
     app.router.redirect_slashes = False
-    return _Door(app)
+    return UntilGone(_Door(app))
 
 
 class _Door:

@@ -14,6 +14,7 @@ import asyncpg
 import orjson
 
 from ares_otel.cli import console
+from ares_otel.cli.shown import inert_json
 from ares_otel.cli.traceview.report import report
 from ares_otel.cli.traceview.screen import Screen
 from ares_otel.cli.traceview.table import json_summary, table, verdict
@@ -126,7 +127,7 @@ class Actions:
             raise StartError(f"This search cannot be served: {error}") from error
         if as_json:
             for one in summaries:
-                _write(orjson.dumps(json_summary(one)) + b"\n")
+                _write(_json(json_summary(one)) + b"\n")
             sys.stdout.flush()
         elif summaries:
             screen = Screen(colour=picture.colour)
@@ -151,13 +152,17 @@ class Actions:
         async with contextlib.aclosing(stream_trace(self._pool, trace_id, start=start, end=end)) as chunks:
             async for chunk in chunks:
                 for resource_spans in json_object(chunk)["resourceSpans"]:
-                    _write(between + orjson.dumps(resource_spans))
+                    _write(between + _json(resource_spans))
                     between = b","
         if between != b",":
             return _not_found(trace_id, "There are no spans of trace")
         _write(b"]}\n")
         sys.stdout.flush()
         return FOUND
+
+
+def _json(value: object) -> bytes:
+    return inert_json(orjson.dumps(value).decode()).encode()
 
 
 def _write(data: bytes) -> None:

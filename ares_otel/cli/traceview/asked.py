@@ -32,7 +32,7 @@ def parse_attribute(text: str) -> Asked:
         ValueError: it is none of these. The message is a sentence without a subject.
     """
     match = _FORM.fullmatch(text)
-    if match is not None:
+    if match is not None and match[1].strip():
         return Asked(match[1].strip(), _SIGNS[match[2]], match[3])
     if _KEY.fullmatch(text) and text.strip():
         return Asked(text.strip(), "exists")

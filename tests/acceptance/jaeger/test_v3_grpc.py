@@ -205,7 +205,7 @@ async def test_operations_are_those_of_a_service_by_kind(jaeger: Clients, shop: 
     assert await operations(service="frontend", span_kind="client") == [("POST /orders", "client")]
     assert await operations(service="stock", span_kind="internal") == [("left over", "internal")]
     assert await operations(service="nobody") == []
-    for wrong in ({}, {"service": "front\0end"}, {"service": "frontend", "span_kind": "sideways"}):
+    for wrong in ({}, {"service": "frontend", "span_kind": "sideways"}):
         call = jaeger.v3.GetOperations(pb.GetOperationsRequest(**wrong))
         await refused(call, grpc.StatusCode.INVALID_ARGUMENT)
 

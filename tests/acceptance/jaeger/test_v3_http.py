@@ -244,7 +244,6 @@ async def test_dependencies_take_a_range(v3: httpx.AsyncClient, shop: Shop) -> N
         ("DELETE", "/traces", None, 405, 12),
         ("POST", "/services", None, 405, 12),
         ("GET", "/services?x=1", None, 400, 3),
-        ("GET", "/operations?service=a%00b", None, 400, 3),
         ("GET", "/traces?query.service=x", None, 400, 3),
         ("GET", "/traces/77?raw=true", None, 400, 3),
         ("POST", "/traces?query.service_name=x", b"{}", 400, 3),
