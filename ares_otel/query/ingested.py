@@ -131,7 +131,7 @@ async def expose(pool: asyncpg.Pool, wanted: Wanted, *, own: str, now: datetime 
         TooManySeries: more than `MAX_SERIES`, or more text than `MAX_BYTES`, also of the resources they have.
         DatabaseUnavailable, QueryTooSlow: see `reader`.
     """
-    gathering = _Gathering(wanted)
+    gathering = Gathering(wanted)
     pages = live_series(pool, gathering.definitions, gathering.choose, own=own, now=now)
     try:
         async for page in pages:
@@ -143,7 +143,9 @@ async def expose(pool: asyncpg.Pool, wanted: Wanted, *, own: str, now: datetime 
     return await asyncio.to_thread(gathering.finish)
 
 
-class _Gathering:
+class Gathering:
+    """Makes an answer out of pages of live series: for each page `choose`, then `add`; at the end `finish`."""
+
     def __init__(self, wanted: Wanted) -> None:
         self._wanted = wanted
         self._filtered = bool(wanted.names or wanted.selectors)
