@@ -25,6 +25,7 @@ from ares_otel.api.routers.meta import Gather, ReadyCheck, meta_router
 from ares_otel.api.routers.observability import observability_router
 from ares_otel.api.routers.partitions import partitions_router
 from ares_otel.api.routers.pinned import pinned_router
+from ares_otel.api.routers.prometheus import prometheus_router
 from ares_otel.api.routers.registry import registry_router
 from ares_otel.api.routers.rejected import rejected_router
 from ares_otel.api.routers.services import services_router
@@ -107,6 +108,7 @@ def create_app(
     if sampling is not None:
         app.include_router(sampling_router(pool, sampling))
     app.include_router(meta_router(registry, ready, gather))
+    app.include_router(prometheus_router(pool))
     app.include_router(swagger_router())
     if jaeger is not None:
         app.add_route("/jaeger", _to_jaeger, include_in_schema=False)

@@ -26,7 +26,7 @@ MAX_LIMIT = 1000
 MAX_HOURS = 8760
 """A year."""
 MAX_TEXT = 1000
-REPEATABLE = frozenset({"attr"})
+REPEATABLE = frozenset({"attr", "name[]", "match[]", "promote_resource_attributes", "ignore_resource_attributes"})
 """Parameters that may be given more than once."""
 SPAN_KINDS = ("unspecified", "internal", "server", "client", "producer", "consumer")
 STATUSES = ("online", "degraded", "offline")
@@ -35,7 +35,7 @@ _MILLISECONDS = re.compile(r"\d{1,12}(\.\d{1,6})?", re.ASCII)
 _WHOLE = re.compile(r"\d{1,9}", re.ASCII)
 
 
-def _reader(parse: Callable[[str], Any]) -> PlainValidator:
+def read_by(parse: Callable[[str], Any]) -> PlainValidator:
     """A parser of text as a validator; the sentence of its ValueError becomes the error's message."""
 
     def validate(value: Any) -> Any:
@@ -150,16 +150,16 @@ _TRACE_SCHEMA = {"type": "string", "minLength": 16, "maxLength": 36, "examples":
 
 _MILLISECONDS_SCHEMA = {"type": "number", "minimum": 0, "examples": [250]}
 
-Milliseconds = Annotated[int | None, _reader(_milliseconds), WithJsonSchema(_MILLISECONDS_SCHEMA)]
-Operation = Annotated[str | None, _reader(_text), WithJsonSchema({**_TEXT_SCHEMA, "examples": ["POST /orders"]})]
+Milliseconds = Annotated[int | None, read_by(_milliseconds), WithJsonSchema(_MILLISECONDS_SCHEMA)]
+Operation = Annotated[str | None, read_by(_text), WithJsonSchema({**_TEXT_SCHEMA, "examples": ["POST /orders"]})]
 SpanKind = Annotated[
     str | None,
-    _reader(_span_kind),
+    read_by(_span_kind),
     WithJsonSchema({"type": "string", "enum": list(SPAN_KINDS), "examples": ["server"]}),
 ]
 SpanStatus = Annotated[
     str | None,
-    _reader(_span_status),
+    read_by(_span_status),
     WithJsonSchema({"type": "string", "enum": list(SPAN_STATUSES), "examples": ["error"]}),
 ]
 AttributeValues = Annotated[
@@ -174,49 +174,49 @@ AttributeValues = Annotated[
         }
     ),
 ]
-Text = Annotated[str | None, _reader(_text), WithJsonSchema({**_TEXT_SCHEMA, "examples": ["checkout"]})]
-Service = Annotated[str | None, _reader(_text), WithJsonSchema({**_TEXT_SCHEMA, "examples": ["orders"]})]
-ServiceName = Annotated[str, _reader(_text), WithJsonSchema({**_TEXT_SCHEMA, "examples": ["orders"]})]
+Text = Annotated[str | None, read_by(_text), WithJsonSchema({**_TEXT_SCHEMA, "examples": ["checkout"]})]
+Service = Annotated[str | None, read_by(_text), WithJsonSchema({**_TEXT_SCHEMA, "examples": ["orders"]})]
+ServiceName = Annotated[str, read_by(_text), WithJsonSchema({**_TEXT_SCHEMA, "examples": ["orders"]})]
 Metric = Annotated[
-    str | None, _reader(_text), WithJsonSchema({**_TEXT_SCHEMA, "examples": ["http.server.request.duration"]})
+    str | None, read_by(_text), WithJsonSchema({**_TEXT_SCHEMA, "examples": ["http.server.request.duration"]})
 ]
 Level = Annotated[
-    str | None, _reader(_level), WithJsonSchema({"type": "string", "enum": list(LEVELS), "examples": ["ERROR"]})
+    str | None, read_by(_level), WithJsonSchema({"type": "string", "enum": list(LEVELS), "examples": ["ERROR"]})
 ]
-Time = Annotated[Instant | None, _reader(Instant.parse), WithJsonSchema(_TIME_SCHEMA)]
+Time = Annotated[Instant | None, read_by(Instant.parse), WithJsonSchema(_TIME_SCHEMA)]
 Limit = Annotated[
-    int, _reader(_limit), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": 100})
+    int, read_by(_limit), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": 100})
 ]
 Hours = Annotated[
     float | None,
-    _reader(_hours),
+    read_by(_hours),
     WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": MAX_HOURS, "default": 1}),
 ]
-Exact = Annotated[bool, _reader(_flag), WithJsonSchema({"type": "boolean", "default": False, "examples": [True]})]
-CursorText = Annotated[str | None, _reader(_cursor), WithJsonSchema({"type": "string", "maxLength": 100})]
-TraceFilter = Annotated[UUID | None, _reader(parse_trace_id), WithJsonSchema(_TRACE_SCHEMA)]
+Exact = Annotated[bool, read_by(_flag), WithJsonSchema({"type": "boolean", "default": False, "examples": [True]})]
+CursorText = Annotated[str | None, read_by(_cursor), WithJsonSchema({"type": "string", "maxLength": 100})]
+TraceFilter = Annotated[UUID | None, read_by(parse_trace_id), WithJsonSchema(_TRACE_SCHEMA)]
 TraceId = Annotated[
     UUID,
-    _reader(parse_trace_id),
+    read_by(parse_trace_id),
     WithJsonSchema(_TRACE_SCHEMA),
     Path(description="Trace id: 32 hex digits of either case, with or without dashes; one of 64 bits may have 16."),
 ]
 StatusFilter = Annotated[
-    str | None, _reader(_status), WithJsonSchema({"type": "string", "enum": list(STATUSES), "examples": ["offline"]})
+    str | None, read_by(_status), WithJsonSchema({"type": "string", "enum": list(STATUSES), "examples": ["offline"]})
 ]
 RegistryId = Annotated[
     int,
-    _reader(_row_id),
+    read_by(_row_id),
     WithJsonSchema({"type": "integer", "minimum": 1, "examples": [17]}),
     Path(description="`id` of the service's row, from the answer to its registration."),
 ]
 
 SignalFilter = Annotated[
-    str | None, _reader(_signal), WithJsonSchema({"type": "string", "enum": list(SIGNALS), "examples": ["traces"]})
+    str | None, read_by(_signal), WithJsonSchema({"type": "string", "enum": list(SIGNALS), "examples": ["traces"]})
 ]
 RejectedId = Annotated[
     int,
-    _reader(_row_id),
+    read_by(_row_id),
     WithJsonSchema({"type": "integer", "minimum": 1, "examples": [7]}),
     Path(description="`id` of a row, as the list has it."),
 ]

@@ -59,6 +59,7 @@ PRECONDITION_FAILED = Kind("precondition-failed", 412, "Somebody was faster")
 ENCRYPTION_KEY_MISSING = Kind("encryption-key-missing", 409, "The key of an encrypted setting is missing")
 ENCRYPTION_KEY_WRONG = Kind("encryption-key-wrong", 409, "An encrypted setting does not open")
 CONFIG_BUSY = Kind("config-busy", 503, "The configuration is being edited")
+TOO_MANY_SERIES = Kind("too-many-series", 422, "The answer would be too large")
 TOO_MANY_STREAMS = Kind("too-many-streams", 503, "Too many streams are open")
 KINDS = (
     INVALID_PARAMETERS,
@@ -82,6 +83,7 @@ KINDS = (
     ENCRYPTION_KEY_MISSING,
     ENCRYPTION_KEY_WRONG,
     CONFIG_BUSY,
+    TOO_MANY_SERIES,
     TOO_MANY_STREAMS,
 )
 

@@ -48,9 +48,14 @@ def data_field(series: Row) -> str:
 
 def point_from_row(row: Row, series: Row) -> Any:
     """The data point of a row of metric_samples or metric_distributions, with the attributes of its series."""
-    point = _BUILDERS[series["metric_type"]](row)
+    point = point_of(row, series["metric_type"])
     point.attributes.extend(attributes(series["labels"], series["attributes_raw"]))
     return point
+
+
+def point_of(row: Row, metric_type: str) -> Any:
+    """The data point of a row, without attributes."""
+    return _BUILDERS[metric_type](row)
 
 
 def number_point(row: Row) -> NumberDataPoint:

@@ -1,0 +1,189 @@
+"""Metric series that have a value now, some at a time: what identifies them, and their newest point.
+
+A series is live when its newest point is at most `STALENESS` old and has a value, as in Prometheus. The newest point is
+found by the index of each series and time, in the partitions that the window touches: no partition is read whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import orjson
+
+from ares_otel.model.prometheus.points import is_stale
+from ares_otel.model.prometheus.values import any_value_text, attribute_text
+from ares_otel.query.reader import Reader, reading
+from ares_otel.query.statements import load_statements
+from ares_otel.storage.rows.restore_metrics import point_of
+from ares_otel.storage.rows.restore_values import attributes
+
+STALENESS = timedelta(minutes=5)
+PAGE = 500
+"""Series that are looked at together."""
+MAX_SERIES_BYTES = 64 * 1024
+"""A series, resource or scope whose attributes are larger is left out, and a point whose buckets are: no scraper takes
+such labels, or thousands of buckets."""
+_DESCRIPTION = 1000
+_NUMBERS = ("gauge", "counter", "updowncounter")
+_SQL = load_statements("live_series.sql")
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    attributes: Mapping[str, str]
+    first_seen: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    name: str
+    version: str
+    schema_url: str
+    attributes: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """What identifies a series, attribute values as text."""
+
+    series_id: UUID
+    metric_name: str
+    metric_type: str
+    unit: str
+    description: str
+    temporality: str | None
+    attributes: Mapping[str, str]
+    resource_id: UUID | None
+    """A key of `Definitions.resources`, for those that came by OTLP."""
+    scope_id: UUID | None
+    service_name: str
+    first_seen: datetime
+
+
+@dataclass(slots=True)
+class Definitions:
+    """Resources and scopes that were met so far."""
+
+    resources: dict[UUID, Resource] = field(default_factory=dict)
+    scopes: dict[UUID, Scope] = field(default_factory=dict)
+    characters: int = 0
+    """Of all their texts, about."""
+
+
+@dataclass(slots=True)
+class LivePage:
+    points: list[tuple[Series, Any]]
+    """Series with their newest point of OTLP, which has no attributes."""
+    too_large: int = 0
+    """Series that were left out for the size of their attributes or of their point."""
+
+
+async def live_series(
+    pool: asyncpg.Pool,
+    definitions: Definitions,
+    choose: Callable[[Sequence[Series]], Sequence[Series]],
+    *,
+    own: str,
+    now: datetime | None = None,
+) -> AsyncIterator[LivePage]:
+    """All live series, in the order of their ids.
+
+    Args:
+        definitions: filled before `choose` is asked about what refers to them.
+        choose: those of a page that are wanted; only of these a point is looked for. Called in a thread.
+        own: series of this service are left out.
+
+    Raises:
+        DatabaseUnavailable, QueryTooSlow: see `reader`.
+    """
+    now = now or datetime.now(UTC)
+    window = {"lower": now - STALENESS, "upper": now}
+    after: UUID | None = None
+    async with reading(pool, heavy=True) as reader:
+        while True:
+            rows = await reader.fetch(
+                _SQL["series"], own=own, after=after, limit=PAGE, description=_DESCRIPTION, max_bytes=MAX_SERIES_BYTES
+            )
+            small = [row for row in rows if row["labels"] is not None]
+            await _define(reader, definitions, small)
+            wanted = await asyncio.to_thread(_chosen, small, choose)
+            found: dict[UUID, Any] = {}
+            for name, ids in _by_table(wanted).items():
+                if ids:
+                    for row in await reader.fetch(_SQL[name], ids=ids, max_bytes=MAX_SERIES_BYTES, **window):
+                        found[row["series_id"]] = row
+            large = [id_ for id_, row in found.items() if row["too_large"]]
+            for id_ in large:
+                del found[id_]
+            points = await asyncio.to_thread(_points, wanted, found)
+            yield LivePage(points, len(rows) - len(small) + len(large))
+            if len(rows) < PAGE:
+                return
+            after = rows[-1]["series_id"]
+
+
+async def _define(reader: Reader, definitions: Definitions, rows: Sequence[Any]) -> None:
+    missing = {row["resource_id"] for row in rows} - {None, *definitions.resources}
+    if missing:
+        for row in await reader.fetch(_SQL["resources"], ids=list(missing), max_bytes=MAX_SERIES_BYTES):
+            definitions.resources[row["resource_id"]] = Resource(_texts(row, "attributes"), row["first_seen"])
+            definitions.characters += len(row["attributes"] or "")
+    missing = {row["scope_id"] for row in rows} - {None, *definitions.scopes}
+    if missing:
+        for row in await reader.fetch(_SQL["scopes"], ids=list(missing), max_bytes=MAX_SERIES_BYTES):
+            definitions.scopes[row["scope_id"]] = Scope(
+                row["name"], row["version"], row["schema_url"], _texts(row, "attributes")
+            )
+            definitions.characters += len(row["attributes"])
+
+
+def _chosen(rows: Sequence[Any], choose: Callable[[Sequence[Series]], Sequence[Series]]) -> Sequence[Series]:
+    return choose([_series(row) for row in rows])
+
+
+def _series(row: Any) -> Series:
+    return Series(
+        row["series_id"],
+        row["metric_name"],
+        row["metric_type"],
+        row["unit"],
+        row["description"],
+        row["temporality"],
+        _texts(row, "labels"),
+        row["resource_id"],
+        row["scope_id"],
+        row["service_name"],
+        row["first_seen"],
+    )
+
+
+def _texts(row: Any, column: str) -> dict[str, str]:
+    """Attributes with their values as text; where a key occurs twice, the last one counts."""
+    if row["attributes_raw"] is not None:
+        return {pair.key: any_value_text(pair.value) for pair in attributes(None, row["attributes_raw"])}
+    shown = row[column]
+    return {key: attribute_text(value) for key, value in orjson.loads(shown).items()} if shown else {}
+
+
+def _by_table(wanted: Sequence[Series]) -> dict[str, list[UUID]]:
+    numbers = [series.series_id for series in wanted if series.metric_type in _NUMBERS]
+    others = [series.series_id for series in wanted if series.metric_type not in _NUMBERS]
+    return {"numbers": numbers, "distributions": others}
+
+
+def _points(wanted: Sequence[Series], found: Mapping[UUID, Any]) -> list[tuple[Series, Any]]:
+    made = []
+    for series in wanted:
+        row = found.get(series.series_id)
+        if row is None:
+            continue
+        point = point_of(row, series.metric_type)
+        if not is_stale(point):
+            made.append((series, point))
+    return made
