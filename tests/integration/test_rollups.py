@@ -29,7 +29,7 @@ from ares_otel.storage.store import Store
 from tests.support.eventually import eventually
 from tests.support.managed_config import arrives, managed, put
 from tests.support.otlp_samples import log_record, logs_request, span, trace_request
-from tests.support.rollups import differences, run_once
+from tests.support.rollups import differences, no_job_works, run_once
 from tests.support.spooling import batch
 
 MINUTE = 60_000_000_000
@@ -254,15 +254,7 @@ async def test_a_job_that_is_killed_between_any_two_statements_loses_and_doubles
             break
     else:
         pytest.fail("A round has fewer statements than that.")
-
-    async def released() -> bool:
-        """The server notices that a connection is gone when it next looks, and holds the job's lock until then."""
-        return not await sql.fetchval(
-            "SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database "
-            "WHERE l.locktype = 'advisory' AND l.granted AND d.datname = current_database())"
-        )
-
-    await eventually(released)
+    await eventually(lambda: no_job_works(sql))
     await run_once(store.connect)
     assert await differences(sql) == (set(), set())
     calls = await sql.fetchval("SELECT sum(calls) FROM operations_last_hour")

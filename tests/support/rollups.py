@@ -31,3 +31,12 @@ async def differences(sql: asyncpg.Connection) -> tuple[set[tuple[Any, ...]], se
     exact = {tuple(row.values()) for row in await sql.fetch(EXACT)}
     counted = {tuple(row.values()) for row in await sql.fetch(COUNTED)}
     return exact - counted, counted - exact
+
+
+async def no_job_works(sql: asyncpg.Connection) -> bool:
+    """Whether nobody holds the job's lock: a server notices that a connection is gone when it next looks."""
+    held = await sql.fetchval(
+        "SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database "
+        "WHERE l.locktype = 'advisory' AND l.granted AND d.datname = current_database())"
+    )
+    return not held
