@@ -8,7 +8,7 @@ from statistics import median
 
 import asyncpg
 
-from ares_otel.cli.bench.data import make_requests
+from ares_otel.cli.bench.data.requests import Source
 from ares_otel.cli.bench.process import running_ares
 from ares_otel.model.batch import Batch
 from ares_otel.model.signal import TRACES
@@ -46,7 +46,8 @@ def single_spans(bodies: list[bytes], count: int) -> list[bytes]:
     for body in bodies:
         request = TRACES.request()
         request.ParseFromString(body)
-        singles += [piece(TRACES, request, number, number + 1).SerializeToString() for number in range(512)]
+        spans = TRACES.count(request)
+        singles += [piece(TRACES, request, number, number + 1).SerializeToString() for number in range(spans)]
     return singles[:count]
 
 
@@ -54,12 +55,14 @@ async def main() -> None:
     """Prints rates, and the median of the rounds' ratios."""
     async with running_ares(None) as running:
         url = running.doors["database"]
-        for name, spans in (("512 spans", 512), ("1 span", 1)):
+        for name, spans in (("many spans", 512), ("1 span", 1)):
             with_, without, ratios = [], [], []
             for number in range(ROUNDS + 1):  # round 0 warms caches and is not counted
                 bodies = []
                 for part in range(2):
-                    made = make_requests(100 if spans > 1 else 8, seed=1000 * spans + 2 * number + part).bodies
+                    wanted = 100 if spans > 1 else 40
+                    source = Source(1000 * spans + 2 * number + part, wanted)
+                    made = source.requests(TRACES, wanted, now_ns=time.time_ns(), batch=512).bodies
                     bodies.append(made if spans > 1 else single_spans(made, 4000))
                 turns = [(True, bodies[0]), (False, bodies[1])]
                 results = {}
