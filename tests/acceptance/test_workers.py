@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -170,23 +171,21 @@ class TestOneAres:
         ):
             assert stream.status_code == 200
             lines = stream.aiter_lines()
-            shown = 0
+            sent: dict[str, int] = {}
+            shown: Counter[str] = Counter()
 
             async def listen() -> None:
-                nonlocal shown
                 async for line in lines:
-                    shown += line.count('"service_name":"shown"')
+                    shown.update(re.findall(r'"service_name":"(round \d+)"', line))
 
             listening = asyncio.create_task(listen())
 
-            async def told() -> bool:  # workers hear of a listener after a moment: send until it hears something
-                await over_both_workers(ares, "shown", requests=2)
-                return shown > 0
+            async def a_whole_round() -> bool:  # each worker hears of a listener after a moment of its own
+                name = f"round {len(sent)}"
+                sent[name] = await over_both_workers(ares, name)
+                return any(shown[name] == spans for name, spans in sent.items())
 
-            await eventually(told, every=0.05)
-            before = shown
-            sent = await over_both_workers(ares, "shown")
-            await eventually(lambda: asyncio.sleep(0, shown >= before + sent), every=0.05)
+            await eventually(a_whole_round, every=0.05)
             listening.cancel()
 
     async def test_what_former_workers_and_a_single_process_left_in_their_spools_is_stored(
