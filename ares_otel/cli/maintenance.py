@@ -11,6 +11,7 @@ from pathlib import Path
 import asyncpg
 
 from ares_otel.control.config_manager import ConfigManager
+from ares_otel.model.tasks import end_task
 from ares_otel.pipeline.telemetry import Telemetry
 from ares_otel.query.partitions import STATES, PartitionListing, Partitions
 from ares_otel.query.reader import DatabaseUnavailable, QueryTooSlow
@@ -121,10 +122,7 @@ class MaintenanceJobs:
         """Safe without `start` and twice."""
         await self.maintenance.stop()
         task, self._gauges = self._gauges, None
-        if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await end_task(task)
 
     async def _keep_showing(self) -> None:
         while True:

@@ -22,6 +22,7 @@ from ares_otel.control.config_values import Check
 from ares_otel.control.config_view import Found, SettingsView
 from ares_otel.control.crypto import CryptoError, Keyring
 from ares_otel.model.clock import SYSTEM_CLOCK, Clock
+from ares_otel.model.tasks import end_task
 from ares_otel.storage.sqlstate import DATABASE_ERRORS
 
 CHANNEL = "ares_config"
@@ -120,10 +121,7 @@ class ConfigManager(SettingsView):
         """Ends the task, the connection and the callbacks; the last values stay readable. Safe without `start` and
         twice."""
         task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await end_task(task)
         for subscription in list(self._subscriptions):
             await subscription.stop()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from ares_otel.control.probe import HealthCheck, ProbeResult
 from ares_otel.control.probe_targets import ProbeTargets, Resolver
 from ares_otel.control.registry_database import STATEMENTS, transaction
 from ares_otel.control.status_changes import Announcer, Interval, beat, judge
+from ares_otel.model.tasks import end_task
 from ares_otel.query.reader import DatabaseUnavailable, QueryTooSlow
 
 CONCURRENCY = 50
@@ -85,10 +85,7 @@ class Prober:
     async def stop(self) -> None:
         """Ends the checks that are under way. Safe without `start` and twice."""
         task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await end_task(task)
 
     async def _run(self) -> None:
         resolver = Resolver()

@@ -23,6 +23,7 @@ from ares_otel.control.sampling.observer import SamplingObserver, SilentSampling
 from ares_otel.control.sampling.settings import SamplingSettings
 from ares_otel.control.sampling.strategy import MAX_NAME, MAX_OPERATIONS, Wishes
 from ares_otel.model.clock import SYSTEM_CLOCK, Clock
+from ares_otel.model.tasks import end_task
 from ares_otel.storage.complaints import Complaints
 from ares_otel.storage.partitions.catalog import to_datetime
 from ares_otel.storage.partitions.lock import Connect, exclusive
@@ -106,10 +107,7 @@ class AdaptiveSampling:
     async def stop(self) -> None:
         """Ends; probabilities stay. Safe without `start` and twice."""
         task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await end_task(task)
 
     def wake(self) -> None:
         """Looks at the interval again: a setting changed."""

@@ -23,6 +23,7 @@ from ares_otel.control.config.changes import CHANNEL, Connect
 from ares_otel.control.sampling.keys import KEYS, problem_of
 from ares_otel.control.sampling.strategy import NOTHING, Wishes
 from ares_otel.model.clock import SYSTEM_CLOCK
+from ares_otel.model.tasks import end_task
 from ares_otel.storage.complaints import Complaints
 from ares_otel.storage.sqlstate import DATABASE_ERRORS
 
@@ -96,10 +97,7 @@ class SamplingSettings:
     async def stop(self) -> None:
         """Ends; what is in force stays. Safe without `start` and twice."""
         task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await end_task(task)
 
     def of(self, service: str) -> Wishes:
         """The wishes of a service; `NOTHING` for one without settings."""

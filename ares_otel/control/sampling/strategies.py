@@ -21,6 +21,7 @@ from ares_otel.control.sampling import facts
 from ares_otel.control.sampling.settings import SamplingSettings
 from ares_otel.control.sampling.strategy import NOTHING, Strategy
 from ares_otel.model.clock import SYSTEM_CLOCK, Clock
+from ares_otel.model.tasks import end_task
 from ares_otel.query.reader import DatabaseUnavailable, QueryTooSlow
 from ares_otel.storage.complaints import Complaints
 
@@ -90,10 +91,7 @@ class Strategies:
     async def stop(self) -> None:
         """Ends; answers go on with what is known. Safe without `start` and twice."""
         task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await end_task(task)
 
     async def sampling_strategy(self, service: str) -> Strategy:
         """What a client of the service is told. Never fails: while the database is away it is what was known last, or

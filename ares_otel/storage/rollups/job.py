@@ -14,6 +14,7 @@ from datetime import timedelta
 import asyncpg
 
 from ares_otel.model.clock import SYSTEM_CLOCK, Clock
+from ares_otel.model.tasks import end_task
 from ares_otel.storage.complaints import Complaints
 from ares_otel.storage.partitions.catalog import to_datetime
 from ares_otel.storage.partitions.lock import Connect, exclusive
@@ -102,10 +103,7 @@ class Rollups:
     async def stop(self) -> None:
         """Ends; what waits is merged by the next process. Safe without `start` and twice."""
         task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await end_task(task)
 
     def wake(self) -> None:
         """Begins the next round soon: a setting changed."""
