@@ -20,12 +20,12 @@ from google.protobuf.descriptor_pb2 import (
 from opentelemetry.proto.trace.v1 import trace_pb2
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDER = ROOT / "ares_otel" / "api" / "jaeger" / "proto"
+FOLDERS = (ROOT / "ares_otel" / "api" / "jaeger" / "proto", ROOT / "ares_otel" / "model" / "prometheus" / "proto")
 
 
 def proto_files() -> list[Path]:
     """The `.proto` files of the project."""
-    return sorted(FOLDER.glob("*.proto"))
+    return sorted(file for folder in FOLDERS for file in folder.glob("*.proto"))
 
 
 def compiled() -> FileDescriptorSet:
