@@ -33,7 +33,7 @@ def _escaped(key: str, config: TranslationConfig) -> str:
 
 
 def _collapsed(key: str) -> str:
-    """Each run of underscores and illegal characters as one underscore; those around a reserved name (`__name__`) stay."""
+    """Each run of underscores and illegal characters as one underscore; those around a reserved name stay (`__x__`)."""
     if len(key) >= 4 and key.startswith("__") and key.endswith("__"):
         return f"__{_RUNS.sub('_', key[2:-2])}__"
     return _RUNS.sub("_", key)
