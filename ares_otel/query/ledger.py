@@ -12,11 +12,11 @@ import asyncpg
 from ares_otel.model.signal import SIGNALS
 from ares_otel.query.statements import Statement, load_statements
 from ares_otel.storage.partitions import list_partitions
-from ares_otel.storage.rows.encoded import DISTRIBUTIONS, LOGS, SAMPLES, SPANS
+from ares_otel.storage.rows.encoded import DISTRIBUTIONS, KEPT, LOGS, PACKS, SAMPLES, SPANS
 
 _STATEMENTS = load_statements("ledger.sql")
 _ROWS = {"traces": _STATEMENTS["traces"], "logs": _STATEMENTS["logs"], "metrics": _STATEMENTS["metrics"]}
-_TABLES = {"traces": (SPANS,), "logs": (LOGS,), "metrics": (SAMPLES, DISTRIBUTIONS)}
+_TABLES = {"traces": (SPANS,), "logs": (LOGS,), "metrics": (SAMPLES, DISTRIBUTIONS, PACKS)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def ledger_imbalances(entries: Sequence[Entry]) -> list[str]:
 async def _floors(connection: asyncpg.Connection) -> dict[str, datetime]:
     """For each table the receive time from which on no row can have been dropped with a partition."""
     floors: dict[str, datetime] = {}
-    for partition in await list_partitions(connection):
+    for partition in await list_partitions(connection, KEPT):
         floors[partition.table] = min(partition.start, floors.get(partition.table, partition.start))
     for row in await connection.fetch(_STATEMENTS["floors"].bind({})[0]):
         table = row["table_name"]
