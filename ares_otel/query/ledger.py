@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import asyncpg
 
-from ares_otel.model.signal import SIGNALS
+from ares_otel.model.signal import METRICS, SIGNALS
 from ares_otel.query.statements import Statement, load_statements
 from ares_otel.storage.partitions import list_partitions
 from ares_otel.storage.rows.encoded import DISTRIBUTIONS, KEPT, LOGS, PACKS, SAMPLES, SPANS
@@ -60,6 +60,8 @@ async def read_ledger(connection: asyncpg.Connection, *, since: datetime | None 
         for signal in SIGNALS:
             start = max([oldest["received_at"], *(floors[table] for table in _TABLES[signal] if table in floors)])
             start = start if since is None else max(start, since)
+            if signal == METRICS.name:
+                start = await _whole_second(connection, start)
             receipts = await _one(connection, _STATEMENTS["receipts"], signal=signal, since=start)
             rows = await _one(connection, _ROWS[signal], since=start)
             entries.append(Entry(signal, start, receipts["requests"], receipts["items"], rows["items"], rows["by_sql"]))
@@ -92,6 +94,15 @@ async def _floors(connection: asyncpg.Connection) -> dict[str, datetime]:
         table = row["table_name"]
         floors[table] = max(row["settled_at"], floors.get(table, row["settled_at"]))
     return floors
+
+
+async def _whole_second(connection: asyncpg.Connection, start: datetime) -> datetime:
+    """The time, or the next second that begins, where samples that were received since then are packed: of those only
+    the second of the receipt is known."""
+    last = (await _one(connection, _STATEMENTS["packed_since"]))["last_received_at"]
+    if last is None or last < start or not start.microsecond:
+        return start
+    return start.replace(microsecond=0) + timedelta(seconds=1)
 
 
 async def _one(connection: asyncpg.Connection, statement: Statement, **values: object) -> Any:

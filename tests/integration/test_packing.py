@@ -5,21 +5,34 @@ from __future__ import annotations
 import asyncio
 import json
 import struct
+import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Gauge, Metric
 
 from ares_otel.model.prometheus.native_histogram import STALE_NAN_BITS
+from ares_otel.model.signal import METRICS
+from ares_otel.query.instant import Instant
+from ares_otel.query.ledger import read_ledger
+from ares_otel.query.metrics import MetricFilter, find_metrics
 from ares_otel.query.prometheus.columns import NumberColumns, newest_columns, number_columns
 from ares_otel.query.reader import Reader
-from ares_otel.storage.partitions import packing
+from ares_otel.storage.partitions import Partition, packing
+from ares_otel.storage.partitions.archive import archive, count_rows
+from ares_otel.storage.partitions.settings import RetentionSettings
+from ares_otel.storage.rows.restore import restore_request
+from ares_otel.storage.store import Store
+from tests.support.otlp_samples import batch_of, metrics_request, number_point
 from tests.support.partitions import Keeper, day, name_of
 
 YESTERDAY = day(1) + timedelta(hours=12)
@@ -181,7 +194,7 @@ async def test_a_process_that_is_killed_while_it_packs_has_packed_whole_batches(
         pid = packer.get_server_pid()
         work = asyncio.create_task(Keeper(emptied_database_url, connect=_always(packer)).seal(grace_hours=0))
         packed = await empty.fetchval("SELECT count(*) FROM metric_packs")
-        while await empty.fetchval("SELECT count(*) FROM metric_packs") == packed and not work.done():
+        while await empty.fetchval("SELECT count(*) FROM metric_packs") == packed and not work.done():  # noqa: ASYNC110
             await asyncio.sleep(0)
         await empty.execute("SELECT pg_terminate_backend($1, 10000)", pid)
         await asyncio.gather(work, return_exceptions=True)
@@ -202,10 +215,102 @@ async def test_packing_can_be_switched_off(empty: asyncpg.Connection, emptied_da
     assert await left(empty) == 1
 
 
+async def test_an_archive_has_packed_samples_as_it_has_rows(
+    empty: asyncpg.Connection, emptied_database_url: str, tmp_path: Path
+) -> None:
+    await empty.execute(
+        "INSERT INTO service_metrics (service_name, metric_name, metric_value, timestamp) "
+        "SELECT 'shop', 'stock', n, $1::timestamptz + n * interval '1 s' FROM generate_series(1, 9) n",
+        YESTERDAY,
+    )
+    await Keeper(emptied_database_url).seal(grace_hours=0)
+    packs = packing.packs_of(Partition("metric_samples", day(1), day(0), PARTITION))
+    done = await archive(empty, packs, tmp_path)
+    assert done.rows == await count_rows(empty, packs) == 9
+    found = pq.read_table(done.path).to_pylist()
+    assert [(row["service_name"], row["value"]) for row in found] == [("shop", float(n)) for n in range(1, 10)]
+    assert set(COLUMNS.split(", ")) < set(found[0])
+    await empty.execute(f"ALTER TABLE metric_packs DETACH PARTITION {packs.name}")
+    assert (await archive(empty, packs, tmp_path)).rows == 9
+    await empty.execute(f"DROP TABLE {packs.name}")
+
+
+async def test_packed_samples_leave_with_their_partition(database_url: str, sql: asyncpg.Connection) -> None:
+    await put(sql, uuid4(), YESTERDAY, 1.0)
+    keeper = Keeper(database_url, RetentionSettings(days=0.001))
+    await keeper.seal(grace_hours=0)
+    packs = await sql.fetchval("SELECT partition_name FROM partition_jobs WHERE table_name = 'metric_packs'")
+    assert packs == f"{PARTITION}_packed"
+    await keeper.run()
+    await keeper.run()
+    assert await sql.fetchval("SELECT to_regclass($1)", packs) is None
+    assert {table for table, *_ in keeper.counted.drops} >= {"metric_packs", "metric_samples"}
+    # What comes late now is not packed into a partition that has left.
+    assert not await packing._make(sql, packing.packs_of(Partition("metric_samples", day(1), day(0), PARTITION)))
+
+
+async def test_retention_of_a_service_takes_packs_that_are_old(database_url: str, sql: asyncpg.Connection) -> None:
+    insert = (
+        "INSERT INTO service_metrics (service_name, metric_name, metric_value, timestamp) VALUES ($1, 'stock', 1, $2)"
+    )
+    for service in ("noisy", "shop"):
+        await sql.execute(insert, service, YESTERDAY)
+    keeper = Keeper(database_url, RetentionSettings(service_days={"noisy": 0.001}))
+    await keeper.seal(grace_hours=0)
+    await keeper.run()
+    assert [row["service_name"] for row in await sql.fetch("SELECT service_name FROM service_metrics")] == ["shop"]
+
+
+async def test_packed_samples_are_in_the_view_the_api_the_account_and_the_round_trip(
+    database_url: str, sql: asyncpg.Connection
+) -> None:
+    store = Store(database_url)
+    await store.start()
+    start = int(YESTERDAY.timestamp()) * 10**9
+    stamps = [{"time_unix_nano": start + n * 1_000_000_007, "start_time_unix_nano": start - 5} for n in range(5)]
+    doubles = [number_point(n / 4, **stamp) for n, stamp in enumerate(stamps)]
+    integers = [number_point(2**60 + n, **stamp) for n, stamp in enumerate(stamps)]
+    request = metrics_request(metrics=[_gauge("doubles", doubles), _gauge("integers", integers)])
+    # Of packed samples the second is known in which they were received: the account begins with one.
+    received = int(time.time()) * 10**9
+    await store.consume(batch_of(request, received_ns=received))
+    await store.stop()
+    before = [dict(row) for row in await sql.fetch("SELECT * FROM service_metrics ORDER BY id")]
+    await Keeper(database_url).seal(grace_hours=0)
+    assert await left(sql) == 0
+    assert [dict(row) for row in await sql.fetch("SELECT * FROM service_metrics ORDER BY id")] == before
+    restored = await restore_request(sql, METRICS)
+    assert sorted_points(restored) == sorted_points(request)
+    assert {entry.signal: (entry.stored, entry.difference) for entry in await read_ledger(sql)}["metrics"] == (10, 0)
+    # A second one of the same time is counted, and not missed by the account.
+    store = Store(database_url)
+    await store.start()
+    await store.consume(batch_of(metrics_request(metrics=[_gauge("doubles", doubles[:1])]), received_ns=received))
+    await store.stop()
+    await sql.execute("UPDATE partition_jobs SET sealed_with = NULL")
+    await Keeper(database_url).seal(grace_hours=0)
+    assert {entry.signal: (entry.stored, entry.difference) for entry in await read_ledger(sql)}["metrics"] == (11, 0)
+    async with asyncpg.create_pool(database_url, min_size=1, max_size=1) as pool:
+        wanted = MetricFilter(Instant(YESTERDAY - timedelta(hours=1)), service="shop", metric="doubles")
+        page = await find_metrics(pool, wanted, limit=3)
+        rest = await find_metrics(pool, wanted, limit=3, after=page.next)
+    assert [row.metric_value for row in (*page.rows, *rest.rows)] == [1.0, 0.75, 0.5, 0.25, 0.0]
+
+
+def _gauge(name: str, points: list[Any]) -> Metric:
+    return Metric(name=name, gauge=Gauge(data_points=points))
+
+
+def sorted_points(request: Any) -> list[tuple[str, bytes]]:
+    metrics = request.resource_metrics[0].scope_metrics[0].metrics
+    points = ((metric.name, point) for metric in metrics for point in metric.gauge.data_points)
+    return sorted((name, point.SerializeToString(deterministic=True)) for name, point in points)
+
+
 SAMPLES = st.lists(
     st.tuples(
-        st.integers(0, 2),  # series
-        st.integers(-2_000_000, 2_000_000),  # microseconds around noon
+        st.integers(0, 1),  # series
+        st.sampled_from([-2_000_000, -1, 0, 1, 999, 1000, 1001, 3600_000, 70_000_000]),  # microseconds around noon
         st.integers(0, 2),  # nanoseconds
         st.one_of(
             st.none(), st.integers(-5, 5).map(float), st.floats(), st.integers(-(2**63), 2**63 - 1), st.just(0.125)
@@ -216,7 +321,7 @@ SAMPLES = st.lists(
 )
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(samples=SAMPLES)
 def test_whatever_comes_in_whatever_order_is_read_as_a_model_has_it(
     module_database_url: str, samples: list[tuple[int, int, int, float | int | None, bool]]
@@ -226,11 +331,9 @@ def test_whatever_comes_in_whatever_order_is_read_as_a_model_has_it(
 
 async def _compare(url: str, samples: list[tuple[int, int, int, float | int | None, bool]]) -> None:
     sql = await asyncpg.connect(url)
-    keeper = Keeper(url)
-    await sql.execute(
-        "DELETE FROM metric_samples; DELETE FROM metric_packs; UPDATE partition_jobs SET sealed_with = NULL"
-    )
-    all_series = [UUID(int=n + 1) for n in range(3)]
+    partition = Partition("metric_samples", day(1), day(0), PARTITION)
+    await sql.execute("DELETE FROM metric_samples; DELETE FROM metric_packs")
+    all_series = [UUID(int=n + 1) for n in range(2)]
     model: dict[tuple[int, int, int], float | int | None] = {}
     for series, us, ns, value, sealed in samples:
         at = YESTERDAY + timedelta(microseconds=us)
@@ -245,18 +348,15 @@ async def _compare(url: str, samples: list[tuple[int, int, int, float | int | No
             timestamp_ns=ns,
             flags=None if value is not None else 1,
         )
-        # What has a value and is packed came first; of rows the first one.
         model.setdefault((series, us, ns), value)
         if sealed:
-            await sql.execute("UPDATE partition_jobs SET sealed_with = NULL")
-            await keeper.seal(grace_hours=0)
-            assert keeper.counted.failures == []
+            await packing.pack(sql, partition, timeout=60)
     expected: list[dict[int, float | None]] = [{} for _ in all_series]
     for series, us, _ in sorted(model):
         value = model[series, us, _]
         expected[series].setdefault(us // 1000, None if value is None else float(value))
-    found = await number_columns(Reader(sql), all_series, YESTERDAY_MS - 3000, YESTERDAY_MS + 3000, max_samples=99)
-    newest = await newest_columns(Reader(sql), all_series, YESTERDAY_MS - 3000, YESTERDAY_MS + 3000)
+    found = await number_columns(Reader(sql), all_series, YESTERDAY_MS - 3000, YESTERDAY_MS + 90_000, max_samples=99)
+    newest = await newest_columns(Reader(sql), all_series, YESTERDAY_MS - 3000, YESTERDAY_MS + 90_000)
     by_sql = await sql.fetch(_FIRST_BY_SQL)
     await sql.close()
     for series, wanted in enumerate(expected):
@@ -270,7 +370,8 @@ async def _compare(url: str, samples: list[tuple[int, int, int, float | int | No
 
 _FIRST_BY_SQL = f"""
 SELECT DISTINCT ON (series_id, "timestamp", timestamp_ns)
-       series_id, round(date_part('epoch', "timestamp" - '{YESTERDAY.isoformat()}') * 1e6)::bigint AS us, timestamp_ns, value
+       series_id, round(date_part('epoch', "timestamp" - '{YESTERDAY.isoformat()}') * 1e6)::bigint AS us,
+       timestamp_ns, value
 FROM v_metric_samples ORDER BY series_id, "timestamp", timestamp_ns, id
 """
 

@@ -90,16 +90,9 @@ async def newest_columns(reader: Reader, series: Sequence[UUID], start_ms: int, 
             wanted = [series[n] for n in numbers]
             for name in ("newest_numbers", "newest_packed"):
                 for row in await reader.fetch(_SQL[name], series=wanted, lower=lower, upper=upper):
-                    part, parts = part_of_rows(row["samples"], ordered=False), found.parts[numbers[row["n"] - 1]]
-                    # Of one millisecond what was packed came first, unless the row's time is the earlier one.
-                    if not parts or _is_newer(int(part.times[0]), int(parts[0].times[0])):
-                        parts[:] = [part]
+                    found.newest(numbers[row["n"] - 1], part_of_rows(row["samples"], ordered=True))
         missing = [n for n in missing if not found.parts[n]]
     return NumberColumns(series, *found.columns())
-
-
-def _is_newer(packed: int, row: int) -> bool:
-    return packed // 1000 > row // 1000 or (packed // 1000 == row // 1000 and packed <= row)
 
 
 async def distribution_rows(

@@ -29,9 +29,9 @@ class Part(NamedTuple):
     """Microseconds since 2000."""
     bits: NDArray[np.uint64]
     """Of the values."""
-    ranks: NDArray[np.int64]
-    """Nanoseconds beyond the time, and then the row number, with which the first of several of a time is found; empty
-    where nobody asks."""
+    ns: NDArray[np.int64]
+    """Nanoseconds beyond the time. They and the row numbers tell which of several came first; empty where nobody
+    asks."""
     ids: NDArray[np.int64]
 
 
@@ -41,8 +41,8 @@ _NONE = np.empty(0, np.int64)
 def part_of_rows(samples: bytes, *, ordered: bool) -> Part:
     """Samples as the statement `numbers` gives them."""
     found = np.frombuffer(samples, _ORDERED if ordered else _SAMPLE)
-    ranks, ids = (found["ns"].astype(np.int64), found["id"].astype(np.int64)) if ordered else (_NONE, _NONE)
-    return Part(found["time"].astype(np.int64), found["bits"].astype(np.uint64), ranks, ids)
+    ns, ids = (found["ns"].astype(np.int64), found["id"].astype(np.int64)) if ordered else (_NONE, _NONE)
+    return Part(found["time"].astype(np.int64), found["bits"].astype(np.uint64), ns, ids)
 
 
 def part_of_pack(pack: Any, lower_us: int, upper_us: int, *, ordered: bool) -> Part:
@@ -60,8 +60,8 @@ def part_of_pack(pack: Any, lower_us: int, upper_us: int, *, ordered: bool) -> P
     if not ordered:
         return Part(times[kept], bits[kept], _NONE, _NONE)
     ns = np.zeros(len(n), np.int64) if pack["nanoseconds"] is None else _elements(pack["nanoseconds"], ">i2")
-    # What was packed came first.
-    return Part(times[kept], bits[kept], ns[kept].astype(np.int64), np.full(end - begin, -1, np.int64))
+    ids = pack["first_id"] + n * pack["id_step"] + _shifts(pack, "id")
+    return Part(times[kept], bits[kept], ns[kept].astype(np.int64), ids[kept])
 
 
 def _shifts(pack: Any, name: str) -> NDArray[np.int64] | int:
@@ -104,6 +104,16 @@ class Gathered:
             if self._size > self._max_samples:
                 raise TooManySamples
 
+    def newest(self, number: int, part: Part) -> None:
+        """Keeps one sample of a series: this one when its millisecond is newer, or when it is the first of the same."""
+
+        def age(part: Part) -> tuple[int, ...]:
+            return (-(int(part.times[0]) // 1000), int(part.times[0]), int(part.ns[0]), int(part.ids[0]))
+
+        parts = self.parts[number]
+        if not parts or age(part) < age(parts[0]):
+            parts[:] = [part]
+
     def doubled(self) -> list[int]:
         """Series that have two samples in one millisecond. Puts the samples of the others in order."""
         found = []
@@ -127,7 +137,7 @@ class Gathered:
                 self.parts[number] = []
                 continue
             part = _joined(others.parts[number])
-            order = np.lexsort((part.ids, part.ranks, part.times))
+            order = np.lexsort((part.ids, part.ns, part.times))
             milliseconds = part.times[order] // 1000
             first = np.ones(len(order), np.bool_)
             np.not_equal(milliseconds[1:], milliseconds[:-1], out=first[1:])

@@ -28,7 +28,8 @@ SELECT s.n, k.count, timestamptz_send(k."timestamp") AS first, k.time_step,
        k.first_number, k.number_step, k.divisor, array_send(k.number_short_shifts) AS number_short_shifts,
        array_send(k.number_shifts) AS number_shifts, array_send(k.number_long_shifts) AS number_long_shifts,
        array_send(k.doubles) AS doubles
-       , array_send(k.nanoseconds) AS nanoseconds                                         -- when ordered
+       , array_send(k.nanoseconds) AS nanoseconds, k.first_id, k.id_step                  -- when ordered
+       , array_send(k.id_shifts) AS id_shifts, array_send(k.id_long_shifts) AS id_long_shifts -- when ordered
 FROM unnest(:series::uuid[]) WITH ORDINALITY AS s (series_id, n)
 JOIN metric_packs k ON k.series_id = s.series_id
 WHERE k.tenant_id = 0 AND k."timestamp" >= :lower::timestamptz - interval '1 day' AND k."timestamp" < :upper
@@ -37,7 +38,8 @@ LIMIT :limit
 
 -- name: newest_numbers
 -- Of several in the newest millisecond the first counts.
-SELECT s.n, timestamptz_send(p."timestamp") || COALESCE(float8send(p.value), '\x7ff0000000000002') AS samples
+SELECT s.n, timestamptz_send(p."timestamp") || COALESCE(float8send(p.value), '\x7ff0000000000002')
+            || int2send(p.timestamp_ns) || int8send(p.id) AS samples
 FROM unnest(:series::uuid[]) WITH ORDINALITY AS s (series_id, n)
 CROSS JOIN LATERAL (
     SELECT date_trunc('milliseconds', m."timestamp") AS since
@@ -47,7 +49,7 @@ CROSS JOIN LATERAL (
     LIMIT 1
 ) newest
 CROSS JOIN LATERAL (
-    SELECT m."timestamp", m.value
+    SELECT m."timestamp", m.timestamp_ns, m.value, m.id
     FROM metric_samples m
     WHERE m.tenant_id = 0 AND m.series_id = s.series_id
       AND m."timestamp" >= newest.since AND m."timestamp" < newest.since + interval '1 millisecond'
@@ -57,16 +59,17 @@ CROSS JOIN LATERAL (
 
 -- name: newest_packed
 -- The same of packs. Only those are unpacked that reach beyond where the latest of them begins.
-SELECT s.n, timestamptz_send(p."timestamp") || float8send(p.value) AS samples
+SELECT s.n, timestamptz_send(p."timestamp") || float8send(p.value)
+            || int2send(p.timestamp_ns) || int8send(p.id) AS samples
 FROM unnest(:series::uuid[]) WITH ORDINALITY AS s (series_id, n)
 CROSS JOIN LATERAL (
-    SELECT COALESCE(max(k."timestamp"), :lower::timestamptz) AS since
+    SELECT date_trunc('milliseconds', COALESCE(max(k."timestamp"), :lower::timestamptz)) AS since
     FROM metric_packs k
     WHERE k.tenant_id = 0 AND k.series_id = s.series_id AND k."timestamp" >= :lower AND k."timestamp" < :upper
       AND k.count > 0
 ) latest
 CROSS JOIN LATERAL (
-    SELECT u."timestamp", u.value
+    SELECT u."timestamp", u.timestamp_ns, u.value, u.id
     FROM metric_packs k
     CROSS JOIN LATERAL unpacked(k) u
     WHERE k.tenant_id = 0 AND k.series_id = s.series_id

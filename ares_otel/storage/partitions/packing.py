@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,6 +28,15 @@ PACK_SAMPLES = 480
 compressed less, longer ones not more."""
 BATCH_ROWS = 40_000
 """Rows that one statement packs."""
+_COLUMNS = (
+    *("tenant_id", "id", "series_id", "timestamp", "timestamp_ns", "value", "value_int", "start_time", "start_ns"),
+    *("flags", "exemplars", "point_raw", "received_at", "original_time_unix_nano"),
+)
+"""What packs have a place for. A table to which somebody added a column keeps its rows."""
+_ADDED = """
+SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped
+               AND attname <> ALL ($2))
+"""
 _SUFFIX = "_packed"
 _NAME_BYTES = 63
 
@@ -174,6 +184,9 @@ FROM told
 """  # noqa: S608 - nothing in it comes from outside
 
 
+log = logging.getLogger("ares_otel.storage.maintenance")
+
+
 @dataclass(frozen=True, slots=True)
 class Packed:
     """What became of rows."""
@@ -219,6 +232,9 @@ async def pack(
     rows = quoted(partition.name)
     there = f"SELECT EXISTS (SELECT FROM {rows} WHERE {_PACKABLE})"  # noqa: S608 - quoted
     if not await connection.fetchval(there, timeout=timeout):
+        return Packed()
+    if await connection.fetchval(_ADDED, rows, list(_COLUMNS)):
+        log.debug("%s has columns that packs have no place for, and stays as it is.", partition.name)
         return Packed()
     target = packs_of(partition)
     if not await _make(connection, target):

@@ -179,7 +179,7 @@ class Retention:
         directory = Path(self._settings.archive_directory)
         if job.archived_to is not None and job.archived_rows is not None:
             whole = is_whole(Path(job.archived_to), directory, job.archive_id.hex, job.archived_rows)
-            if whole and await count_rows(self._connection, job.partition.name) == job.archived_rows:
+            if whole and await count_rows(self._connection, job.partition) == job.archived_rows:
                 return
         done = await archive(self._connection, job.partition, directory)
         self._observer.archived(job.partition.table, done.rows, done.size)
