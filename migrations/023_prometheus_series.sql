@@ -50,6 +50,7 @@ CREATE TABLE prometheus_series (
     resource_id uuid,
     first_seen  timestamptz NOT NULL,
     revision    integer NOT NULL,
+    verbatim    boolean NOT NULL,
     PRIMARY KEY (tenant_id, series_id, part)
 );
 CREATE INDEX prometheus_series_labels_idx ON prometheus_series USING gin (label_ids);
@@ -65,3 +66,4 @@ COMMENT ON COLUMN prometheus_series.label_ids IS 'Its labels in prometheus_label
 COMMENT ON COLUMN prometheus_series.resource_id IS 'The resource in otel_resources';
 COMMENT ON COLUMN prometheus_series.first_seen IS 'When the series appeared; of two with the same labels the older one counts';
 COMMENT ON COLUMN prometheus_series.revision IS 'Revision of prometheus_index by which it was translated';
+COMMENT ON COLUMN prometheus_series.verbatim IS 'Whether it came as Prometheus has it: by remote write, or from a page that was scraped';

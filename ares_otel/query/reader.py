@@ -12,7 +12,7 @@ from typing import Any
 import asyncpg
 
 from ares_otel.model.errors import AresError
-from ares_otel.query.row_cursor import SLICE_ROWS, RowCursor
+from ares_otel.query.row_cursor import RowCursor
 from ares_otel.query.statements import Statement
 from ares_otel.storage.sqlstate import CONNECTION_ERRORS
 
@@ -126,16 +126,13 @@ class Reader:
             raise _translated(error) from error
 
     @asynccontextmanager
-    async def cursor(
-        self, statement: Statement, wide: Sequence[str], rows: int = SLICE_ROWS, **values: object
-    ) -> AsyncIterator[RowCursor]:
+    async def cursor(self, statement: Statement, wide: Sequence[str], **values: object) -> AsyncIterator[RowCursor]:
         """The rows of a statement some at a time, in a read-only transaction that ends with the block.
 
         Other statements may be fetched meanwhile; they see what was committed by then.
 
         Args:
             wide: the columns whose texts may be large: fewer such rows are fetched at once.
-            rows: the most that are fetched at once.
 
         Raises:
             TypeError: the values are not the statement's parameters.
@@ -147,7 +144,7 @@ class Reader:
             # The server's own bound, should this process stand still: a snapshot that stays holds up others.
             await self._connection.execute(f"BEGIN READ ONLY; SET LOCAL {_IDLE} = {round(IDLE_SECONDS * 1000)}")
             try:
-                yield RowCursor(await self._connection.cursor(text, *arguments), wide, rows)
+                yield RowCursor(await self._connection.cursor(text, *arguments), wide)
             finally:
                 with contextlib.suppress(*CONNECTION_ERRORS, asyncpg.PostgresError):
                     await self._connection.execute("ROLLBACK")

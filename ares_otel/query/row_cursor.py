@@ -18,16 +18,16 @@ _FIRST_ROWS = 64
 class RowCursor:
     """See `Reader.cursor`, which makes it."""
 
-    def __init__(self, cursor: Any, wide: Sequence[str], most: int = SLICE_ROWS) -> None:
+    def __init__(self, cursor: Any, wide: Sequence[str]) -> None:
         """
         Args:
             wide: names of the columns, two at least, that may be large.
-            most: rows that are fetched at once.
         """
         self._cursor: asyncpg.cursor.Cursor = cursor
         self._wide = itemgetter(*wide)
-        self._most = most
-        self._wanted = max(_FIRST_ROWS, most // 4)
+        self._wanted = _FIRST_ROWS
+        self.most = SLICE_ROWS
+        """Rows that are fetched at once; more where none of them can be large."""
         self.size = 0
         """About how many bytes the rows have that were fetched last."""
         self.done = False
@@ -44,5 +44,5 @@ class RowCursor:
         self.done = len(rows) < self._wanted
         if rows:
             self.size = sum([len(value) for row in rows for value in self._wide(row) if value])
-            self._wanted = max(1, min(self._most, 2 * self._wanted, SLICE_BYTES * len(rows) // max(1, self.size)))
+            self._wanted = max(1, min(self.most, 2 * self._wanted, SLICE_BYTES * len(rows) // max(1, self.size)))
         return rows

@@ -44,6 +44,8 @@ class Entry:
     """With `__name__`."""
     resource_id: UUID | None
     first_seen: datetime
+    verbatim: bool
+    """Whether it came as Prometheus has it."""
     selectors: tuple[Selector, ...] = ()
     """Those that it fits, as far as `le` and `quantile` do not matter."""
 
@@ -67,7 +69,8 @@ async def entries(reader: Reader, selectors: Sequence[Selector]) -> AsyncIterato
         conditions = await conditions_of(reader, selector)
         if conditions is None:
             continue
-        async with reader.cursor(_SQL["series"], ("label_ids", "kind"), rows=PAGE, **conditions.parameters) as cursor:
+        async with reader.cursor(_SQL["series"], ("label_ids", "kind"), **conditions.parameters) as cursor:
+            cursor.most = PAGE
             while rows := await cursor.fetch():
                 labels = await texts.of(rows)
                 found = []
@@ -80,11 +83,14 @@ async def entries(reader: Reader, selectors: Sequence[Selector]) -> AsyncIterato
                     if conditions.rest and not fits(selector, part, own):
                         continue
                     chosen = (selector, *(later for later in selectors[number + 1 :] if fits(later, part, own)))
-                    found.append(
-                        Entry(row["series_id"], part, row["kind"], own, row["resource_id"], row["first_seen"], chosen)
-                    )
+                    found.append(_entry(row, own, chosen))
                 if found:
                     yield found
+
+
+def _entry(row: Any, labels: Mapping[str, str], selectors: tuple[Selector, ...]) -> Entry:
+    names = ("series_id", "part", "kind", "resource_id", "first_seen", "verbatim")
+    return Entry(labels=labels, selectors=selectors, **{name: row[name] for name in names})
 
 
 def fits(selector: Selector, part: str, labels: Mapping[str, str]) -> bool:
@@ -197,7 +203,8 @@ async def _tried(reader: Reader, matcher: Matcher, begin: str) -> tuple[list[int
             (passed if matcher.test(row["value"]) else failed).append(row["label_id"])
 
     values = {"name": matcher.label, "prefix": begin or None}
-    async with reader.cursor(_SQL["values"], ("value", "nothing"), rows=_VALUES, **values) as cursor:
+    async with reader.cursor(_SQL["values"], ("value", "nothing"), **values) as cursor:
+        cursor.most = _VALUES
         while rows := await cursor.fetch():
             await asyncio.to_thread(test, rows)
     return passed, failed

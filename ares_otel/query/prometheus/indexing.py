@@ -21,7 +21,7 @@ import orjson
 from ares_otel.model.prometheus.config import TranslationConfig
 from ares_otel.model.prometheus.labels import NAME
 from ares_otel.model.prometheus.verbatim import METADATA_TYPE
-from ares_otel.query.prometheus.translation import Member, Translator, config_of
+from ares_otel.query.prometheus.translation import Member, Members, config_of
 from ares_otel.query.reader import Reader
 from ares_otel.query.statements import load_statements
 
@@ -87,8 +87,8 @@ async def store(reader: Reader, rows: Sequence[Any], state: State, *, anew: bool
 async def store_resources(reader: Reader, ids: Sequence[UUID], state: State) -> None:
     """Makes `target_info` of resources anew."""
     resources = await reader.fetch(STATEMENTS["resources"], ids=list(ids), max_bytes=MAX_SERIES_BYTES)
-    translator = await asyncio.to_thread(Translator, state.config, resources, [])
-    members = [member for row in resources for member in translator.target_info(row["resource_id"])]
+    made = await asyncio.to_thread(Members, state.config, resources, [])
+    members = [member for row in resources for member in made.target_info(row["resource_id"])]
     await _write(reader, members, state.revision, ids)
 
 
@@ -100,8 +100,8 @@ async def translated(reader: Reader, rows: Sequence[Any], config: TranslationCon
     found_scopes = await reader.fetch(STATEMENTS["scopes"], ids=scopes, max_bytes=MAX_SERIES_BYTES)
 
     def work() -> list[Member]:
-        translator = Translator(config, found_resources, found_scopes)
-        return [member for row in rows for member in translator.members(row)]
+        made = Members(config, found_resources, found_scopes)
+        return [member for row in rows for member in made.of(row)]
 
     return await asyncio.to_thread(work)
 
@@ -123,6 +123,7 @@ async def _write(reader: Reader, members: Sequence[Member], revision: int, outda
             label_ids=["{" + ",".join(map(str, sorted(ids[key] for key in own))) + "}" for own in keys],
             resources=[member.resource_id for member in members],
             first_seen=[member.first_seen for member in members],
+            verbatim=[member.verbatim for member in members],
             revision=revision,
         )
 

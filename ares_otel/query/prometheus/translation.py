@@ -1,7 +1,7 @@
-"""Stored series as Prometheus has them: name, labels and type, by the options that are in force.
+"""Stored series as the series that Prometheus has for them, by the options that are in force.
 
-One stored series becomes one member for each series that Prometheus has of it: a histogram those for its buckets (whose
-`le` only its points tell), its sum and its count. What came as Prometheus has it is taken as it is.
+One stored series becomes one member for each kind of sample: a histogram has those of its buckets (whose `le` only its
+points tell), its sum and its count. Names and labels are those of `/metrics/ingested`, see `query/translated.py`.
 """
 
 from __future__ import annotations
@@ -14,46 +14,28 @@ from uuid import UUID
 
 import orjson
 
-from ares_otel.model.prometheus.config import Strategy, TranslationConfig, Untranslatable
-from ares_otel.model.prometheus.kinds import Kind, kind_of
-from ares_otel.model.prometheus.labels import (
-    NAME,
-    Labels,
-    ResourceLabels,
-    resource_labels,
-    scope_labels,
-    series_labels,
-)
-from ares_otel.model.prometheus.metric_names import metric_name
+from ares_otel.model.prometheus.config import Strategy, TranslationConfig
+from ares_otel.model.prometheus.labels import NAME, Labels
 from ares_otel.model.prometheus.values import any_value_text, attribute_text
-from ares_otel.model.prometheus.verbatim import is_verbatim
+from ares_otel.query.live_series import Definitions, Resource, Scope, Series
+from ares_otel.query.translated import Translator
 from ares_otel.storage.rows.restore_values import attributes
 
 VERSION = 1
 """Of the rules here and below `model/prometheus`: another one makes the whole index anew, in the background."""
-VALUE, BUCKET, SUM, COUNT, QUANTILE, NATIVE, INFO, NONE = (
-    "value",
-    "bucket",
-    "sum",
-    "count",
-    "quantile",
-    "native",
-    "info",
-    "none",
-)
+VALUE, NATIVE, INFO, NONE = "value", "native", "info", "none"
+BUCKET, SUM, COUNT, QUANTILE = "bucket", "sum", "count", "quantile"
 """Parts of a stored series, see `prometheus_series.part`."""
-DELTAS, UNTRANSLATABLE = "deltas", "untranslatable"
-"""Why a series has no form in Prometheus."""
 TARGET_INFO = "target_info"
-_SUFFIXES = {BUCKET: "_bucket", SUM: "_sum", COUNT: "_count"}
+SUFFIXES = {BUCKET: "_bucket", SUM: "_sum", COUNT: "_count"}
+RESERVED = {BUCKET: "le", QUANTILE: "quantile"}
+"""Labels that only samples have, by part."""
+TYPES = ("counter", "gauge", "histogram", "gaugehistogram", "summary", "info", "stateset", "unknown")
 _PARTS = {
     "histogram": (BUCKET, SUM, COUNT),
     "summary": (QUANTILE, SUM, COUNT),
     "exponential_histogram": (NATIVE,),
 }
-RESERVED = {BUCKET: "le", QUANTILE: "quantile"}
-"""Labels of the samples themselves, by part: an attribute of that name gives way."""
-TYPES = ("counter", "gauge", "histogram", "gaugehistogram", "summary", "info", "stateset", "unknown")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +49,8 @@ class Member:
     """With `__name__`; empty where the series has no form in Prometheus."""
     resource_id: UUID | None
     first_seen: datetime
+    verbatim: bool = False
+    """Whether it came as Prometheus has it."""
 
 
 def config_of(options: Mapping[str, Any]) -> TranslationConfig:
@@ -77,111 +61,83 @@ def config_of(options: Mapping[str, Any]) -> TranslationConfig:
         ValueError: an option that has no such value, or options that exclude each other; the message is a sentence.
     """
     names = {field.name for field in fields(TranslationConfig)}
-    known = {name: value for name, value in options.items() if name in names and value is not None}
-    values: dict[str, Any] = {"promote_scope_metadata": True, **known}
-    for name, value in values.items():
-        if isinstance(value, list):
-            values[name] = tuple(tuple(item) if isinstance(item, list) else item for item in value)
+    values: dict[str, Any] = {"promote_scope_metadata": True}
+    for name, value in options.items():
+        if name in names and value is not None:
+            values[name] = tuple(value) if isinstance(value, list) else value
     if "translation_strategy" in values:
         values["translation_strategy"] = Strategy(values["translation_strategy"])
     return TranslationConfig(**values)
 
 
-class Translator:
-    """Translates rows of `missing`, with the resources and scopes that they refer to."""
+class Members:
+    """Translates rows of the statement `missing`."""
 
     def __init__(self, config: TranslationConfig, resources: Sequence[Any], scopes: Sequence[Any]) -> None:
         """
         Args:
-            resources: rows of `resources`.
-            scopes: rows of `scopes`.
+            resources, scopes: rows of those that are referred to.
         """
-        self._config = config
-        self._resources: dict[UUID, ResourceLabels | None] = {row["resource_id"]: self._resource(row) for row in resources}
-        self._scopes = {row["scope_id"]: row for row in scopes}
-        self._scope_labels = {row["scope_id"]: self._scope(row) for row in scopes}
-        self._first_seen = {row["resource_id"]: row["first_seen"] for row in resources}
-        self._names: dict[tuple[str, str, Kind], str | None] = {}
+        self._definitions = Definitions(
+            {
+                row["resource_id"]: Resource(_texts(row, "attributes"), row["first_seen"])
+                for row in resources
+                if not row["too_large"]
+            },
+            {
+                row["scope_id"]: Scope(row["name"], row["version"], row["schema_url"], _texts(row, "attributes"))
+                for row in scopes
+                if not row["too_large"]
+            },
+        )
+        self._translator = Translator(config, self._definitions)
         self._told: set[UUID] = set()
 
-    def members(self, row: Any) -> list[Member]:
-        """The members of a stored series, and once for each resource its `target_info`."""
+    def of(self, row: Any) -> list[Member]:
+        """The members of a stored series, and once for each resource its `target_info`. The one member of a series
+        without a form in Prometheus says why as its kind."""
         id_, resource_id, first_seen = row["series_id"], row["resource_id"], row["first_seen"]
-        verbatim = row["scope_id"] in self._scopes and is_verbatim(self._scopes[row["scope_id"]]["name"])
-        kind = kind_of(row["metric_type"], row["temporality"])
-        if kind is None:
-            return [Member(id_, NONE, DELTAS, {}, resource_id, first_seen)]
-        translated = None
-        if row["labels"] is not None:
-            translated = self._verbatim(row) if verbatim else self._translated(row, kind)
-        if translated is None:
-            return [Member(id_, NONE, UNTRANSLATABLE, {}, resource_id, first_seen)]
-        name, labels = translated
-        told = _told_type(row, kind) if verbatim else str(kind)
+        found = "untranslatable" if row["labels"] is None else self._translator.translated(_series(row))
+        if isinstance(found, str):
+            return [Member(id_, NONE, found, {}, resource_id, first_seen)]
+        told = row["prometheus_type"] if found.verbatim and row["prometheus_type"] in TYPES else str(found.kind)
         made = []
         for part in _PARTS.get(row["metric_type"], (VALUE,)):
-            own = {key: value for key, value in labels.items() if key != RESERVED.get(part)}
-            own[NAME] = name + _SUFFIXES.get(part, "")
-            made.append(Member(id_, part, told, own, resource_id, first_seen))
-        if not verbatim:
-            made += self.target_info(resource_id)
-        return made
+            labels = {key: value for key, value in found.labels.items() if value and key != RESERVED.get(part)}
+            labels[NAME] = found.name + SUFFIXES.get(part, "")
+            made.append(Member(id_, part, told, labels, resource_id, first_seen, found.verbatim))
+        return made if found.verbatim or resource_id is None else made + self.target_info(resource_id)
 
-    def _verbatim(self, row: Any) -> tuple[str, Labels] | None:
-        labels = {key: value for key, value in _texts(row, "labels").items() if value and key != NAME}
-        return (row["metric_name"], labels) if row["metric_name"] else None
-
-    def _translated(self, row: Any, kind: Kind) -> tuple[str, Labels] | None:
-        key = (row["metric_name"], row["unit"], kind)
-        if key not in self._names:
-            try:
-                self._names[key] = metric_name(*key, self._config)
-            except Untranslatable:
-                self._names[key] = None
-        name = self._names[key]
-        if row["resource_id"] is None:  # inserted by SQL, which knows a service's name and nothing else
-            resource: ResourceLabels | None = resource_labels({"service.name": row["service_name"]}, self._config)
-        else:
-            resource = self._resources.get(row["resource_id"])
-        scope = {} if row["scope_id"] is None else self._scope_labels.get(row["scope_id"])
-        if name is None or resource is None or scope is None:
-            return None
-        try:
-            labels = series_labels(_texts(row, "labels"), resource, scope, self._config).labels
-        except Untranslatable:
-            return None
-        return name, {key: value for key, value in labels.items() if value}
-
-    def target_info(self, resource_id: UUID | None) -> list[Member]:
-        """The `target_info` of a resource, once."""
-        resource = None if resource_id is None else self._resources.get(resource_id)
-        if resource_id is None or resource is None or resource.info is None or resource_id in self._told:
+    def target_info(self, resource_id: UUID) -> list[Member]:
+        """The `target_info` of a resource, where there is one; once."""
+        resource = self._translator.resource_of(resource_id)
+        if resource is None or resource.info is None or resource_id in self._told:
             return []
         self._told.add(resource_id)
         labels = {**{key: value for key, value in resource.info.items() if value}, NAME: TARGET_INFO}
-        return [Member(resource_id, INFO, "gauge", labels, resource_id, self._first_seen[resource_id])]
+        first_seen = self._definitions.resources[resource_id].first_seen
+        return [Member(resource_id, INFO, "gauge", labels, resource_id, first_seen)]
 
-    def _resource(self, row: Any) -> ResourceLabels | None:
-        if row["too_large"]:
-            return None
-        try:
-            return resource_labels(_texts(row, "attributes"), self._config)
-        except Untranslatable:
-            return None
 
-    def _scope(self, row: Any) -> Labels | None:
-        if row["too_large"]:
-            return None
-        try:
-            return scope_labels(
-                row["name"], row["version"], row["schema_url"], _texts(row, "attributes"), self._config
-            )
-        except Untranslatable:
-            return None
+def _series(row: Any) -> Series:
+    return Series(
+        row["series_id"],
+        row["metric_name"],
+        row["metric_type"],
+        row["unit"],
+        "",
+        row["temporality"],
+        _texts(row, "labels"),
+        row["resource_id"],
+        row["scope_id"],
+        row["service_name"],
+        row["first_seen"],
+        row["prometheus_type"] or "",
+    )
 
 
 def _texts(row: Any, column: str) -> dict[str, str]:
-    """Attributes with their values as text; where a key occurs twice, the last one counts. NUL is U+FFFD, as in jsonb."""
+    """Attributes with their values as text. Of equal keys the last one counts, and NUL is U+FFFD, as in jsonb."""
     if row["attributes_raw"] is not None:
         pairs = attributes(None, row["attributes_raw"])
         return {_storable(pair.key): _storable(any_value_text(pair.value)) for pair in pairs}
@@ -191,9 +147,3 @@ def _texts(row: Any, column: str) -> dict[str, str]:
 
 def _storable(text: str) -> str:
     return text.replace("\0", "\ufffd")
-
-
-def _told_type(row: Any, kind: Kind) -> str:
-    """What the sender called the metric's type."""
-    told = row["told_type"]
-    return told if told in TYPES else str(kind)

@@ -25,7 +25,7 @@ WHERE tenant_id = 0 AND checked_until < :until AND revision = :revision
 -- name: missing
 -- Series that are not indexed, the oldest first. A large one comes without labels.
 SELECT s.series_id, s.service_name, s.metric_name, s.metric_type, s.unit, s.temporality, s.resource_id, s.scope_id, s.first_seen,
-       s.metadata ->> :type_key AS told_type,
+       s.metadata ->> :type_key AS prometheus_type,
        CASE WHEN s.small THEN s.shown END AS labels, CASE WHEN s.small THEN s.attributes_raw END AS attributes_raw
 FROM (
     SELECT m.*, m.labels::text AS shown,
@@ -42,7 +42,7 @@ FROM (
 -- name: outdated
 -- Series that were translated by other rules than those in force. A large one comes without labels.
 SELECT s.series_id, s.service_name, s.metric_name, s.metric_type, s.unit, s.temporality, s.resource_id, s.scope_id, s.first_seen,
-       s.metadata ->> :type_key AS told_type,
+       s.metadata ->> :type_key AS prometheus_type,
        CASE WHEN s.small THEN s.shown END AS labels, CASE WHEN s.small THEN s.attributes_raw END AS attributes_raw
 FROM (
     SELECT m.*, m.labels::text AS shown,
@@ -96,11 +96,11 @@ SELECT key, name, value FROM unnest(:keys::uuid[], :names::text[], :values::text
 ON CONFLICT (tenant_id, label_key) DO NOTHING
 
 -- name: add_series
-INSERT INTO prometheus_series (series_id, part, kind, name_id, label_ids, resource_id, first_seen, revision)
-SELECT series_id, part, kind, name_id, label_ids::integer[], resource_id, first_seen, :revision::integer
+INSERT INTO prometheus_series (series_id, part, kind, name_id, label_ids, resource_id, first_seen, revision, verbatim)
+SELECT series_id, part, kind, name_id, label_ids::integer[], resource_id, first_seen, :revision::integer, verbatim
 FROM unnest(:series::uuid[], :parts::text[], :kinds::text[], :name_ids::integer[], :label_ids::text[], :resources::uuid[],
-            :first_seen::timestamptz[])
-     AS given (series_id, part, kind, name_id, label_ids, resource_id, first_seen)
+            :first_seen::timestamptz[], :verbatim::boolean[])
+     AS given (series_id, part, kind, name_id, label_ids, resource_id, first_seen, verbatim)
 ORDER BY series_id, part
 ON CONFLICT (tenant_id, series_id, part) DO NOTHING
 

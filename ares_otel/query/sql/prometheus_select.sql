@@ -16,7 +16,7 @@ WHERE tenant_id = 0
   AND value <> ''
 
 -- name: series
-SELECT p.series_id, p.part, p.kind, p.label_ids, p.resource_id, p.first_seen
+SELECT p.series_id, p.part, p.kind, p.label_ids, p.resource_id, p.first_seen, p.verbatim
 FROM prometheus_series p
 WHERE p.tenant_id = 0
   AND p.part <> 'none'
@@ -30,3 +30,66 @@ ORDER BY p.series_id, p.part
 
 -- name: texts
 SELECT label_id, name, value FROM prometheus_labels WHERE tenant_id = 0 AND label_id = ANY (:ids::integer[])
+
+-- name: newest_distributions
+-- Of each series the newest point of the range; of several in its millisecond the first counts.
+SELECT s.n, m.*
+FROM unnest(:series::uuid[]) WITH ORDINALITY AS s (series_id, n)
+CROSS JOIN LATERAL (
+    SELECT date_trunc('milliseconds', m."timestamp") AS since
+    FROM metric_distributions m
+    WHERE m.tenant_id = 0 AND m.series_id = s.series_id AND m."timestamp" >= :lower AND m."timestamp" < :upper
+    ORDER BY m."timestamp" DESC
+    LIMIT 1
+) newest
+CROSS JOIN LATERAL (
+    SELECT m.series_id, m.count, m.sum, m.min, m.max, m.explicit_bounds, m.bucket_counts, m.scale, m.zero_count,
+           m.zero_threshold, m.positive_offset, m.positive_counts, m.negative_offset, m.negative_counts, m.quantiles,
+           m.quantile_values, m."timestamp", m.timestamp_ns, m.start_time, m.start_ns, m.flags,
+           NULL::text AS exemplars, m.point_raw, m.original_time_unix_nano
+    FROM metric_distributions m
+    WHERE m.tenant_id = 0 AND m.series_id = s.series_id
+      AND m."timestamp" >= newest.since AND m."timestamp" < newest.since + interval '1 millisecond'
+    ORDER BY m.id
+    LIMIT 1
+) m
+
+-- name: of_resources
+-- The series of resources, but those that came as Prometheus has them: of such a resource nothing is told.
+SELECT DISTINCT p.resource_id, p.series_id, p.part IN ('count', 'native') AS distribution
+FROM prometheus_series p
+WHERE p.tenant_id = 0 AND p.resource_id = ANY (:ids::uuid[]) AND p.part IN ('value', 'count', 'native') AND NOT p.verbatim
+LIMIT :limit
+
+-- name: ends_numbers
+-- Of each owner the time of the first sample of its series, or of the last one.
+SELECT s.owner,
+       min(p."timestamp") AS moment                                                                -- when first
+       max(p."timestamp") AS moment                                                                -- when last
+FROM unnest(:series::uuid[], :owners::integer[]) AS s (series_id, owner)
+CROSS JOIN LATERAL (
+    SELECT m."timestamp", m.value IS NOT NULL AS alive
+    FROM metric_samples m
+    WHERE m.tenant_id = 0 AND m.series_id = s.series_id AND m."timestamp" >= :lower AND m."timestamp" < :upper
+    ORDER BY m."timestamp"                                                                         -- when first
+    ORDER BY m."timestamp" DESC                                                                    -- when last
+    LIMIT 1
+) p
+WHERE p.alive                                                                                      -- when alive
+GROUP BY s.owner
+
+-- name: ends_distributions
+SELECT s.owner,
+       min(p."timestamp") AS moment                                                                -- when first
+       max(p."timestamp") AS moment                                                                -- when last
+FROM unnest(:series::uuid[], :owners::integer[]) AS s (series_id, owner)
+CROSS JOIN LATERAL (
+    SELECT m."timestamp", COALESCE(m.flags, 0) & 1 = 0 AS alive
+    FROM metric_distributions m
+    WHERE m.tenant_id = 0 AND m.series_id = s.series_id AND m."timestamp" >= :lower AND m."timestamp" < :upper
+    ORDER BY m."timestamp"                                                                         -- when first
+    ORDER BY m."timestamp" DESC                                                                    -- when last
+    LIMIT 1
+) p
+WHERE p.alive                                                                                      -- when alive
+GROUP BY s.owner
