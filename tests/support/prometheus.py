@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -50,8 +50,9 @@ class Prometheus:
 
 
 @contextmanager
-def prometheus(job: dict[str, Any]) -> Iterator[Prometheus]:
-    """A server with one job, scraped each second; `job` is its entry of `scrape_configs`."""
+def prometheus(job: dict[str, Any], features: Sequence[str] = ()) -> Iterator[Prometheus]:
+    """A server with one job, scraped each second; `job` is its entry of `scrape_configs`, `features` are those that are
+    off unless they are named."""
     assert PROGRAM is not None
     folder = Path(tempfile.mkdtemp(prefix="ares-prometheus-"))
     port = free_port()
@@ -63,6 +64,7 @@ def prometheus(job: dict[str, Any]) -> Iterator[Prometheus]:
             f"--config.file={config}",
             f"--storage.tsdb.path={folder / 'data'}",
             f"--web.listen-address=127.0.0.1:{port}",
+            *(f"--enable-feature={feature}" for feature in features),
         ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
