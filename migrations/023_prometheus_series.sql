@@ -19,7 +19,7 @@ COMMENT ON COLUMN prometheus_index.version IS 'Version of the rules in the progr
 COMMENT ON COLUMN prometheus_index.revision IS 'Counts the changes of translation and version';
 COMMENT ON COLUMN prometheus_index.checked_until IS 'Every series that appeared before is indexed';
 
-INSERT INTO prometheus_index (translation, version, revision, checked_until) VALUES ('{}', 0, 0, '-infinity');
+INSERT INTO prometheus_index (translation, version, revision, checked_until) VALUES ('{}', 1, 0, '-infinity');
 
 CREATE TABLE prometheus_labels (
     tenant_id integer NOT NULL DEFAULT 0,
@@ -67,3 +67,13 @@ COMMENT ON COLUMN prometheus_series.resource_id IS 'The resource in otel_resourc
 COMMENT ON COLUMN prometheus_series.first_seen IS 'When the series appeared; of two with the same labels the older one counts';
 COMMENT ON COLUMN prometheus_series.revision IS 'Revision of prometheus_index by which it was translated';
 COMMENT ON COLUMN prometheus_series.verbatim IS 'Whether it came as Prometheus has it: by remote write, or from a page that was scraped';
+
+-- Each label by the index: to the planner a scan of the table looks cheap for one of them, but there may be thousands.
+CREATE FUNCTION prometheus_series_with(labels integer[]) RETURNS TABLE (series_id uuid, part text)
+LANGUAGE sql STABLE STRICT SET enable_seqscan = off AS $$
+    SELECT DISTINCT s.series_id, s.part
+    FROM unnest(labels) AS l (id)
+    CROSS JOIN LATERAL (SELECT p.series_id, p.part FROM prometheus_series p
+                        WHERE p.tenant_id = 0 AND p.label_ids @> ARRAY[l.id] OFFSET 0) s
+$$;
+COMMENT ON FUNCTION prometheus_series_with(integer[]) IS 'Series of the default tenant that have any of the labels';

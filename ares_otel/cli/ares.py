@@ -26,6 +26,7 @@ from ares_otel.cli.own_config import follow_settings
 from ares_otel.cli.own_registration import OwnRegistration
 from ares_otel.cli.own_settings import FileSettings, OwnSettings
 from ares_otel.cli.own_telemetry import SERVICE, OwnTelemetry
+from ares_otel.cli.prometheus_index import series_index
 from ares_otel.cli.read_pool import open_read_pool
 from ares_otel.cli.rollups import rollup_job
 from ares_otel.cli.sampling import Sampling, check_port
@@ -144,6 +145,9 @@ class Ares:
         rollups = rollup_job(store, manager, telemetry, pooled=facts.pooled)
         stack.push_async_callback(rollups.stop)
         await rollups.start()
+        index = series_index(store, manager, telemetry, pooled=facts.pooled)
+        stack.push_async_callback(index.stop)
+        await index.start()
         sampling = Sampling(pool, store, manager, telemetry, pooled=facts.pooled)
         await sampling.start(stack)
         await heartbeats.start()

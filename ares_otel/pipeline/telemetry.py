@@ -207,6 +207,18 @@ INSTRUMENTS: dict[str, Instrument] = {
         Instrument("ares_otel_partition_job_failures", Counter, "Failures of the jobs on partitions", ("job",)),
         Instrument("ares_otel_pruned_rows", Counter, "Rows that were deleted one by one for their age", ("table",)),
         Instrument(
+            "ares_otel_prometheus_index_series",
+            Gauge,
+            "Stored series in the index for Prometheus, and those that have no form there: deltas, untranslatable",
+            ("state",),
+        ),
+        Instrument(
+            "ares_otel_prometheus_index_translated_series",
+            Counter,
+            "Series that the job on the index translated: again by other rules, or because no read had met them",
+        ),
+        Instrument("ares_otel_prometheus_index_failures", Counter, "Rounds of the job on the index that failed"),
+        Instrument(
             "ares_otel_rollup_waiting_rows", Gauge, "Increments that waited when the last round began", ("table",)
         ),
         Instrument("ares_otel_rollup_merged_rows", Counter, "Increments merged into roll-ups", ("table",)),
