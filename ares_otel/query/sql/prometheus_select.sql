@@ -63,24 +63,30 @@ FROM prometheus_series p
 WHERE p.tenant_id = 0 AND p.resource_id = ANY (:ids::uuid[]) AND p.part IN ('value', 'count', 'native') AND NOT p.verbatim
 LIMIT :limit
 
--- name: ends_numbers
--- Of each owner the time of the first sample of its series, or of the last one.
-SELECT s.owner,
-       min(p."timestamp") AS moment                                                                -- when first
-       max(p."timestamp") AS moment                                                                -- when last
+-- name: first_numbers
+-- Of each owner the time of the first sample of its series. Of packs only those are unpacked that begin before the range.
+SELECT s.owner, min(p.moment) AS moment
 FROM unnest(:series::uuid[], :owners::integer[]) AS s (series_id, owner)
 CROSS JOIN LATERAL (
-    SELECT m."timestamp", m.value IS NOT NULL AS alive
-    FROM metric_samples m
-    WHERE m.tenant_id = 0 AND m.series_id = s.series_id AND m."timestamp" >= :lower AND m."timestamp" < :upper
-    ORDER BY m."timestamp"                                                                         -- when first
-    ORDER BY m."timestamp" DESC                                                                    -- when last
-    LIMIT 1
+    (SELECT m."timestamp" AS moment FROM metric_samples m
+     WHERE m.tenant_id = 0 AND m.series_id = s.series_id AND m."timestamp" >= :lower AND m."timestamp" < :upper
+     ORDER BY m."timestamp" LIMIT 1)
+    UNION ALL
+    (SELECT k."timestamp" FROM metric_packs k
+     WHERE k.tenant_id = 0 AND k.series_id = s.series_id AND k."timestamp" >= :lower AND k."timestamp" < :upper
+       AND k.count > 0
+     ORDER BY k."timestamp" LIMIT 1)
+    UNION ALL
+    (SELECT min(u."timestamp") FROM metric_packs k CROSS JOIN LATERAL unpacked(k) u
+     WHERE k.tenant_id = 0 AND k.series_id = s.series_id
+       AND k."timestamp" >= :lower::timestamptz - interval '1 day' AND k."timestamp" < :lower
+       AND k.last_timestamp >= :lower AND u."timestamp" >= :lower AND u."timestamp" < :upper)
 ) p
-WHERE p.alive                                                                                      -- when alive
+WHERE p.moment IS NOT NULL
 GROUP BY s.owner
 
 -- name: ends_distributions
+-- Of each owner the time of the first point of its series, or of the last one.
 SELECT s.owner,
        min(p."timestamp") AS moment                                                                -- when first
        max(p."timestamp") AS moment                                                                -- when last
