@@ -51,7 +51,7 @@ class Prometheus:
 
 @contextmanager
 def prometheus(job: dict[str, Any], *, remote_write: str = "") -> Iterator[Prometheus]:
-    """A server with one job, scraped each second; `job` is its entry of `scrape_configs`, and without targets the server
+    """A server with one job, scraped each second; `job` is its entry of `scrape_configs`, and without targets it
     scrapes itself. It writes to the address `remote_write`, when there is one."""
     assert PROGRAM is not None
     folder = Path(tempfile.mkdtemp(prefix="ares-prometheus-"))

@@ -16,6 +16,7 @@ from ares_otel.model.errors import Rejected, TooLarge
 from ares_otel.model.prometheus.metadata import MetricMetadata
 from ares_otel.model.prometheus.proto import write_bare_pb2 as bare
 from ares_otel.model.prometheus.proto.write_v2_pb2 import Exemplar as ExemplarV2
+from ares_otel.receivers.prometheusremotewrite.encoding import field
 from ares_otel.receivers.prometheusremotewrite.points import Points
 from ares_otel.receivers.prometheusremotewrite.series import TYPES, Series, SeriesBook, WrongSeries, make_series
 from ares_otel.receivers.prometheusremotewrite.written import Complaints, Decoded
@@ -89,7 +90,7 @@ def decode_v2(body: bytes, now_ns: int, book: SeriesBook) -> Decoded:
     points = Points(now_ns, complaints)
     if any(series.exemplars for series in request.timeseries):
         points.expect_exemplars()
-    metadata: dict[MetricMetadata, None] = {}
+    metadata: dict[tuple[bytes, int, int, int], MetricMetadata | None] = {}
     for told in request.timeseries:
         try:
             series = _series_v2(told, symbols, book)
@@ -106,10 +107,14 @@ def decode_v2(body: bytes, now_ns: int, book: SeriesBook) -> Decoded:
             points.add_histograms(series, told.histograms, told.created_timestamp)
         for exemplar, labels in texts:
             points.add_exemplar(series, labels, exemplar.value, exemplar.timestamp)
-        if told.HasField("metadata") and (found := _metadata_v2(series, told.metadata, symbols)) is not None:
-            metadata[found] = None
+        if told.HasField("metadata"):
+            said = told.metadata
+            fields = (series.family.head, said.type, said.unit_ref, said.help_ref)
+            if fields not in metadata:
+                metadata[fields] = _metadata_v2(series, said, symbols)
     payload, written = points.finish(lonely=True)
-    return Decoded(payload, written, points.rejected, complaints.text, points.left_exemplars, list(metadata))
+    found = [one for one in metadata.values() if one is not None]
+    return Decoded(payload, written, points.rejected, complaints.text, points.left_exemplars, found)
 
 
 def memory(body: bytes) -> int:
@@ -176,8 +181,8 @@ def _reject(
 
 def _texts(labels: Sequence[bytes]) -> list[bytes]:
     """Names and values of labels of 1.0, which take turns."""
-    found = [_part(bare.Label, label) for label in labels]
-    return [text for label in found for text in (label.name, label.value)]
+    together = _part(bare.Labels, b"".join([field(0x0A, label) for label in labels]))
+    return [text for label in together.labels for text in (label.name, label.value)]
 
 
 def _key(texts: list[Any]) -> bytes:
@@ -198,7 +203,7 @@ def _series_v2(told: bare.TimeSeriesV2, symbols: Sequence[bytes], book: SeriesBo
 
 def _looked_up(refs: Sequence[int], symbols: Sequence[bytes]) -> list[bytes]:
     try:
-        return [symbols[ref] for ref in refs]
+        return list(map(symbols.__getitem__, refs))
     except IndexError:
         raise WrongSeries(f"a label refers to symbol {max(refs)}, and there are {len(symbols)}") from None
 

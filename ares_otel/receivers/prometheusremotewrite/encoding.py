@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from struct import Struct
 from typing import NamedTuple
 
-from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope, KeyValue
+from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
@@ -110,9 +110,8 @@ def request_of(families: Mapping[Family, list[bytes]]) -> bytes:
 
 
 def _pair(name: str, value: str) -> bytes:
-    pair = KeyValue(key=name)
-    pair.value.string_value = value
-    return pair.SerializeToString()
+    """A `KeyValue`."""
+    return field(0x0A, name.encode()) + field(0x12, field(0x0A, value.encode()))
 
 
 _SCOPE = field(0x0A, InstrumentationScope(name=SCOPE_NAME).SerializeToString())

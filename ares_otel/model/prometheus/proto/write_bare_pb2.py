@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1ares_otel/model/prometheus/proto/write_bare.proto\x12\x1f\x61res_otel.prometheus.write_bare\"`\n\tRequestV1\x12\x41\n\ntimeseries\x18\x01 \x03(\x0b\x32-.ares_otel.prometheus.write_bare.TimeSeriesV1\x12\x10\n\x08metadata\x18\x03 \x03(\x0c\"\x7f\n\x0cTimeSeriesV1\x12\x0e\n\x06labels\x18\x01 \x03(\x0c\x12\x38\n\x07samples\x18\x02 \x03(\x0b\x32\'.ares_otel.prometheus.write_bare.Sample\x12\x11\n\texemplars\x18\x03 \x03(\x0c\x12\x12\n\nhistograms\x18\x04 \x03(\x0c\"C\n\x06Sample\x12\r\n\x05value\x18\x01 \x01(\x01\x12\x11\n\ttimestamp\x18\x02 \x01(\x03\x12\x17\n\x0fstart_timestamp\x18\x03 \x01(\x03\"$\n\x05Label\x12\x0c\n\x04name\x18\x01 \x01(\x0c\x12\r\n\x05value\x18\x02 \x01(\x0c\"f\n\nExemplarV1\x12\x36\n\x06labels\x18\x01 \x03(\x0b\x32&.ares_otel.prometheus.write_bare.Label\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x11\n\ttimestamp\x18\x03 \x01(\x03\"R\n\nMetadataV1\x12\x0c\n\x04type\x18\x01 \x01(\r\x12\x1a\n\x12metric_family_name\x18\x02 \x01(\x0c\x12\x0c\n\x04help\x18\x04 \x01(\x0c\x12\x0c\n\x04unit\x18\x05 \x01(\x0c\"_\n\tRequestV2\x12\x0f\n\x07symbols\x18\x04 \x03(\x0c\x12\x41\n\ntimeseries\x18\x05 \x03(\x0b\x32-.ares_otel.prometheus.write_bare.TimeSeriesV2\"\xde\x01\n\x0cTimeSeriesV2\x12\x13\n\x0blabels_refs\x18\x01 \x03(\r\x12\x38\n\x07samples\x18\x02 \x03(\x0b\x32\'.ares_otel.prometheus.write_bare.Sample\x12\x12\n\nhistograms\x18\x03 \x03(\x0c\x12\x11\n\texemplars\x18\x04 \x03(\x0c\x12=\n\x08metadata\x18\x05 \x01(\x0b\x32+.ares_otel.prometheus.write_bare.MetadataV2\x12\x19\n\x11\x63reated_timestamp\x18\x06 \x01(\x03\">\n\nMetadataV2\x12\x0c\n\x04type\x18\x01 \x01(\r\x12\x10\n\x08help_ref\x18\x03 \x01(\r\x12\x10\n\x08unit_ref\x18\x04 \x01(\rb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1ares_otel/model/prometheus/proto/write_bare.proto\x12\x1f\x61res_otel.prometheus.write_bare\"`\n\tRequestV1\x12\x41\n\ntimeseries\x18\x01 \x03(\x0b\x32-.ares_otel.prometheus.write_bare.TimeSeriesV1\x12\x10\n\x08metadata\x18\x03 \x03(\x0c\"\x7f\n\x0cTimeSeriesV1\x12\x0e\n\x06labels\x18\x01 \x03(\x0c\x12\x38\n\x07samples\x18\x02 \x03(\x0b\x32\'.ares_otel.prometheus.write_bare.Sample\x12\x11\n\texemplars\x18\x03 \x03(\x0c\x12\x12\n\nhistograms\x18\x04 \x03(\x0c\"C\n\x06Sample\x12\r\n\x05value\x18\x01 \x01(\x01\x12\x11\n\ttimestamp\x18\x02 \x01(\x03\x12\x17\n\x0fstart_timestamp\x18\x03 \x01(\x03\"$\n\x05Label\x12\x0c\n\x04name\x18\x01 \x01(\x0c\x12\r\n\x05value\x18\x02 \x01(\x0c\"@\n\x06Labels\x12\x36\n\x06labels\x18\x01 \x03(\x0b\x32&.ares_otel.prometheus.write_bare.Label\"f\n\nExemplarV1\x12\x36\n\x06labels\x18\x01 \x03(\x0b\x32&.ares_otel.prometheus.write_bare.Label\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x11\n\ttimestamp\x18\x03 \x01(\x03\"R\n\nMetadataV1\x12\x0c\n\x04type\x18\x01 \x01(\r\x12\x1a\n\x12metric_family_name\x18\x02 \x01(\x0c\x12\x0c\n\x04help\x18\x04 \x01(\x0c\x12\x0c\n\x04unit\x18\x05 \x01(\x0c\"_\n\tRequestV2\x12\x0f\n\x07symbols\x18\x04 \x03(\x0c\x12\x41\n\ntimeseries\x18\x05 \x03(\x0b\x32-.ares_otel.prometheus.write_bare.TimeSeriesV2\"\xde\x01\n\x0cTimeSeriesV2\x12\x13\n\x0blabels_refs\x18\x01 \x03(\r\x12\x38\n\x07samples\x18\x02 \x03(\x0b\x32\'.ares_otel.prometheus.write_bare.Sample\x12\x12\n\nhistograms\x18\x03 \x03(\x0c\x12\x11\n\texemplars\x18\x04 \x03(\x0c\x12=\n\x08metadata\x18\x05 \x01(\x0b\x32+.ares_otel.prometheus.write_bare.MetadataV2\x12\x19\n\x11\x63reated_timestamp\x18\x06 \x01(\x03\">\n\nMetadataV2\x12\x0c\n\x04type\x18\x01 \x01(\r\x12\x10\n\x08help_ref\x18\x03 \x01(\r\x12\x10\n\x08unit_ref\x18\x04 \x01(\rb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,14 +39,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SAMPLE']._serialized_end=380
   _globals['_LABEL']._serialized_start=382
   _globals['_LABEL']._serialized_end=418
-  _globals['_EXEMPLARV1']._serialized_start=420
-  _globals['_EXEMPLARV1']._serialized_end=522
-  _globals['_METADATAV1']._serialized_start=524
-  _globals['_METADATAV1']._serialized_end=606
-  _globals['_REQUESTV2']._serialized_start=608
-  _globals['_REQUESTV2']._serialized_end=703
-  _globals['_TIMESERIESV2']._serialized_start=706
-  _globals['_TIMESERIESV2']._serialized_end=928
-  _globals['_METADATAV2']._serialized_start=930
-  _globals['_METADATAV2']._serialized_end=992
+  _globals['_LABELS']._serialized_start=420
+  _globals['_LABELS']._serialized_end=484
+  _globals['_EXEMPLARV1']._serialized_start=486
+  _globals['_EXEMPLARV1']._serialized_end=588
+  _globals['_METADATAV1']._serialized_start=590
+  _globals['_METADATAV1']._serialized_end=672
+  _globals['_REQUESTV2']._serialized_start=674
+  _globals['_REQUESTV2']._serialized_end=769
+  _globals['_TIMESERIESV2']._serialized_start=772
+  _globals['_TIMESERIESV2']._serialized_end=994
+  _globals['_METADATAV2']._serialized_start=996
+  _globals['_METADATAV2']._serialized_end=1058
 # @@protoc_insertion_point(module_scope)

@@ -44,6 +44,12 @@ class Label(_message.Message):
     value: bytes
     def __init__(self, name: _Optional[bytes] = ..., value: _Optional[bytes] = ...) -> None: ...
 
+class Labels(_message.Message):
+    __slots__ = ("labels",)
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    labels: _containers.RepeatedCompositeFieldContainer[Label]
+    def __init__(self, labels: _Optional[_Iterable[_Union[Label, _Mapping]]] = ...) -> None: ...
+
 class ExemplarV1(_message.Message):
     __slots__ = ("labels", "value", "timestamp")
     LABELS_FIELD_NUMBER: _ClassVar[int]
