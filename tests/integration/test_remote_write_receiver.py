@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
 
 import cramjam
 import pytest
@@ -267,9 +268,9 @@ class Kept(MetadataBook):
     def __init__(self) -> None:
         self.found: list[MetricMetadata] = []
 
-    def note(self, tenant_id: int, metadata: object) -> None:
+    def note(self, tenant_id: int, metadata: Iterable[MetricMetadata]) -> None:
         assert tenant_id == 0
-        self.found += metadata  # type: ignore[operator]
+        self.found += metadata
 
 
 async def test_metadata_is_handed_on_by_itself() -> None:

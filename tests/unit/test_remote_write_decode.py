@@ -73,7 +73,7 @@ def bits(point: NumberDataPoint) -> bytes:
     return struct.pack(">d", STALE_NAN if point.flags else point.as_double)
 
 
-TEXTS = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=8)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
 NAMES = TEXTS.filter(lambda text: text != "__name__")
 FLOATS = st.one_of(st.floats(width=64), st.just(STALE_NAN))
 SERIES = st.builds(
