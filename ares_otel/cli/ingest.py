@@ -81,6 +81,11 @@ class LocalIngest:
         self._host = host
 
     @property
+    def running(self) -> bool:
+        """Whether a configuration runs: not before the first one does, and not after the stop."""
+        return self._host.config is not None
+
+    @property
     def receivers(self) -> Mapping[str, Component]:
         """The running receivers by id."""
         return self._host.receivers

@@ -96,8 +96,8 @@ class MetricWrites:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         target = PATHS[scope["path"]]
         ingest = self._ingest()
-        if ingest is None:
-            failure = failure_of(Retryable("Ares is starting; send the request again."))
+        if ingest is None or (isinstance(ingest, LocalIngest) and not ingest.running):
+            failure = failure_of(Retryable("Ares is starting, or stopping; send the request again."))
             await _send_failure(target, scope, send, failure)
         elif isinstance(ingest, LocalIngest):
             app = _app_of(ingest, target)
