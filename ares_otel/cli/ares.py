@@ -21,6 +21,7 @@ from ares_otel.cli.ingest import Ingest, LocalIngest, make_host
 from ares_otel.cli.jaeger import open_jaeger_grpc
 from ares_otel.cli.jaeger_http import check_jaeger_port, make_jaeger, open_jaeger_door
 from ares_otel.cli.maintenance import MaintenanceJobs, partitions_of
+from ares_otel.cli.metric_writes import make_metric_writes, with_paths
 from ares_otel.cli.options import UpOptions
 from ares_otel.cli.own_config import follow_settings
 from ares_otel.cli.own_registration import OwnRegistration
@@ -180,6 +181,7 @@ class Ares:
             partitions=partitions,
             jaeger=jaeger,
             sampling=sampling.endpoint,
+            metric_writes=make_metric_writes(lambda: self._ingest, config, stack),
         )
         own.instrument(app)
         api = HttpDoor(
@@ -190,7 +192,7 @@ class Ares:
             setting="--http-port",
             host_setting="--host",
             allowed_hosts=options.allowed_hosts,
-            error_bodies=problem_body,
+            error_bodies=with_paths(problem_body),
             lifespan="on",
             grace=self._grace,
         )

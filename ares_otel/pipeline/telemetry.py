@@ -128,6 +128,12 @@ INSTRUMENTS: dict[str, Instrument] = {
             (*_RECEIVER, "signal", "reason"),
         ),
         Instrument(
+            "ares_otel_remote_write_exemplars",
+            Counter,
+            "Exemplars of remote write that were stored, or left out: invalid ones, and those without a sample",
+            ("receiver", "outcome"),
+        ),
+        Instrument(
             "ares_otel_connector_items",
             Counter,
             "Items that connectors got: `taken`, `repeated` by the sender, or `failed` to look into",
