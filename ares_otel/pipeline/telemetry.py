@@ -247,7 +247,10 @@ INSTRUMENTS: dict[str, Instrument] = {
             "Minutes that should be in the service map and are not yet",
         ),
         Instrument(
-            "ares_otel_rollup_failures", Counter, "Failures of the job on roll-ups: merge, edges or age", ("step",)
+            "ares_otel_rollup_failures",
+            Counter,
+            "Failures of the job on roll-ups: merge, totals, edges or age",
+            ("step",),
         ),
         Instrument("ares_otel_sampling_answers", Counter, "Strategies that clients were told", ("transport",)),
         Instrument(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -31,6 +31,11 @@ class Piece:
     values: Values
     histograms: Sequence[NativeHistogram] | None = None
     """One for each sample, of a series of native histograms."""
+
+    def last(self) -> Piece:
+        """Its newest sample alone."""
+        histograms = None if self.histograms is None else self.histograms[-1:]
+        return replace(self, timestamps=self.timestamps[-1:], values=self.values[-1:], histograms=histograms)
 
 
 def whole(pieces: Sequence[Piece], *, newest_only: bool = False) -> list[Piece]:

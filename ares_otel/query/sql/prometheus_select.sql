@@ -60,7 +60,7 @@ CROSS JOIN LATERAL (
 -- The series of resources, but those that came as Prometheus has them: of such a resource nothing is told.
 SELECT DISTINCT p.resource_id, p.series_id, p.part IN ('count', 'native') AS distribution
 FROM prometheus_series p
-WHERE p.tenant_id = 0 AND p.resource_id = ANY (:ids::uuid[]) AND p.part IN ('value', 'count', 'native') AND NOT p.verbatim
+WHERE p.tenant_id = 0 AND p.resource_id = ANY (:ids::uuid[]) AND p.part IN ('value', 'delta', 'count', 'native') AND NOT p.verbatim
 LIMIT :limit
 
 -- name: first_numbers
