@@ -50,14 +50,18 @@ class Prometheus:
 
 
 @contextmanager
-def prometheus(job: dict[str, Any], features: Sequence[str] = ()) -> Iterator[Prometheus]:
-    """A server with one job, scraped each second; `job` is its entry of `scrape_configs`, `features` are those that are
-    off unless they are named."""
+def prometheus(job: dict[str, Any], features: Sequence[str] = (), *, remote_write: str = "") -> Iterator[Prometheus]:
+    """A server with one job, scraped each second; `job` is its entry of `scrape_configs`, and without targets it
+    scrapes itself. `features` are those that are off unless they are named. It writes to the address `remote_write`,
+    when there is one."""
     assert PROGRAM is not None
     folder = Path(tempfile.mkdtemp(prefix="ares-prometheus-"))
     port = free_port()
     config = folder / "prometheus.yml"  # JSON is YAML
-    config.write_text(json.dumps({"global": {"scrape_interval": "1s"}, "scrape_configs": [job]}), encoding="utf-8")
+    job = {"static_configs": [{"targets": [f"127.0.0.1:{port}"]}], **job}
+    writes = [{"url": remote_write, "queue_config": {"batch_send_deadline": "200ms"}}] if remote_write else []
+    whole = {"global": {"scrape_interval": "1s"}, "scrape_configs": [job], "remote_write": writes}
+    config.write_text(json.dumps(whole), encoding="utf-8")
     process = subprocess.Popen(
         [
             PROGRAM,
