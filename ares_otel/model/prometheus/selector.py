@@ -67,6 +67,19 @@ def parse_selector(text: str) -> Selector:
     return _Parser(text).selector()
 
 
+def make_matcher(label: str, operator: str, value: str) -> Matcher:
+    """A condition whose parts are known already; `operator` is `=`, `!=`, `=~` or `!~`.
+
+    Raises:
+        InvalidSelector: the value is no regular expression.
+    """
+
+    def fail(what: str) -> NoReturn:
+        raise InvalidSelector(what)
+
+    return _matcher(label, operator, value, fail)
+
+
 class _Parser:
     def __init__(self, text: str) -> None:
         self._text = text

@@ -9,7 +9,12 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
+from ares_otel.model.errors import AresError
 from ares_otel.query.reader import Reader
+
+
+class TooManySamples(AresError):
+    """The query would read too many samples; shorten its time range, or choose fewer series."""
 
 
 @dataclass(frozen=True, slots=True)

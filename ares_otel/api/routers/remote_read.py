@@ -1,0 +1,191 @@
+"""`/prometheus/api/v1/read`: remote read, by which a Prometheus queries Ares as its long-term storage."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+import asyncpg
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse, StreamingResponse
+from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
+
+from ares_otel.api.bodies import read_body
+from ares_otel.api.problems import RETRY_SECONDS
+from ares_otel.api.remote_read import chunks, samples
+from ares_otel.api.remote_read.request import MAX_BODY, ReadQuery, ReadRequest, Refused, ResponseType, parse_request
+from ares_otel.query.ingested import TooManySeries
+from ares_otel.query.prometheus.columns import TooManySamples
+from ares_otel.query.prometheus.select import Selected, select
+from ares_otel.query.reader import DatabaseUnavailable, QueryTooSlow
+
+PATH = "/prometheus/api/v1/read"
+MAX_SERIES = 100_000
+MAX_SAMPLES = 5_000_000
+"""Samples of all queries of a request together. Each takes 16 bytes until it was sent, and more while it is read."""
+TURN_SECONDS = 15.0
+"""How long a request waits for its turn."""
+READ_SECONDS = 60.0
+"""How long its samples may be read; a Prometheus waits a minute by default (`remote_timeout`)."""
+_AT_ONCE = 2
+"""Answers that are made or sent at the same time."""
+_VERSION_HEADER = "X-Prometheus-Remote-Read-Version"
+_VERSION = "0.1.0"
+_TOO_MUCH = "Ask for less time or fewer series, or raise --query-max-samples."
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class ReadLimits:
+    """What one request may get."""
+
+    max_series: int = MAX_SERIES
+    max_samples: int = MAX_SAMPLES
+    read_seconds: float = READ_SECONDS
+
+
+def remote_read_router(pool: asyncpg.Pool, limits: ReadLimits) -> APIRouter:
+    """The endpoint; it is documented in docs/remote-read.md, for OpenAPI cannot say what is in these bodies.
+
+    Errors are a line of text, which a Prometheus shows to who made the query.
+    """
+    router = APIRouter()
+    turns = asyncio.Semaphore(_AT_ONCE)
+
+    @router.post(PATH, include_in_schema=False)
+    async def read(request: Request) -> Response:
+        try:
+            asked = await _asked(request)
+            return await _answered(request, asked, pool, limits, turns)
+        except Refused as error:
+            return _text(error.status, error.message)
+        except HTTPException as error:
+            return _text(error.status_code, str(error.detail))
+        except (TooManySeries, TooManySamples) as error:
+            return _text(HTTPStatus.UNPROCESSABLE_ENTITY, error.message)
+        except samples.TooLong as error:
+            return _text(HTTPStatus.UNPROCESSABLE_ENTITY, error.message)
+        except (DatabaseUnavailable, QueryTooSlow) as error:
+            return _text(HTTPStatus.SERVICE_UNAVAILABLE, error.message, {"Retry-After": str(RETRY_SECONDS)})
+
+    return router
+
+
+async def _asked(request: Request) -> ReadRequest:
+    """Raises Refused, and HTTPException for a body that is too large."""
+    encoding = request.headers.get("content-encoding", "snappy").strip().lower()
+    if encoding != "snappy":
+        raise Refused("Compress the body by snappy (Content-Encoding: snappy).", HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+    media_type = request.headers.get("content-type", samples.MEDIA_TYPE).partition(";")[0].strip().lower()
+    if media_type != samples.MEDIA_TYPE:
+        raise Refused(f"Send protobuf (Content-Type: {samples.MEDIA_TYPE}).", HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+    version = request.headers.get(_VERSION_HEADER, _VERSION)
+    if version.split(".")[:2] != _VERSION.split(".")[:2]:
+        raise Refused(f"This is remote read {_VERSION}; {_VERSION_HEADER} asks for {version[:20]!r}.")
+    body = await read_body(request, MAX_BODY)
+    return parse_request(body)
+
+
+async def _answered(
+    request: Request, asked: ReadRequest, pool: asyncpg.Pool, limits: ReadLimits, turns: asyncio.Semaphore
+) -> Response:
+    try:
+        async with asyncio.timeout(TURN_SECONDS):
+            await turns.acquire()
+    except TimeoutError:
+        raise DatabaseUnavailable("Other remote reads are made or sent; try again in a moment.") from None
+    try:
+        made = await _unless_gone(request, _made(asked, pool, limits))
+    except BaseException:
+        turns.release()
+        raise
+    if asked.response_type is ResponseType.STREAMED_XOR_CHUNKS:
+        return _Held(turns, made, {"Content-Type": chunks.MEDIA_TYPE})
+    return _Held(turns, made, {"Content-Type": samples.MEDIA_TYPE, "Content-Encoding": "snappy"})
+
+
+async def _made(asked: ReadRequest, pool: asyncpg.Pool, limits: ReadLimits) -> Iterator[bytes]:
+    """The answer, of which everything is read and nothing encoded yet: what goes wrong with the database is told
+    before the first byte."""
+    answers: list[Selected] = []
+    left = limits.max_samples
+    try:
+        async with asyncio.timeout(limits.read_seconds):
+            for query in asked.queries:
+                answers.append(await _selected(query, pool, limits.max_series, left))
+                left -= len(answers[-1].timestamps)
+    except TimeoutError:
+        raise QueryTooSlow(
+            f"The samples could not be read in {limits.read_seconds:g} seconds; ask for less time or fewer series."
+        ) from None
+    except TooManySamples:
+        raise TooManySamples(f"The request would get more than {limits.max_samples} samples. {_TOO_MUCH}") from None
+    if asked.response_type is ResponseType.STREAMED_XOR_CHUNKS:
+        return chunks.frames(answers)
+    return await asyncio.to_thread(_pieces, answers)
+
+
+async def _selected(query: ReadQuery, pool: asyncpg.Pool, max_series: int, max_samples: int) -> Selected:
+    return await select(
+        pool,
+        [query.selector],
+        query.start_ms,
+        query.end_ms,
+        max_series=max_series,
+        max_samples=max_samples,
+        newest_only=query.labels_only,
+    )
+
+
+def _pieces(answers: Sequence[Selected]) -> Iterator[bytes]:
+    return samples.SamplesAnswer(answers).pieces()
+
+
+async def _unless_gone(request: Request, work: Coroutine[Any, Any, _T]) -> _T:
+    """What comes of the work, which is cancelled when the client goes: nobody needs it then."""
+    working = asyncio.ensure_future(work)
+    watching = asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        left = not working.done()
+        working.cancel()
+        watching.cancel()
+        await asyncio.gather(working, watching, return_exceptions=True)
+    if left:
+        raise Refused("The client has gone.")  # nobody reads it
+    return working.result()
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+class _Held(StreamingResponse):
+    """An answer that has its turn until it was sent, for its samples stand in memory until then."""
+
+    def __init__(self, turns: asyncio.Semaphore, pieces: Iterator[bytes], headers: dict[str, str]) -> None:
+        super().__init__(_encoded(pieces), headers=headers)
+        self._turns = turns
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._turns.release()
+
+
+async def _encoded(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Each piece is made on a thread, when the one before was taken."""
+    while (piece := await asyncio.to_thread(partial(next, pieces, None))) is not None:
+        yield piece
+
+
+def _text(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
+    return PlainTextResponse(f"{message}\n", status, headers)
