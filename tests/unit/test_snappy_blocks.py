@@ -68,7 +68,9 @@ def test_any_bytes_are_inflated_or_refused(block: bytes) -> None:
         pass
 
 
-@given(st.binary(max_size=100).flatmap(lambda data: st.tuples(st.just(data), st.integers(0, 200), st.binary(max_size=3))))
+@given(
+    st.binary(max_size=100).flatmap(lambda data: st.tuples(st.just(data), st.integers(0, 200), st.binary(max_size=3)))
+)
 def test_a_damaged_block_is_inflated_or_refused(case: tuple[bytes, int, bytes]) -> None:
     data, at, damage = case
     block = bytes(cramjam.snappy.compress_raw(data * 3))
