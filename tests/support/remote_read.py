@@ -42,7 +42,7 @@ class Read:
 
 def query(*matchers: tuple[str, str, str], start: int = 0, end: int = 2**62, **hints: Any) -> pb.Query:
     """A query; a matcher is label, operator, value."""
-    made = pb.Query(start_timestamp_ms=start, end_timestamp_ms=end, hints=pb.ReadHints(**hints))
+    made = pb.Query(start_timestamp_ms=start, end_timestamp_ms=end, hints=pb.ReadHints(**hints) if hints else None)
     for name, operator, value in matchers:
         made.matchers.add(type=OPERATORS[operator], name=name, value=value)
     return made
