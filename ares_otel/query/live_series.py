@@ -64,6 +64,8 @@ class Series:
     scope_id: UUID | None
     service_name: str
     first_seen: datetime
+    prometheus_type: str = ""
+    """The type in Prometheus's words, of those that came from one; see `verbatim`."""
 
 
 @dataclass(slots=True)
@@ -90,6 +92,7 @@ async def live_series(
     choose: Callable[[Sequence[Series]], Sequence[Series]],
     *,
     own: str,
+    buckets: bool = False,
     now: datetime | None = None,
 ) -> AsyncIterator[LivePage]:
     """All live series, in the order of their ids.
@@ -98,6 +101,7 @@ async def live_series(
         definitions: filled before `choose` is asked about what refers to them.
         choose: those of a page that are wanted; only of these a point is looked for. Called in a thread.
         own: series of this service are left out.
+        buckets: whether exponential histograms come with their buckets.
 
     Raises:
         DatabaseUnavailable, QueryTooSlow: see `reader`.
@@ -105,6 +109,7 @@ async def live_series(
     now = now or datetime.now(UTC)
     window = {"lower": now - STALENESS, "upper": now}
     after: UUID | None = None
+    more: dict[str, dict[str, Any]] = {"numbers": {}, "distributions": {"buckets": buckets}}
     async with reading(pool, heavy=True) as reader:
         while True:
             rows = await reader.fetch(
@@ -116,7 +121,9 @@ async def live_series(
             found: dict[UUID, Any] = {}
             for name, ids in _by_table(wanted).items():
                 if ids:
-                    for row in await reader.fetch(_SQL[name], ids=ids, max_bytes=MAX_SERIES_BYTES, **window):
+                    for row in await reader.fetch(
+                        _SQL[name], ids=ids, max_bytes=MAX_SERIES_BYTES, **window, **more[name]
+                    ):
                         found[row["series_id"]] = row
             large = [id_ for id_, row in found.items() if row["too_large"]]
             for id_ in large:
@@ -160,6 +167,7 @@ def _series(row: Any) -> Series:
         row["scope_id"],
         row["service_name"],
         row["first_seen"],
+        row["prometheus_type"] or "",
     )
 
 
