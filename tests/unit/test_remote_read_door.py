@@ -19,9 +19,7 @@ from ares_otel.api.routers import remote_read
 from ares_otel.api.routers.remote_read import ReadLimits, remote_read_router
 from ares_otel.model.prometheus.native_histogram import STALE_NAN, NativeHistogram, is_stale_bits
 from ares_otel.model.prometheus.proto import remote_v1_pb2 as pb
-from ares_otel.query.ingested import TooManySeries
-from ares_otel.query.prometheus.columns import TooManySamples
-from ares_otel.query.prometheus.select import Selected
+from ares_otel.query.prometheus.select import Selected, TooManySamples, TooManySeries
 from ares_otel.query.reader import DatabaseUnavailable, QueryTooSlow
 from tests.support.remote_read import (
     CHUNKS,

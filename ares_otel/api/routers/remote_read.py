@@ -19,9 +19,7 @@ from ares_otel.api.bodies import read_body
 from ares_otel.api.problems import RETRY_SECONDS
 from ares_otel.api.remote_read import chunks, samples
 from ares_otel.api.remote_read.request import MAX_BODY, ReadQuery, ReadRequest, Refused, ResponseType, parse_request
-from ares_otel.query.ingested import TooManySeries
-from ares_otel.query.prometheus.columns import TooManySamples
-from ares_otel.query.prometheus.select import Selected, select
+from ares_otel.query.prometheus.select import Selected, TooManySamples, TooManySeries, select
 from ares_otel.query.reader import DatabaseUnavailable, QueryTooSlow
 
 PATH = "/prometheus/api/v1/read"
