@@ -6,7 +6,7 @@ Prometheus 2 takes answers of samples, Prometheus 3 streamed chunks.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ def sent(ares: AresProcess) -> int:
     now = time.time_ns() // 10**9
     with httpx.Client(trust_env=False) as client:
         for i in range(POINTS):
-            at = {"time_unix_nano": (now - SECONDS_BETWEEN * (POINTS - 1 - i)) * 10**9}
+            at: dict[str, Any] = {"time_unix_nano": (now - SECONDS_BETWEEN * (POINTS - 1 - i)) * 10**9}
             metrics = [
                 counter("orders.placed", 10 + 15 * i, **at),
                 counter("orders.placed", 7, labels={"http.route": "/admin", "shop": "höhe"}, **at),
@@ -76,14 +76,14 @@ def exponential(i: int, **at: Any) -> Metric:
 
 
 @pytest.fixture
-async def ask(reading: Prometheus, sent: int) -> AsyncIterator[Any]:
+def ask(reading: Prometheus, sent: int) -> Any:
     """Asks for a value at the time of the newest points."""
 
     async def value(promql: str) -> float:
         [row] = (await reading.ask("query", query=promql, time=sent))["result"]
         return float(row["value"][1])
 
-    yield value
+    return value
 
 
 async def test_counters_gauges_and_histograms_have_the_values_of_the_tables(

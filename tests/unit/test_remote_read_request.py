@@ -127,6 +127,7 @@ def test_a_body_that_would_be_too_large_is_refused_with_413() -> None:
         (bytes(cramjam.snappy.compress_raw(b"\xff\xff")), "ReadRequest"),
         (body_of(*[query()] * (MAX_QUERIES + 1)), "65 queries"),
         (body_of(query(*[("a", "=", "b")] * 101)), "101 matchers"),
+        (body_of(*[query(*[("a", "=~", "b")] * 51)] * 2), "102 regular expressions"),
         (body_of(query(("", "=", "b"))), "label"),
         (body_of(query(("n" * 1025, "=", "b"))), "1024"),
         (body_of(query(("a", "=~", "(a"))), "'(a' is not a regular expression"),
@@ -134,7 +135,7 @@ def test_a_body_that_would_be_too_large_is_refused_with_413() -> None:
         (body_of(query(("a", "=~", "x" * 4097))), "4096"),
         (body_of(pb.Query(matchers=[pb.LabelMatcher(type=9, name="a")])), "type 9"),  # type: ignore[arg-type]
     ],
-    ids=range(12),
+    ids=range(13),
 )
 def test_what_cannot_be_understood_is_refused_with_a_sentence(body: bytes, said: str) -> None:
     found = refused(body)

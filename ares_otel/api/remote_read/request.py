@@ -19,6 +19,8 @@ from ares_otel.model.prometheus.selector import MAX_MATCHERS, InvalidSelector, M
 MAX_BODY = 1024 * 1024
 """Bytes of a request, compressed and inflated: matchers and times take hundreds."""
 MAX_QUERIES = 64
+MAX_PATTERNS = 100
+"""Regular expressions of all queries together: each may take a megabyte."""
 MAX_NAME = 1024
 """Characters of a label's name."""
 _OPERATORS = {
@@ -27,6 +29,7 @@ _OPERATORS = {
     pb.LabelMatcher.RE: "=~",
     pb.LabelMatcher.NRE: "!~",
 }
+_PATTERNS = (pb.LabelMatcher.RE, pb.LabelMatcher.NRE)
 _MAX_MS = 2**64 // 10**6
 """OTLP's times end there; a Prometheus asks for the least and the largest int64 where it has no bound."""
 _LABELS_ONLY = "series"
@@ -86,6 +89,9 @@ def parse_request(body: bytes) -> ReadRequest:
         raise Refused("The body is not a prometheus.ReadRequest in protobuf.") from None
     if len(message.queries) > MAX_QUERIES:
         raise Refused(f"The request has {len(message.queries)} queries; send {MAX_QUERIES} at most at once.")
+    patterns = sum(matcher.type in _PATTERNS for query in message.queries for matcher in query.matchers)
+    if patterns > MAX_PATTERNS:
+        raise Refused(f"The request has {patterns} regular expressions; {MAX_PATTERNS} are allowed.")
     return ReadRequest(tuple(map(_query, message.queries)), _response_type(message))
 
 

@@ -86,7 +86,7 @@ async def _asked(request: Request) -> ReadRequest:
     if version.split(".")[:2] != _VERSION.split(".")[:2]:
         raise Refused(f"This is remote read {_VERSION}; {_VERSION_HEADER} asks for {version[:20]!r}.")
     body = await read_body(request, MAX_BODY)
-    return parse_request(body)
+    return await asyncio.to_thread(parse_request, body)  # patterns take milliseconds to compile
 
 
 async def _answered(
