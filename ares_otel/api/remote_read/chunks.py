@@ -19,6 +19,8 @@ MEDIA_TYPE = "application/x-streamed-protobuf; proto=prometheus.ChunkedReadRespo
 MAX_FRAME = 32 * 1024 * 1024
 """Bytes of chunks in one frame. The reader in a Prometheus takes each frame for a series of its own (and at most 50 MB,
 `chunked_read_limit`), so one is split only where it would hardly be read otherwise."""
+_CHUNKED_SERIES, _CHUNKS, _QUERY_INDEX = b"\x0a", b"\x12", b"\x10"
+"""Tags of a response's series, of a series' chunks, and of the number of the query."""
 _PIECE = 256 * 1024
 """Frames are sent together up to this size."""
 
@@ -27,16 +29,20 @@ def frames(answers: Sequence[Selected]) -> Iterator[bytes]:
     """All frames, those of the first query first; small ones joined."""
     piece = bytearray()
     for index, selected in enumerate(answers):
-        for frame in _frames(selected, index):
-            piece += frame
-            if len(piece) >= _PIECE:
+        for part in _frames(selected, index):
+            if len(piece) + len(part) > _PIECE and piece:
                 yield bytes(piece)
                 piece.clear()
+            if len(part) >= _PIECE:
+                yield part
+            else:
+                piece += part
     if piece:
         yield bytes(piece)
 
 
 def _frames(selected: Selected, index: int) -> Iterator[bytes]:
+    """Frames, each as what stands before its message and the message."""
     for run in runs(selected):
         if run.are_histograms:
             yield from _split(selected.labels[run.first], _histogram_chunks(selected, run.first), index)
@@ -49,50 +55,56 @@ def _frames(selected: Selected, index: int) -> Iterator[bytes]:
 def _short(selected: Selected, run: Run, index: int) -> Iterator[bytes]:
     """Frames of series that are encoded together."""
     made = xor_chunks(selected.offsets[run.first : run.last + 1], selected.timestamps, selected.values)
-    messages = list(_messages(made))
+    fields = list(_fields(made))
     of_series = made.of_series.tolist()
     for i in range(run.last - run.first):
-        yield _frame(selected.labels[run.first + i], messages[of_series[i] : of_series[i + 1]], index)
+        yield from _frame(selected.labels[run.first + i], fields[of_series[i] : of_series[i + 1]], index)
 
 
-def _long(selected: Selected, series: int) -> Iterator[pb.Chunk]:
+def _long(selected: Selected, series: int) -> Iterator[bytes]:
     """The chunks of one series, encoded a portion at a time."""
     begin, end = int(selected.offsets[series]), int(selected.offsets[series + 1])
     for first in range(begin, end, PORTION):
         part = selected.offsets[:2].copy()
         part[:] = first, min(first + PORTION, end)
-        yield from _messages(xor_chunks(part, selected.timestamps, selected.values))
+        yield from _fields(xor_chunks(part, selected.timestamps, selected.values))
 
 
-def _histogram_chunks(selected: Selected, series: int) -> Iterator[pb.Chunk]:
+def _histogram_chunks(selected: Selected, series: int) -> Iterator[bytes]:
     begin, end = selected.offsets[series], selected.offsets[series + 1]
     times = selected.timestamps[begin:end].tolist()
     for chunk in histogram_chunks(times, selected.histograms[series]):
-        yield pb.Chunk(
-            min_time_ms=chunk.min_time, max_time_ms=chunk.max_time, type=pb.Chunk.FLOAT_HISTOGRAM, data=chunk.data
-        )
+        yield _field(chunk.min_time, chunk.max_time, pb.Chunk.FLOAT_HISTOGRAM, chunk.data)
 
 
-def _messages(made: XorChunks) -> Iterator[pb.Chunk]:
+def _fields(made: XorChunks) -> Iterator[bytes]:
     columns = (made.starts, made.ends, made.min_times, made.max_times)
     for start, end, first, last in zip(*(column.tolist() for column in columns), strict=True):
-        yield pb.Chunk(min_time_ms=first, max_time_ms=last, type=pb.Chunk.XOR, data=made.data[start:end])
+        yield _field(first, last, pb.Chunk.XOR, made.data[start:end])
 
 
-def _split(labels: Labels, chunks: Iterable[pb.Chunk], index: int) -> Iterator[bytes]:
+def _field(first: int, last: int, encoding: pb.Chunk.Encoding, data: bytes) -> bytes:
+    """A chunk as the field of its series. As bytes it takes half the memory that it has as a message."""
+    message = pb.Chunk(min_time_ms=first, max_time_ms=last, type=encoding, data=data).SerializeToString()
+    return _CHUNKS + varint(len(message)) + message
+
+
+def _split(labels: Labels, chunks: Iterable[bytes], index: int) -> Iterator[bytes]:
     """One frame, unless it would be too large."""
-    held: list[pb.Chunk] = []
+    held: list[bytes] = []
     size = 0
     for chunk in chunks:
-        if held and size + len(chunk.data) > MAX_FRAME:
-            yield _frame(labels, held, index)
+        if held and size + len(chunk) > MAX_FRAME:
+            yield from _frame(labels, held, index)
             held, size = [], 0
         held.append(chunk)
-        size += len(chunk.data)
-    yield _frame(labels, held, index)
+        size += len(chunk)
+    yield from _frame(labels, held, index)
 
 
-def _frame(labels: Labels, chunks: Sequence[pb.Chunk], index: int) -> bytes:
-    series = pb.ChunkedSeries(labels=[pb.Label(name=name, value=value) for name, value in labels], chunks=chunks)
-    message = pb.ChunkedReadResponse(chunked_series=[series], query_index=index).SerializeToString()
-    return varint(len(message)) + crc32c(message).to_bytes(4, "big") + message
+def _frame(labels: Labels, chunks: Sequence[bytes], index: int) -> tuple[bytes, bytes]:
+    names = pb.ChunkedSeries(labels=[pb.Label(name=name, value=value) for name, value in labels]).SerializeToString()
+    length = len(names) + sum(map(len, chunks))
+    query = _QUERY_INDEX + varint(index) if index else b""
+    message = b"".join((_CHUNKED_SERIES, varint(length), names, *chunks, query))
+    return varint(len(message)) + crc32c(message).to_bytes(4, "big"), message

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-
 from ares_otel.api.remote_read.runs import PORTION, Run, runs
 from ares_otel.model.errors import AresError
 from ares_otel.model.prometheus.proto import remote_v1_pb2 as pb
@@ -60,9 +58,7 @@ class _Result:
 
     def __init__(self, selected: Selected) -> None:
         self._selected = selected
-        ends = np.zeros(len(selected.timestamps) + 1, np.int64)
-        np.cumsum(record_sizes(selected.timestamps), out=ends[1:])
-        self._lengths: list[int] = np.diff(ends[selected.offsets]).tolist()
+        self._lengths: list[int] = record_sizes(selected.offsets, selected.timestamps).tolist()
         """Bytes of the samples of each series, then of all that it has."""
         for series in selected.histograms:
             self._lengths[series] = sum(map(len, self._histograms(series)))

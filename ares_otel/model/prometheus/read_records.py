@@ -19,9 +19,17 @@ _EXACT = 2.0**53
 _LIMITS = np.array([1 << (7 * size) for size in range(1, 9)], np.int64)
 
 
-def record_sizes(timestamps: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many bytes each sample takes."""
-    return _TIME_AT + _varint_sizes(timestamps)
+def record_sizes(offsets: NDArray[np.int64], timestamps: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many bytes the samples of each series take; those of series i stand at `offsets[i]:offsets[i + 1]`."""
+    if not len(timestamps):
+        return np.zeros(len(offsets) - 1, np.int64)
+    least, most = _varint_sizes(np.array([timestamps.min(), timestamps.max()])).tolist()
+    if least == most:  # as all times of this century's decades have
+        sizes: NDArray[np.int64] = np.diff(offsets) * (_TIME_AT + most)
+        return sizes
+    ends = np.zeros(len(timestamps) + 1, np.int64)
+    np.cumsum(_varint_sizes(timestamps) + _TIME_AT, out=ends[1:])
+    return np.diff(ends[offsets])
 
 
 def records(timestamps: NDArray[np.int64], values: NDArray[np.float64]) -> tuple[bytes, NDArray[np.int64]]:
