@@ -35,7 +35,7 @@ def reading(ares: AresProcess, request: pytest.FixtureRequest) -> Iterator[Prome
     if not binary:
         pytest.skip("Prometheus is not installed here (apt-get install --no-install-recommends prometheus)")
     config = {"remote_read": [{"url": f"{ares.http}{PATH}", "read_recent": True}], "scrape_configs": []}
-    with running_prometheus(binary, config, ["--enable-feature=native-histograms"]) as server:
+    with running_prometheus(binary, config) as server:
         yield server
 
 
