@@ -21,6 +21,7 @@ from ares_otel.api.routers.config import config_router
 from ares_otel.api.routers.config import install as install_config
 from ares_otel.api.routers.config_watch import config_watch_router
 from ares_otel.api.routers.events import events_router
+from ares_otel.api.routers.federate import federate_router
 from ares_otel.api.routers.meta import Gather, ReadyCheck, meta_router
 from ares_otel.api.routers.observability import observability_router
 from ares_otel.api.routers.partitions import partitions_router
@@ -113,6 +114,7 @@ def create_app(
     app.include_router(meta_router(registry, ready, gather))
     app.include_router(prometheus_router(pool))
     app.include_router(remote_read_router(pool, read_limits or ReadLimits()))
+    app.include_router(federate_router(pool, clock))
     app.include_router(swagger_router())
     if jaeger is not None:
         app.add_route("/jaeger", _to_jaeger, include_in_schema=False)

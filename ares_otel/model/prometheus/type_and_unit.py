@@ -17,7 +17,10 @@ def type_and_unit_labels(kind: Kind, unit: str, table: str) -> dict[str, str]:
         unit: in UCUM.
         table: version of the table of units.
     """
-    told = {"__type__": "" if kind is Kind.UNKNOWN else str(kind), "__unit__": unit_label(unit, table)}
+    words = unit_label(unit, table)
+    main, per = unit_words(words, table)  # Prometheus words a unit twice: `.d.` is `d`, then `days`
+    words = (f"{main}_{per}" if main and per else main or per).removeprefix("_").removesuffix("_")
+    told = {"__type__": "" if kind is Kind.UNKNOWN else str(kind), "__unit__": words}
     return {name: value for name, value in told.items() if value}
 
 

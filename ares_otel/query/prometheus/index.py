@@ -1,7 +1,7 @@
 """Finds stored series by matchers (`=`, `!=`, `=~`, `!~`) on their labels in Prometheus.
 
-A label that is missing has the empty value, as in Prometheus. Each matcher becomes a condition on the ids of labels: one
-that all must have, some of which one is enough, or some of which none may be there. Expressions are tried on the
+A label that is missing has the empty value, as in Prometheus. Each matcher becomes a condition on the ids of labels:
+one that must be there, some of which one is enough, or some of which none may be there. Expressions are tried on the
 distinct values of their label, not on series.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from ares_otel.model.prometheus.selector import Matcher, Selector
-from ares_otel.query.prometheus.indexing import label_key
+from ares_otel.query.prometheus.indexing import STATEMENTS, label_key
 from ares_otel.query.prometheus.patterns import ANYTHING, SOMETHING, alternatives, prefix
 from ares_otel.query.prometheus.translation import RESERVED
 from ares_otel.query.reader import Reader
@@ -24,7 +24,7 @@ from ares_otel.query.statements import load_statements
 PAGE = 2000
 """Series that are given together."""
 MANY = 100
-"""Labels from which on a list is asked for in a hash: by the index each of them would be looked up."""
+"""Labels of a list that are compared with those of a series; of a longer list each is looked up in the index."""
 _VALUES = 5000
 """Values that an expression is tried on together."""
 _TEXTS = 200_000
@@ -114,22 +114,31 @@ class Conditions:
     @property
     def rest(self) -> bool:
         """Whether `parameters` lack something of what was asked."""
-        few = sum(len(ids) <= MANY for ids in self.any_of)
-        return self.of_points or few > 2 or len(self.any_of) - few > 1
+        few, many = self._lists
+        return self.of_points or len(few) > 2 or len(many) > 1
+
+    @property
+    def _lists(self) -> tuple[list[list[int]], list[list[int]]]:
+        """Those of which one is enough: to compare, and to look up. Something must be looked up."""
+        lists = sorted(self.any_of, key=len)
+        few = [ids for ids in lists if len(ids) <= MANY]
+        many = [ids for ids in lists if len(ids) > MANY]
+        if few and not many and not self.all_of:
+            few, many = few[1:], few[:1]
+        return few, many
 
     @property
     def parameters(self) -> dict[str, object]:
         """Of the statement `series`."""
-        few = sorted((ids for ids in self.any_of if len(ids) <= MANY), key=len)
-        many = sorted((ids for ids in self.any_of if len(ids) > MANY), key=len)
-        few_none = self.none_of if len(self.none_of) <= MANY else None
+        few, many = self._lists
+        long = len(self.none_of) > MANY
         return {
             "all_of": self.all_of or None,
             "any_of_a": few[0] if few else None,
             "any_of_b": few[1] if len(few) > 1 else None,
             "any_of_many": many[0] if many else None,
-            "none_of": few_none or None,
-            "none_of_many": self.none_of if few_none is None else None,
+            "none_of": None if long else self.none_of or None,
+            "none_of_many": self.none_of if long else None,
         }
 
 
@@ -190,7 +199,7 @@ def _demand(made: Conditions, ids: list[int], *, positive: bool, single: bool = 
 
 async def _ids(reader: Reader, keys: Sequence[UUID]) -> list[int]:
     """Ids of labels; none of those that no series has."""
-    return [row["label_id"] for row in await reader.fetch(_SQL["keys"], keys=list(keys))]
+    return [row["label_id"] for row in await reader.fetch(STATEMENTS["label_ids"], keys=list(keys))]
 
 
 async def _tried(reader: Reader, matcher: Matcher, begin: str) -> tuple[list[int], list[int]]:

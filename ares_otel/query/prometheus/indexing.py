@@ -1,8 +1,8 @@
 """Brings the index of series up to date: before each read with the series that appeared since, and by rounds in the
 background with everything else.
 
-A series is stored before its first samples are, so a read that asks "which are not indexed yet" first finds all that was
-acknowledged before it. Several processes may index the same series at once: the first one counts, and what a series
+A series is stored before its first samples are, so a read that asks "which are not indexed yet" first finds all that
+was acknowledged before it. Several processes may index the same series at once: the first one counts, and what a series
 becomes depends on stored rows alone, so they agree.
 """
 
@@ -27,6 +27,8 @@ from ares_otel.query.statements import load_statements
 
 PAGE = 1000
 """Series that are translated together, in one transaction."""
+AT_ONCE = 50_000
+"""Series whose ids are asked for together."""
 MAX_SERIES_BYTES = 64 * 1024
 """A series, resource or scope whose attributes are larger has no form in Prometheus: no scraper takes such labels."""
 BEHIND = timedelta(minutes=1)
@@ -55,15 +57,26 @@ async def catch_up(reader: Reader) -> State:
     if not row["missing"] and not row["behind"]:
         return state
     [moment] = await reader.fetch(STATEMENTS["until"])
-    while rows := await reader.fetch(STATEMENTS["missing"], lately=True, **_BOUNDS):
-        await store(reader, rows, state)
-        if len(rows) < PAGE:
-            break
+    await add_missing(reader, state, lately=True)
     await reader.fetch(STATEMENTS["checked"], until=moment["until"], revision=state.revision)
     return state
 
 
-_BOUNDS = {"type_key": METADATA_TYPE, "max_bytes": MAX_SERIES_BYTES, "limit": PAGE}
+async def add_missing(reader: Reader, state: State, *, lately: bool) -> int:
+    """Indexes series that are missing; how many.
+
+    Args:
+        lately: of those only that appeared since all were indexed.
+    """
+    count = 0
+    while rows := await reader.fetch(STATEMENTS["missing"], lately=lately or None, limit=AT_ONCE):
+        ids = [row["series_id"] for row in rows]
+        for begin in range(0, len(ids), PAGE):
+            await store(reader, ids[begin : begin + PAGE], state)
+        count += len(ids)
+        if len(ids) < AT_ONCE:
+            break
+    return count
 
 
 def _stored_config(text: str) -> TranslationConfig:
@@ -74,14 +87,17 @@ def _stored_config(text: str) -> TranslationConfig:
         return config_of({})
 
 
-async def store(reader: Reader, rows: Sequence[Any], state: State, *, anew: bool = False) -> None:
-    """Translates rows of `missing` or `outdated` and stores what they become.
+async def store(reader: Reader, ids: Sequence[UUID], state: State, *, anew: bool = False) -> None:
+    """Translates series and stores what they become.
 
     Args:
         anew: what they became by other rules is removed, in the same transaction.
     """
+    rows = await reader.fetch(
+        STATEMENTS["definitions"], ids=list(ids), type_key=METADATA_TYPE, max_bytes=MAX_SERIES_BYTES
+    )
     members = await translated(reader, rows, state.config)
-    await _write(reader, members, state.revision, [row["series_id"] for row in rows] if anew else [])
+    await _write(reader, members, state.revision, ids if anew else ())
 
 
 async def store_resources(reader: Reader, ids: Sequence[UUID], state: State) -> None:
@@ -93,7 +109,7 @@ async def store_resources(reader: Reader, ids: Sequence[UUID], state: State) -> 
 
 
 async def translated(reader: Reader, rows: Sequence[Any], config: TranslationConfig) -> list[Member]:
-    """What rows of `missing` become."""
+    """What rows of `definitions` become."""
     resources = list({row["resource_id"] for row in rows} - {None})
     scopes = list({row["scope_id"] for row in rows} - {None})
     found_resources = await reader.fetch(STATEMENTS["resources"], ids=resources, max_bytes=MAX_SERIES_BYTES)

@@ -35,8 +35,8 @@ class Selected:
     labels: Sequence[Labels]
     """Sorted; two stored series with the same labels are one here."""
     kinds: Sequence[str]
-    """What `# TYPE` would say of its family: counter, gauge, histogram, summary, unknown; of what came from a Prometheus
-    also info, stateset and gaugehistogram."""
+    """What `# TYPE` would say of its family: counter, gauge, histogram, summary, unknown; of what came from a
+    Prometheus also info, stateset and gaugehistogram."""
     offsets: NDArray[np.int64]
     """Samples of series i stand at `offsets[i]:offsets[i + 1]`, by time, one for each time."""
     timestamps: NDArray[np.int64]

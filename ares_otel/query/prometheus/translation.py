@@ -71,7 +71,7 @@ def config_of(options: Mapping[str, Any]) -> TranslationConfig:
 
 
 class Members:
-    """Translates rows of the statement `missing`."""
+    """Translates rows of the statement `definitions`."""
 
     def __init__(self, config: TranslationConfig, resources: Sequence[Any], scopes: Sequence[Any]) -> None:
         """

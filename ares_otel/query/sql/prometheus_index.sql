@@ -23,24 +23,23 @@ UPDATE prometheus_index SET checked_until = :until
 WHERE tenant_id = 0 AND checked_until < :until AND revision = :revision
 
 -- name: missing
--- Series that are not indexed, the oldest first. A large one comes without labels.
-SELECT s.series_id, s.service_name, s.metric_name, s.metric_type, s.unit, s.temporality, s.resource_id, s.scope_id, s.first_seen,
-       s.metadata ->> :type_key AS prometheus_type,
-       CASE WHEN s.small THEN s.shown END AS labels, CASE WHEN s.small THEN s.attributes_raw END AS attributes_raw
-FROM (
-    SELECT m.*, m.labels::text AS shown,
-           octet_length(m.labels::text) + COALESCE(octet_length(m.attributes_raw), 0) + octet_length(m.metric_name)
-           + octet_length(m.unit) <= :max_bytes AS small
-    FROM metric_series m
-    WHERE m.tenant_id = 0
-      AND m.first_seen >= (SELECT checked_until FROM prometheus_index WHERE tenant_id = 0)        -- when lately
-      AND NOT EXISTS (SELECT FROM prometheus_series p WHERE p.tenant_id = 0 AND p.series_id = m.series_id)
-    ORDER BY m.first_seen                                                                          -- when lately
-    LIMIT :limit
-) s
+-- Series that are not indexed.
+SELECT m.series_id
+FROM metric_series m
+WHERE m.tenant_id = 0
+  AND m.first_seen >= (SELECT checked_until FROM prometheus_index WHERE tenant_id = 0)             -- when lately
+  AND NOT EXISTS (SELECT FROM prometheus_series p WHERE p.tenant_id = 0 AND p.series_id = m.series_id)
+LIMIT :limit
 
 -- name: outdated
--- Series that were translated by other rules than those in force. A large one comes without labels.
+-- Series that were translated by other rules than those in force.
+SELECT DISTINCT p.series_id
+FROM prometheus_series p
+WHERE p.tenant_id = 0 AND p.revision <> :revision AND p.part <> 'info'
+LIMIT :limit
+
+-- name: definitions
+-- What identifies series. A large one comes without labels.
 SELECT s.series_id, s.service_name, s.metric_name, s.metric_type, s.unit, s.temporality, s.resource_id, s.scope_id, s.first_seen,
        s.metadata ->> :type_key AS prometheus_type,
        CASE WHEN s.small THEN s.shown END AS labels, CASE WHEN s.small THEN s.attributes_raw END AS attributes_raw
@@ -49,9 +48,7 @@ FROM (
            octet_length(m.labels::text) + COALESCE(octet_length(m.attributes_raw), 0) + octet_length(m.metric_name)
            + octet_length(m.unit) <= :max_bytes AS small
     FROM metric_series m
-    WHERE m.tenant_id = 0 AND m.series_id = ANY (
-        ARRAY(SELECT p.series_id FROM prometheus_series p
-              WHERE p.tenant_id = 0 AND p.revision <> :revision AND p.part <> 'info' LIMIT :limit))
+    WHERE m.tenant_id = 0 AND m.series_id = ANY (:ids::uuid[])
 ) s
 
 -- name: outdated_resources
@@ -87,7 +84,10 @@ SELECT pg_advisory_xact_lock_shared(:key::bigint)
 SELECT pg_advisory_xact_lock(:key::bigint)
 
 -- name: label_ids
-SELECT label_key, label_id FROM prometheus_labels WHERE tenant_id = 0 AND label_key = ANY (:keys::uuid[])
+-- Each key by the index, whatever the planner thinks of a table that is growing.
+SELECT g.key AS label_key, l.label_id
+FROM unnest(:keys::uuid[]) AS g (key)
+CROSS JOIN LATERAL (SELECT label_id FROM prometheus_labels WHERE tenant_id = 0 AND label_key = g.key OFFSET 0) l
 
 -- name: add_labels
 -- Everybody inserts in the same order, so nobody deadlocks.

@@ -1,8 +1,4 @@
--- Finding series for Prometheus by their labels. Lists of labels that are long are asked for in a hash, not by the index.
-
--- name: keys
--- The label of each key; none where no series has it.
-SELECT label_key, label_id FROM prometheus_labels WHERE tenant_id = 0 AND label_key = ANY (:keys::uuid[])
+-- Finding series for Prometheus by their labels.
 
 -- name: values
 -- The labels of a name with a value, or those whose value begins with a text.
@@ -16,6 +12,7 @@ WHERE tenant_id = 0
   AND value <> ''
 
 -- name: series
+-- Labels of long lists are looked up one after the other: the planner does not know that comparing lists takes time.
 SELECT p.series_id, p.part, p.kind, p.label_ids, p.resource_id, p.first_seen, p.verbatim
 FROM prometheus_series p
 WHERE p.tenant_id = 0
@@ -24,12 +21,24 @@ WHERE p.tenant_id = 0
   AND p.label_ids && :any_of_a::integer[]                                                          -- when any_of_a
   AND p.label_ids && :any_of_b::integer[]                                                          -- when any_of_b
   AND NOT p.label_ids && :none_of::integer[]                                                       -- when none_of
-  AND EXISTS (SELECT FROM unnest(p.label_ids) AS l (id) WHERE l.id = ANY (:any_of_many::integer[]))  -- when any_of_many
-  AND NOT EXISTS (SELECT FROM unnest(p.label_ids) AS l (id) WHERE l.id = ANY (:none_of_many::integer[]))  -- when none_of_many
+  AND (p.series_id, p.part) IN (                                                                   -- when any_of_many
+      SELECT q.series_id, q.part                                                                   -- when any_of_many
+      FROM unnest(:any_of_many::integer[]) AS i (id)                                               -- when any_of_many
+      CROSS JOIN LATERAL (SELECT q.series_id, q.part FROM prometheus_series q                      -- when any_of_many
+                          WHERE q.tenant_id = 0 AND q.label_ids @> ARRAY[i.id] OFFSET 0) q         -- when any_of_many
+  )                                                                                                -- when any_of_many
+  AND NOT EXISTS (                                                                                 -- when none_of_many
+      SELECT FROM unnest(:none_of_many::integer[]) AS i (id)                                       -- when none_of_many
+      CROSS JOIN LATERAL (SELECT q.series_id, q.part FROM prometheus_series q                      -- when none_of_many
+                          WHERE q.tenant_id = 0 AND q.label_ids @> ARRAY[i.id] OFFSET 0) q         -- when none_of_many
+      WHERE q.series_id = p.series_id AND q.part = p.part                                          -- when none_of_many
+  )                                                                                                -- when none_of_many
 ORDER BY p.series_id, p.part
 
 -- name: texts
-SELECT label_id, name, value FROM prometheus_labels WHERE tenant_id = 0 AND label_id = ANY (:ids::integer[])
+SELECT l.label_id, l.name, l.value
+FROM unnest(:ids::integer[]) AS g (id)
+CROSS JOIN LATERAL (SELECT * FROM prometheus_labels WHERE tenant_id = 0 AND label_id = g.id OFFSET 0) l
 
 -- name: newest_distributions
 -- Of each series the newest point of the range; of several in its millisecond the first counts.
