@@ -43,6 +43,11 @@ def at(seconds_ago: int) -> dict[str, Any]:
     return {"time_unix_nano": (NOW - seconds_ago) * 10**9}
 
 
+def exponential() -> Metric:
+    data = ExponentialHistogram(data_points=[exponential_point()], aggregation_temporality=CUMULATIVE)
+    return Metric(name="mail.wait", unit="s", exponential_histogram=data)
+
+
 async def one(api: Api, *matchers: tuple[str, str, str], type_: int = SAMPLES, **times: Any) -> Read:
     [[found]] = await read(api.client, query(*matchers, **times), type_=type_)
     return found
@@ -50,9 +55,7 @@ async def one(api: Api, *matchers: tuple[str, str, str], type_: int = SAMPLES, *
 
 @TYPES
 async def test_every_kind_of_metric_is_read_under_its_names_in_prometheus(api: Api, store: Store, type_: int) -> None:
-    data = ExponentialHistogram(data_points=[exponential_point()], aggregation_temporality=CUMULATIVE)
-    waits = Metric(name="mail.wait", unit="s", exponential_histogram=data)
-    await send(store, metrics_request("orders"), metrics_request("orders", [waits]))
+    await send(store, metrics_request("orders"), metrics_request("orders", [exponential()]))
     [found] = await read(api.client, query(EVERYTHING), type_=type_)
     names = {series.labels["__name__"] for series in found}
     assert {
@@ -151,3 +154,13 @@ async def test_more_than_there_may_be_is_refused_with_advice(
         assert said in answer.text
         [few] = await read(client, query(("__name__", "=~", "queue_[12]")))
     assert len(few) == 2
+
+
+async def test_a_native_histogram_counts_as_many_samples(api: Api, store: Store) -> None:
+    await send(store, metrics_request(metrics=[exponential()]))
+    native = query(("__name__", "=", "mail_wait_seconds"))
+    for most, status in ((9, 422), (10, 200)):
+        app = FastAPI()
+        app.include_router(remote_read_router(api.pool, ReadLimits(max_samples=most)))
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://localhost") as client:
+            assert (await post(client, body_of(native))).status_code == status

@@ -286,7 +286,7 @@ async def test_an_answer_that_nobody_takes_gives_its_turn_back(
 
     answers(always((UP, [(1, 1.0)])))
     with monkeypatch.context() as patched:
-        patched.setattr(chunks, "frames", broken)
+        patched.setattr(chunks.ChunksAnswer, "chunks", broken)
         for _ in range(3):
             await post(client, body_of(query(), accepted=[CHUNKS]))
     assert (await post(client, body_of(query(), accepted=[CHUNKS]))).status_code == 200
@@ -309,8 +309,8 @@ def test_both_types_have_every_sample_however_they_are_portioned(found: Any, por
             patched.setattr(module, "PORTION", portion)
         patched.setattr(samples, "_PIECE", frame)
         patched.setattr(chunks, "_PIECE", frame)
-        as_samples = samples.SamplesAnswer([selected(*found)] * 2).pieces()
-        as_chunks = chunks.frames([selected(*found)] * 2)
+        as_samples = samples.SamplesAnswer([selected(*found)] * 2).chunks()
+        as_chunks = chunks.ChunksAnswer([selected(*found)] * 2).chunks()
         both = [_read(b"".join(as_samples), SAMPLES), _read(b"".join(as_chunks), CHUNKS)]
     for results in both:
         assert [len(results.get(i, [])) for i in range(2)] == [len(found)] * 2
@@ -325,15 +325,15 @@ def test_both_types_have_every_sample_however_they_are_portioned(found: Any, por
 @given(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=20))
 def test_times_of_any_size_come_as_samples(times: list[int]) -> None:
     found = [(time, float(i)) for i, time in enumerate(times)]
-    pieces = samples.SamplesAnswer([selected((UP, found))]).pieces()
+    pieces = samples.SamplesAnswer([selected((UP, found))]).chunks()
     assert _read(b"".join(pieces), SAMPLES)[0][0].samples == found
 
 
 def test_a_series_is_one_frame_unless_it_is_very_large(monkeypatch: pytest.MonkeyPatch) -> None:
     points = [(i * 1000, math.sin(i)) for i in range(5000)]
-    assert len(_read(b"".join(chunks.frames([selected((UP, points))])), CHUNKS)[0]) == 1
+    assert len(_read(b"".join(chunks.ChunksAnswer([selected((UP, points))]).chunks()), CHUNKS)[0]) == 1
     monkeypatch.setattr(chunks, "MAX_FRAME", 10_000)
-    parts = _read(b"".join(chunks.frames([selected((UP, points))])), CHUNKS)[0]
+    parts = _read(b"".join(chunks.ChunksAnswer([selected((UP, points))]).chunks()), CHUNKS)[0]
     assert len(parts) > 1
     assert [sample for part in parts for sample in part.samples] == points
 

@@ -25,20 +25,26 @@ _PIECE = 256 * 1024
 """Frames are sent together up to this size."""
 
 
-def frames(answers: Sequence[Selected]) -> Iterator[bytes]:
-    """All frames, those of the first query first; small ones joined."""
-    piece = bytearray()
-    for index, selected in enumerate(answers):
-        for part in _frames(selected, index):
-            if len(piece) + len(part) > _PIECE and piece:
-                yield bytes(piece)
-                piece.clear()
-            if len(part) >= _PIECE:
-                yield part
-            else:
-                piece += part
-    if piece:
-        yield bytes(piece)
+class ChunksAnswer:
+    """The answer to the queries of a request."""
+
+    def __init__(self, answers: Sequence[Selected]) -> None:
+        self._answers = answers
+
+    def chunks(self) -> Iterator[bytes]:
+        """All frames, those of the first query first; small ones joined."""
+        piece = bytearray()
+        for index, selected in enumerate(self._answers):
+            for part in _frames(selected, index):
+                if len(piece) + len(part) > _PIECE and piece:
+                    yield bytes(piece)
+                    piece.clear()
+                if len(part) >= _PIECE:
+                    yield part
+                else:
+                    piece += part
+        if piece:
+            yield bytes(piece)
 
 
 def _frames(selected: Selected, index: int) -> Iterator[bytes]:

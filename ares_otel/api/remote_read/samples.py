@@ -37,7 +37,7 @@ class SamplesAnswer:
         if self._length > MAX_LENGTH:
             raise TooLong
 
-    def pieces(self) -> Iterator[bytes]:
+    def chunks(self) -> Iterator[bytes]:
         """The compressed answer."""
         return deflate_pieces(self._length, self._joined())
 

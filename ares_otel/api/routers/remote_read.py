@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import Coroutine
 from dataclasses import dataclass
-from functools import partial
 from http import HTTPStatus
 from typing import Any, TypeVar
 
 import asyncpg
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import PlainTextResponse, StreamingResponse
+from fastapi.responses import PlainTextResponse
 from starlette.exceptions import HTTPException
-from starlette.types import Receive, Scope, Send
 
 from ares_otel.api.bodies import read_body
+from ares_otel.api.held_answers import Finished, held_answer
 from ares_otel.api.problems import RETRY_SECONDS
 from ares_otel.api.remote_read import chunks, samples
 from ares_otel.api.remote_read.request import MAX_BODY, ReadQuery, ReadRequest, Refused, ResponseType, parse_request
@@ -102,12 +101,13 @@ async def _answered(
     except BaseException:
         turns.release()
         raise
-    if asked.response_type is ResponseType.STREAMED_XOR_CHUNKS:
-        return _Held(turns, made, {"Content-Type": chunks.MEDIA_TYPE})
-    return _Held(turns, made, {"Content-Type": samples.MEDIA_TYPE, "Content-Encoding": "snappy"})
+    headers = {"Content-Type": chunks.MEDIA_TYPE}
+    if asked.response_type is ResponseType.SAMPLES:
+        headers = {"Content-Type": samples.MEDIA_TYPE, "Content-Encoding": "snappy"}
+    return held_answer(turns, made, headers, gzip=False)
 
 
-async def _made(asked: ReadRequest, pool: asyncpg.Pool, limits: ReadLimits) -> Iterator[bytes]:
+async def _made(asked: ReadRequest, pool: asyncpg.Pool, limits: ReadLimits) -> Finished:
     """The answer, of which everything is read and nothing encoded yet: what goes wrong with the database is told
     before the first byte."""
     answers: list[Selected] = []
@@ -116,7 +116,7 @@ async def _made(asked: ReadRequest, pool: asyncpg.Pool, limits: ReadLimits) -> I
         async with asyncio.timeout(limits.read_seconds):
             for query in asked.queries:
                 answers.append(await _selected(query, pool, limits.max_series, left))
-                left -= len(answers[-1].timestamps)
+                left -= answers[-1].weight
     except TimeoutError:
         raise QueryTooSlow(
             f"The samples could not be read in {limits.read_seconds:g} seconds; ask for less time or fewer series."
@@ -124,8 +124,8 @@ async def _made(asked: ReadRequest, pool: asyncpg.Pool, limits: ReadLimits) -> I
     except TooManySamples:
         raise TooManySamples(f"The request would get more than {limits.max_samples} samples. {_TOO_MUCH}") from None
     if asked.response_type is ResponseType.STREAMED_XOR_CHUNKS:
-        return chunks.frames(answers)
-    return await asyncio.to_thread(_pieces, answers)
+        return chunks.ChunksAnswer(answers)
+    return await asyncio.to_thread(samples.SamplesAnswer, answers)
 
 
 async def _selected(query: ReadQuery, pool: asyncpg.Pool, max_series: int, max_samples: int) -> Selected:
@@ -138,10 +138,6 @@ async def _selected(query: ReadQuery, pool: asyncpg.Pool, max_series: int, max_s
         max_samples=max_samples,
         newest_only=query.labels_only,
     )
-
-
-def _pieces(answers: Sequence[Selected]) -> Iterator[bytes]:
-    return samples.SamplesAnswer(answers).pieces()
 
 
 async def _unless_gone(request: Request, work: Coroutine[Any, Any, _T]) -> _T:
@@ -163,26 +159,6 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, _T]) -> _T:
 async def _gone(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-class _Held(StreamingResponse):
-    """An answer that has its turn until it was sent, for its samples stand in memory until then."""
-
-    def __init__(self, turns: asyncio.Semaphore, pieces: Iterator[bytes], headers: dict[str, str]) -> None:
-        super().__init__(_encoded(pieces), headers=headers)
-        self._turns = turns
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self._turns.release()
-
-
-async def _encoded(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """Each piece is made on a thread, when the one before was taken."""
-    while (piece := await asyncio.to_thread(partial(next, pieces, None))) is not None:
-        yield piece
 
 
 def _text(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
