@@ -150,14 +150,14 @@ async def test_the_limits_hold_for_all_queries_together(
 
     answers(select)
     await read(client, query(), query(func="series"), query())
-    assert asked == [(10, 1000, False), (10, 700, True), (10, 400, False)]
+    assert asked == [(10, 1000, False), (9, 700, True), (8, 400, False)]
 
 
 @pytest.mark.parametrize(
     ("error", "status", "said"),
     [
         (TooManySamples(), 422, "1000 samples"),
-        (TooManySeries("More than 10 series."), 422, "More than 10 series."),
+        (TooManySeries(), 422, "10 series"),
         (DatabaseUnavailable(), 503, "cannot be reached"),
         (QueryTooSlow(), 503, "took too long"),
     ],
