@@ -19,7 +19,7 @@ COMMENT ON COLUMN prometheus_index.version IS 'Version of the rules in the progr
 COMMENT ON COLUMN prometheus_index.revision IS 'Counts the changes of translation and version';
 COMMENT ON COLUMN prometheus_index.checked_until IS 'Every series that appeared before is indexed';
 
-INSERT INTO prometheus_index (translation, version, revision, checked_until) VALUES ('{}', 0, 0, '-infinity');
+INSERT INTO prometheus_index (translation, version, revision, checked_until) VALUES ('{}', 1, 0, '-infinity');
 
 CREATE TABLE prometheus_labels (
     tenant_id integer NOT NULL DEFAULT 0,
@@ -59,7 +59,7 @@ CREATE INDEX prometheus_series_resource_idx ON prometheus_series (resource_id);
 COMMENT ON TABLE  prometheus_series IS 'Metric series as Prometheus has them: a histogram is several, without their le';
 COMMENT ON COLUMN prometheus_series.tenant_id IS 'Tenant, 0 is the default tenant';
 COMMENT ON COLUMN prometheus_series.series_id IS 'The series in metric_series; of a target_info the resource in otel_resources';
-COMMENT ON COLUMN prometheus_series.part IS 'What of the series it is: value, bucket, sum, count, quantile, native (histogram), info (target_info), or none: it has no form in Prometheus, and kind says why';
+COMMENT ON COLUMN prometheus_series.part IS 'What of the series it is: value, delta (a counter that came as deltas), bucket, sum, count, quantile, native (histogram), info (target_info), or none: it has no form in Prometheus, and kind says why';
 COMMENT ON COLUMN prometheus_series.kind IS 'Type of the metric in Prometheus: counter, gauge, histogram, summary, unknown …; deltas or untranslatable where part is none';
 COMMENT ON COLUMN prometheus_series.name_id IS 'Label that is its name';
 COMMENT ON COLUMN prometheus_series.label_ids IS 'Its labels in prometheus_labels, its name among them, and for each name the row without a value; ascending';
@@ -67,3 +67,13 @@ COMMENT ON COLUMN prometheus_series.resource_id IS 'The resource in otel_resourc
 COMMENT ON COLUMN prometheus_series.first_seen IS 'When the series appeared; of two with the same labels the older one counts';
 COMMENT ON COLUMN prometheus_series.revision IS 'Revision of prometheus_index by which it was translated';
 COMMENT ON COLUMN prometheus_series.verbatim IS 'Whether it came as Prometheus has it: by remote write, or from a page that was scraped';
+
+-- Each label by the index: to the planner a scan of the table looks cheap for one of them, but there may be thousands.
+CREATE FUNCTION prometheus_series_with(labels integer[]) RETURNS TABLE (series_id uuid, part text)
+LANGUAGE sql STABLE STRICT SET enable_seqscan = off AS $$
+    SELECT DISTINCT s.series_id, s.part
+    FROM unnest(labels) AS l (id)
+    CROSS JOIN LATERAL (SELECT p.series_id, p.part FROM prometheus_series p
+                        WHERE p.tenant_id = 0 AND p.label_ids @> ARRAY[l.id] OFFSET 0) s
+$$;
+COMMENT ON FUNCTION prometheus_series_with(integer[]) IS 'Series of the default tenant that have any of the labels';

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from ares_otel.cli.options import UpOptions
 from ares_otel.cli.storing import body_scanner
+from ares_otel.model.prometheus.metadata import MetadataBook
 from ares_otel.model.scan import BodyScanner
 from ares_otel.pipeline.admission import Admission
 from ares_otel.pipeline.component import Component
@@ -65,6 +66,7 @@ def make_host(
     telemetry.gauge("ares_otel_admission_used_bytes").set_function(lambda: admission.used_bytes)
     policy = BindPolicy(options.allow_unauthenticated, options.allowed_hosts)
     services: dict[type, object] = {Store: store, BindPolicy: policy, Grace: grace, Identity: identity}
+    services[MetadataBook] = store.metadata
     if (scanner := body_scanner()) is not None:
         services[BodyScanner] = scanner
     if ports is not None:
@@ -77,6 +79,11 @@ class LocalIngest:
 
     def __init__(self, host: PipelineHost) -> None:
         self._host = host
+
+    @property
+    def running(self) -> bool:
+        """Whether a configuration runs: not before the first one does, and not after the stop."""
+        return self._host.config is not None
 
     @property
     def receivers(self) -> Mapping[str, Component]:

@@ -66,7 +66,8 @@ class Wanted:
 async def expose(pool: asyncpg.Pool, wanted: Wanted, *, own: str, now: datetime | None = None) -> Exposition:
     """The live series that are wanted, but those of the service `own`: Ares does not tell its own twice.
 
-    Deltas are not among them: Prometheus has cumulative values only.
+    Deltas of counters and histograms are told as what they add up to; other deltas are not among them, for Prometheus
+    has cumulative values only.
 
     Raises:
         TooManySeries: more than `MAX_SERIES`, or more text than `MAX_BYTES`, also of the resources they have.
@@ -138,7 +139,7 @@ class Gathering:
 
     def add(self, page: LivePage) -> None:
         """Raises TooManySeries."""
-        self._skipped(untranslatable=0 if self._filtered else page.too_large)
+        self._skipped(untranslatable=0 if self._filtered else page.too_large, deltas=page.not_added_up)
         for series, point in page.points:
             chosen = self._chosen[series.series_id]
             if isinstance(chosen, str):

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from ares_otel.model.prometheus.config import TranslationConfig, Untranslatable
-from ares_otel.model.prometheus.kinds import Kind, kind_of, verbatim_kind
+from ares_otel.model.prometheus.kinds import Kind, accumulated_kind, kind_of, verbatim_kind
 from ares_otel.model.prometheus.labels import NAME, Labels, ResourceLabels, resource_labels, scope_labels, series_labels
 from ares_otel.model.prometheus.metric_names import metric_name
 from ares_otel.model.prometheus.type_and_unit import type_and_unit_labels
 from ares_otel.model.prometheus.verbatim import is_verbatim
 from ares_otel.query.live_series import Definitions, Series
+from ares_otel.query.totals import has_total
 
 _RESERVED = {Kind.HISTOGRAM: "le", Kind.SUMMARY: "quantile"}
 """Labels of the samples themselves: an attribute of that name gives way."""
@@ -44,7 +45,10 @@ class Translator:
         """The series; or why Prometheus has no place for it: "deltas" or "untranslatable"."""
         if self._is_verbatim(series):
             return _verbatim(series)
-        kind = kind_of(series.metric_type, series.temporality)
+        if has_total(series.metric_type, series.temporality):
+            kind: Kind | None = accumulated_kind(series.metric_type)
+        else:
+            kind = kind_of(series.metric_type, series.temporality)
         if kind is None:
             return "deltas"
         key = (series.metric_name, series.unit, kind)

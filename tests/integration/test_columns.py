@@ -78,16 +78,16 @@ async def test_both_ends_of_the_range_are_inside_and_times_are_rounded_down_to_m
     assert of(found, 0) == [(0, 1), (999, 2), (1000, 3)]
 
 
-async def test_of_several_samples_of_a_millisecond_the_first_that_came_counts(
+async def test_of_a_millisecond_the_earliest_sample_counts_and_of_one_time_the_first_that_came(
     pool: asyncpg.Pool, reader: Reader
 ) -> None:
     series, other = uuid4(), uuid4()
-    await put(pool, series, (5, 1), (1.5, 2), (1.2, 3), (1.5, 4), (0, 5))
+    await put(pool, series, (5, 1), (1.5, 2), (1.2, 3), (1.2, 4), (0, 5))
     await put(pool, other, (5, 7))
     found = await number_columns(reader, [other, series], NOON_MS, NOON_MS + 9, max_samples=10)
-    assert (of(found, 0), of(found, 1)) == ([(5, 7)], [(0, 5), (1, 2), (5, 1)])
+    assert (of(found, 0), of(found, 1)) == ([(5, 7)], [(0, 5), (1, 3), (5, 1)])
     newest = await newest_columns(reader, [series], NOON_MS, NOON_MS + 4)
-    assert of(newest, 0) == [(1, 2)]
+    assert of(newest, 0) == [(1, 3)]
 
 
 async def test_a_point_without_a_value_is_the_stale_marker_bit_for_bit(pool: asyncpg.Pool, reader: Reader) -> None:

@@ -24,38 +24,9 @@ METRICS = ("up", "größe.gesamt", "a", "ab")
 NAMES = ("job", "le", "quantile", "größe", "a.b", 'q"uo\\te', "a")
 VALUES = ("", "a", "b", "ab", "a.b", "a|b", "ünï", "x" * 300, "x" * 300 + "y", "10", "1", "A", "a\nb", "(a)")
 PATTERNS = (
-    "",
-    "a",
-    "a|b",
-    "(a|ab)",
-    "a.*",
-    ".*b",
-    "a.b",
-    "a\\.b",
-    ".+",
-    ".*",
-    "[ab]+",
-    "x+",
-    "x{10}.*y",
-    "(?i)a",
-    "a?",
-    "a*",
-)
-PATTERNS += (
-    "|a",
-    "a|",
-    "ü.*",
-    "a\\|b",
-    "ab?",
-    "^a",
-    "a$",
-    "a(b|c)?",
-    "\\d+",
-    "(a)",
-    "\\(a\\)",
-    "x" * 250 + ".*",
-    "(?s).*b",
-    "[^a].*",
+    *("", "a", "a|b", "(a|ab)", "a.*", ".*b", "a.b", "a\\.b", ".+", ".*", "[ab]+", "x+", "x{10}.*y", "(?i)a", "a?"),
+    *("a*", "|a", "a|", "ü.*", "a\\|b", "ab?", "^a", "a$", "a(b|c)?", "\\d+", "(a)", "\\(a\\)", "x" * 250 + ".*"),
+    *("(?s).*b", "[^a].*"),
 )
 Labels = dict[str, str]
 Condition = tuple[str, str, str]
@@ -65,10 +36,11 @@ populations = st.lists(
     min_size=1,
     max_size=15,
 )
+asked_names = st.sampled_from(("__name__", *NAMES, "none"))
 conditions = st.one_of(
-    st.tuples(st.sampled_from(("__name__", *NAMES, "none")), st.sampled_from(("=", "!=")), st.sampled_from((*VALUES, *METRICS))),
-    st.tuples(st.sampled_from(("__name__", *NAMES, "none")), st.sampled_from(("=~", "!~")), st.sampled_from(PATTERNS)),
-)  # fmt: skip
+    st.tuples(asked_names, st.sampled_from(("=", "!=")), st.sampled_from((*VALUES, *METRICS))),
+    st.tuples(asked_names, st.sampled_from(("=~", "!~")), st.sampled_from(PATTERNS)),
+)
 questions = st.lists(st.lists(conditions, min_size=1, max_size=4), min_size=1, max_size=3)
 
 

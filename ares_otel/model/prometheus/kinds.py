@@ -34,6 +34,11 @@ def kind_of(metric_type: str, temporality: str | None) -> Kind | None:
     return _NUMBERS.get(metric_type) or _DISTRIBUTIONS.get(metric_type)
 
 
+def accumulated_kind(metric_type: str) -> Kind:
+    """The type of what deltas make when they are added up: counters and histograms."""
+    return _NUMBERS.get(metric_type) or _DISTRIBUTIONS[metric_type]
+
+
 def verbatim_kind(name: str, metric_type: str, told: str) -> Kind:
     """The type of a series that came as Prometheus has it, see `verbatim`.
 

@@ -1,9 +1,13 @@
-"""Samples of many series as columns: arrays, and no Python object for each of them."""
+"""Samples of many series as columns: arrays, and no Python object for each of them.
+
+Samples are rows in open partitions and packs in sealed ones (`storage/partitions/packing.py`), and here one. Rows are
+read first: what is packed in between is then seen twice, and counts once.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from operator import itemgetter
 from typing import Any
@@ -12,27 +16,25 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from ares_otel.model.errors import AresError
+from ares_otel.query.instant import to_micros
+from ares_otel.query.prometheus.gathered import Gathered, TooManySamples, part_of_pack, part_of_rows, since_2000
 from ares_otel.query.ranges import PARTITIONS_AT_ONCE, Range, by_partitions
 from ares_otel.query.reader import Reader
 from ares_otel.query.statements import load_statements
 from ares_otel.storage.rows.encoded import DISTRIBUTIONS, SAMPLES
 
+__all__ = ["NumberColumns", "TooManySamples", "distribution_rows", "newest_columns", "number_columns"]
+
 SERIES_AT_ONCE = 1000
 SAMPLES_AT_ONCE = 500_000
-"""What one statement looks at, at most: it bounds what the server holds for it, and how much is read in vain when there
-is more."""
+"""Rows that one statement looks at, at most: it bounds what the server holds for it, and how much is read in vain when
+there is more."""
+PACKS_AT_ONCE = 4000
+"""The same for packs."""
 _SHORTEST_PARTITION = timedelta(minutes=10)
-_EPOCH_2000_US = 946_684_800_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_SAMPLE = np.dtype([("time", ">i8"), ("bits", ">u8")])
-_SAMPLE_WITH_ID = np.dtype([*((name, _SAMPLE[name]) for name in ("time", "bits")), ("id", ">i8")])
 _SQL = load_statements("columns.sql")
 _STARTS = load_statements("ranges.sql")["starts"]
-
-
-class TooManySamples(AresError):
-    """The query would read too many samples; shorten its time range, or choose fewer series."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +62,15 @@ async def number_columns(
         TooManySamples: more than `max_samples`.
         DatabaseUnavailable, QueryTooSlow: see `reader`.
     """
-    found = _Found(len(series), max_samples)
-    for range_ in await _ranges(reader, SAMPLES, start_ms, end_ms):
-        for begin in range(0, len(series), SERIES_AT_ONCE):
-            numbers = range(begin, min(begin + SERIES_AT_ONCE, len(series)))
-            await _read_rows(reader, series, numbers, range_, found)
+    ranges = list(reversed(await _ranges(reader, SAMPLES, start_ms, end_ms)))
+    found = Gathered(len(series), max_samples)
+    await _gather(reader, series, range(len(series)), ranges, found, ordered=False)
     if doubled := found.doubled():
-        # Seldom: only which came first decides, and that takes another column.
-        again = _Found(len(series), max_samples, with_ids=True)
-        for range_ in await _ranges(reader, SAMPLES, start_ms, end_ms):
-            for begin in range(0, len(doubled), SERIES_AT_ONCE):
-                await _read_rows(reader, series, doubled[begin : begin + SERIES_AT_ONCE], range_, again)
+        # Seldom: only which came first decides, and that takes more columns.
+        again = Gathered(len(series), max_samples)
+        await _gather(reader, series, doubled, ranges, again, ordered=True)
         found.replace(doubled, again)
-    return found.columns(series)
+    return NumberColumns(series, *found.columns())
 
 
 async def newest_columns(reader: Reader, series: Sequence[UUID], start_ms: int, end_ms: int) -> NumberColumns:
@@ -84,16 +82,17 @@ async def newest_columns(reader: Reader, series: Sequence[UUID], start_ms: int, 
     Raises:
         DatabaseUnavailable, QueryTooSlow: see `reader`.
     """
-    found = _Found(len(series), len(series))
+    found = Gathered(len(series), 2 * len(series))
     missing = list(range(len(series)))
     for lower, upper in await _ranges(reader, SAMPLES, start_ms, end_ms):  # the newest first
         for begin in range(0, len(missing), SERIES_AT_ONCE):
             numbers = missing[begin : begin + SERIES_AT_ONCE]
             wanted = [series[n] for n in numbers]
-            for row in await reader.fetch(_SQL["newest_numbers"], series=wanted, lower=lower, upper=upper):
-                found.add(numbers[row["n"] - 1], row["samples"])
+            for name in ("newest_numbers", "newest_packed"):
+                for row in await reader.fetch(_SQL[name], series=wanted, lower=lower, upper=upper):
+                    found.newest(numbers[row["n"] - 1], part_of_rows(row["samples"], ordered=True))
         missing = [n for n in missing if not found.parts[n]]
-    return found.columns(series)
+    return NumberColumns(series, *found.columns())
 
 
 async def distribution_rows(
@@ -128,79 +127,32 @@ async def distribution_rows(
     return rows
 
 
-@dataclass(slots=True)
-class _Found:
-    """Samples by the number of their series, in the order in which they were read."""
-
-    count: int
-    max_samples: int
-    with_ids: bool = False
-    parts: list[list[NDArray[Any]]] = field(default_factory=list)
-    size: int = 0
-
-    def __post_init__(self) -> None:
-        self.parts = [[] for _ in range(self.count)]
-
-    @property
-    def left(self) -> int:
-        """How many samples there may still be."""
-        return self.max_samples - self.size
-
-    def add(self, number: int, samples: bytes) -> None:
-        """Raises TooManySamples."""
-        part = np.frombuffer(samples, _SAMPLE_WITH_ID if self.with_ids else _SAMPLE)
-        self.parts[number].append(part)
-        self.size += len(part)
-        if self.size > self.max_samples:
-            raise TooManySamples
-
-    def doubled(self) -> list[int]:
-        """Series that have two samples in one millisecond. Puts the samples of the others in order."""
-        found = []
-        for number, parts in enumerate(self.parts):
-            if not parts:
-                continue
-            samples = parts[0] if len(parts) == 1 else np.concatenate(parts)
-            times = samples["time"].astype(np.int64) // 1000
-            steps = np.diff(times)
-            if not np.all(steps > 0):
-                order = np.argsort(times, kind="stable")
-                if not np.all(np.diff(times[order]) > 0):
-                    found.append(number)
-                samples = samples[order]
-            self.parts[number] = [samples]
-        return found
-
-    def replace(self, numbers: Sequence[int], others: _Found) -> None:
-        """Takes the samples of some series out of others, which have ids: of those in one millisecond the first."""
-        for number in numbers:
-            samples = np.concatenate([np.empty(0, _SAMPLE_WITH_ID), *others.parts[number]])
-            times = samples["time"].astype(np.int64) // 1000
-            order = np.lexsort((samples["id"].astype(np.int64), times))
-            times = times[order]
-            first = np.ones(len(times), np.bool_)
-            np.not_equal(times[1:], times[:-1], out=first[1:])
-            self.parts[number] = [samples[order[first]]]
-
-    def columns(self, series: Sequence[UUID]) -> NumberColumns:
-        """What is asked for. Every series has one part, or none."""
-        offsets = np.zeros(self.count + 1, np.int64)
-        np.cumsum([sum(map(len, parts)) for parts in self.parts], out=offsets[1:])
-        timestamps, bits = np.empty(offsets[-1], np.int64), np.empty(offsets[-1], np.uint64)
-        for number, parts in enumerate(self.parts):
-            for part in parts:
-                timestamps[offsets[number] : offsets[number + 1]] = part["time"]
-                bits[offsets[number] : offsets[number + 1]] = part["bits"]
-            self.parts[number] = []
-        timestamps += _EPOCH_2000_US
-        timestamps //= 1000
-        return NumberColumns(series, offsets, timestamps, bits.view(np.float64))
+async def _gather(
+    reader: Reader,
+    series: Sequence[UUID],
+    numbers: Sequence[int],
+    ranges: Sequence[Range],
+    found: Gathered,
+    *,
+    ordered: bool,
+) -> None:
+    """Reads the samples of those series that have the numbers. Raises TooManySamples."""
+    for read in (_read_rows, _read_packs):
+        for range_ in ranges:
+            for begin in range(0, len(numbers), SERIES_AT_ONCE):
+                part = numbers[begin : begin + SERIES_AT_ONCE]
+                # In halves where one statement would read too much.
+                waiting = [(part, range_)]
+                while waiting:
+                    wanted, within = waiting.pop()
+                    if not await read(reader, series, wanted, within, found, ordered=ordered):
+                        waiting += reversed(list(_halves(wanted, within)))
 
 
 async def _read_rows(
-    reader: Reader, series: Sequence[UUID], numbers: Sequence[int], range_: Range, found: _Found
-) -> None:
-    """Reads the samples of some series; in halves where one statement would read too much. Raises TooManySamples."""
+    reader: Reader, series: Sequence[UUID], numbers: Sequence[int], range_: Range, found: Gathered, *, ordered: bool
+) -> bool:
+    """False, and nothing was added, when there is too much for one statement. Raises TooManySamples."""
     most = min(SAMPLES_AT_ONCE, found.left) + 1
     rows = await reader.fetch(
         _SQL["numbers"],
@@ -208,33 +160,59 @@ async def _read_rows(
         lower=range_.lower,
         upper=range_.upper,
         limit=most,
-        with_ids=found.with_ids or None,
+        ordered=ordered or None,
     )
-    item = (_SAMPLE_WITH_ID if found.with_ids else _SAMPLE).itemsize
-    if sum(len(row["samples"]) for row in rows) < most * item:
-        for row in rows:
-            found.add(numbers[row["n"] - 1], row["samples"])
-        return
-    if most > found.left:
-        raise TooManySamples
-    half = len(numbers) // 2
-    if half:
-        await _read_rows(reader, series, numbers[:half], range_, found)
-        await _read_rows(reader, series, numbers[half:], range_, found)
-        return
-    for part in _halves(range_):
-        await _read_rows(reader, series, numbers, part, found)
+    if sum(row["count"] for row in rows) == most:
+        if most > found.left:
+            raise TooManySamples
+        return False
+    for row in rows:
+        found.add(numbers[row["n"] - 1], part_of_rows(row["samples"], ordered=ordered))
+    return True
 
 
-def _halves(range_: Range) -> Iterator[Range]:
-    """Raises TooManySamples for a range that is as short as they get."""
+async def _read_packs(
+    reader: Reader, series: Sequence[UUID], numbers: Sequence[int], range_: Range, found: Gathered, *, ordered: bool
+) -> bool:
+    """The same for packs. Only the first and the last of a series can have samples of other times, too."""
+    packs = await reader.fetch(
+        _SQL["packs"],
+        series=[series[n] for n in numbers],
+        lower=range_.lower,
+        upper=range_.upper,
+        limit=PACKS_AT_ONCE,
+        ordered=ordered or None,
+    )
+    if len(packs) == PACKS_AT_ONCE:
+        return False
     assert range_.lower is not None
     assert range_.upper is not None
-    length = (range_.upper - range_.lower) // 2
+    lower, upper = since_2000(to_micros(range_.lower)), since_2000(to_micros(range_.upper))
+    packs.sort(key=itemgetter("n", "first"))
+    for pack in packs:
+        found.add(numbers[pack["n"] - 1], part_of_pack(pack, lower, upper, ordered=ordered))
+    return True
+
+
+def _length(range_: Range) -> timedelta:
+    assert range_.lower is not None
+    assert range_.upper is not None
+    return range_.upper - range_.lower
+
+
+def _halves(numbers: Sequence[int], range_: Range) -> Iterator[tuple[Sequence[int], Range]]:
+    """Of the series, or of the time of a single one. Raises TooManySamples for a time that is as short as they get."""
+    half = len(numbers) // 2
+    if half:
+        yield numbers[:half], range_
+        yield numbers[half:], range_
+        return
+    length = _length(range_) // 2
     if not length:
         raise TooManySamples
-    yield Range(range_.lower, range_.lower + length)
-    yield Range(range_.lower + length, range_.upper)
+    assert range_.lower is not None
+    yield numbers, Range(range_.lower, range_.lower + length)
+    yield numbers, Range(range_.lower + length, range_.upper)
 
 
 async def _ranges(reader: Reader, table: str, start_ms: int, end_ms: int) -> list[Range]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -36,6 +36,11 @@ class Piece:
     def weight(self) -> int:
         """As how many samples it counts where there may be so many."""
         return len(self.timestamps) if self.histograms is None else weight_of(self.histograms)
+
+    def last(self) -> Piece:
+        """Its newest sample alone."""
+        histograms = None if self.histograms is None else self.histograms[-1:]
+        return replace(self, timestamps=self.timestamps[-1:], values=self.values[-1:], histograms=histograms)
 
 
 def weight_of(histograms: Sequence[NativeHistogram]) -> int:

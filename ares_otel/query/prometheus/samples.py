@@ -10,17 +10,19 @@ from typing import Any
 from uuid import UUID
 
 from ares_otel.query.prometheus.columns import (
+    NumberColumns,
     TooManySamples,
     _ranges,
     distribution_rows,
     newest_columns,
     number_columns,
 )
+from ares_otel.query.prometheus.cumulative import cumulative_columns
 from ares_otel.query.prometheus.distributions import labels_of, pieces_of, samples_of
 from ares_otel.query.prometheus.index import Entry
 from ares_otel.query.prometheus.pieces import Piece
 from ares_otel.query.prometheus.target_info import target_info
-from ares_otel.query.prometheus.translation import INFO, VALUE
+from ares_otel.query.prometheus.translation import DELTA, INFO, VALUE
 from ares_otel.query.reader import Reader
 from ares_otel.query.statements import load_statements
 from ares_otel.storage.rows.encoded import DISTRIBUTIONS
@@ -29,6 +31,8 @@ SERIES_AT_ONCE = 200
 """Histograms and summaries that are read together."""
 POINTS_AT_ONCE = 20_000
 """Points of them that are held at once: each may have hundreds of buckets."""
+DELTAS_AT_ONCE = 2_000_000
+"""Deltas that are read where only the newest counters are asked for."""
 _SQL = load_statements("prometheus_select.sql")
 _Ids = Sequence[UUID]
 
@@ -53,8 +57,11 @@ class Samples:
         """
         numbers = [entry for entry in page if entry.part == VALUE]
         infos = [entry for entry in page if entry.part == INFO]
-        others = [entry for entry in page if entry.part not in (VALUE, INFO)]
+        deltas = [entry for entry in page if entry.part == DELTA]
+        others = [entry for entry in page if entry.part not in (VALUE, DELTA, INFO)]
         made = await self._numbers(numbers, most) if numbers else []
+        if deltas:
+            made += await self._deltas(deltas, most - _size(made))
         if others:
             made += await self._distributions(others, most - _size(made))
         if infos:
@@ -74,14 +81,20 @@ class Samples:
             columns = await newest_columns(self._reader, ids, self._start, self._end)
         else:
             columns = await number_columns(self._reader, ids, self._start, self._end, max_samples=most)
-        made = []
-        for number, entry in enumerate(found):
-            where = slice(columns.offsets[number], columns.offsets[number + 1])
-            if where.start < where.stop:
-                age = (entry.first_seen, entry.series_id)
-                times, values = columns.timestamps[where], columns.values[where]
-                made.append(Piece(labels_of(entry), entry.kind, age, times, values))
-        return made
+        return _pieces(found, columns)
+
+    async def _deltas(self, found: Sequence[Entry], most: int) -> list[Piece]:
+        """Counters that came as deltas, added up."""
+        ids = [entry.series_id for entry in found]
+        start, end = self._start, self._end
+        if self._newest_only:  # from the oldest of the newest ones on all are read
+            newest = await newest_columns(self._reader, ids, start, end)
+            if not len(newest.timestamps):
+                return []
+            start, most = int(newest.timestamps.min()), DELTAS_AT_ONCE
+        columns = await cumulative_columns(self._reader, ids, start, end, max_samples=most)
+        made = _pieces(found, columns)
+        return [piece.last() for piece in made] if self._newest_only else made
 
     async def _distributions(self, found: Sequence[Entry], most: int) -> list[Piece]:
         by_series: dict[UUID, list[Entry]] = defaultdict(list)
@@ -121,6 +134,17 @@ class Samples:
             for row in await self._reader.fetch(statement, series=missing, lower=lower, upper=upper):
                 found[row["series_id"]] = row
         return list(found.values())
+
+
+def _pieces(found: Sequence[Entry], columns: NumberColumns) -> list[Piece]:
+    made = []
+    for number, entry in enumerate(found):
+        where = slice(columns.offsets[number], columns.offsets[number + 1])
+        if where.start < where.stop:
+            age = (entry.first_seen, entry.series_id)
+            times, values = columns.timestamps[where], columns.values[where]
+            made.append(Piece(labels_of(entry), entry.kind, age, times, values))
+    return made
 
 
 def _add(made: list[Piece], by_series: dict[UUID, list[Entry]], rows: Sequence[Any], most: int) -> int:

@@ -18,12 +18,13 @@ from ares_otel.model.prometheus.config import Strategy, TranslationConfig
 from ares_otel.model.prometheus.labels import NAME, Labels
 from ares_otel.model.prometheus.values import any_value_text, attribute_text
 from ares_otel.query.live_series import Definitions, Resource, Scope, Series
+from ares_otel.query.totals import has_total
 from ares_otel.query.translated import Translator
 from ares_otel.storage.rows.restore_values import attributes
 
 VERSION = 1
 """Of the rules here and below `model/prometheus`: another one makes the whole index anew, in the background."""
-VALUE, NATIVE, INFO, NONE = "value", "native", "info", "none"
+VALUE, DELTA, NATIVE, INFO, NONE = "value", "delta", "native", "info", "none"
 BUCKET, SUM, COUNT, QUANTILE = "bucket", "sum", "count", "quantile"
 """Parts of a stored series, see `prometheus_series.part`."""
 TARGET_INFO = "target_info"
@@ -98,11 +99,14 @@ class Members:
         without a form in Prometheus says why as its kind."""
         id_, resource_id, first_seen = row["series_id"], row["resource_id"], row["first_seen"]
         found = "untranslatable" if row["labels"] is None else self._translator.translated(_series(row))
+        delta = has_total(row["metric_type"], row["temporality"])
+        if delta and row["metric_type"] != "counter":
+            found = "deltas"  # nobody adds up histograms for any time but now
         if isinstance(found, str):
             return [Member(id_, NONE, found, {}, resource_id, first_seen)]
         told = row["prometheus_type"] if found.verbatim and row["prometheus_type"] in TYPES else str(found.kind)
         made = []
-        for part in _PARTS.get(row["metric_type"], (VALUE,)):
+        for part in _PARTS.get(row["metric_type"], (DELTA if delta else VALUE,)):
             labels = {key: value for key, value in found.labels.items() if value and key != RESERVED.get(part)}
             labels[NAME] = found.name + SUFFIXES.get(part, "")
             made.append(Member(id_, part, told, labels, resource_id, first_seen, found.verbatim))

@@ -120,6 +120,7 @@ WHERE p.tenant_id = 0 AND p.series_id = ANY (:ids::uuid[])
   AND CASE WHEN p.part = 'info'
            THEN NOT EXISTS (SELECT FROM otel_resources r WHERE r.tenant_id = 0 AND r.resource_id = p.series_id)
            ELSE NOT EXISTS (SELECT FROM metric_series s WHERE s.tenant_id = 0 AND s.series_id = p.series_id) END
+RETURNING p.series_id
 
 -- name: indexed
 -- The next ids of a walk over the index.

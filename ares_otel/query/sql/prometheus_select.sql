@@ -21,16 +21,9 @@ WHERE p.tenant_id = 0
   AND p.label_ids && :any_of_a::integer[]                                                          -- when any_of_a
   AND p.label_ids && :any_of_b::integer[]                                                          -- when any_of_b
   AND NOT p.label_ids && :none_of::integer[]                                                       -- when none_of
-  AND (p.series_id, p.part) IN (                                                                   -- when any_of_many
-      SELECT q.series_id, q.part                                                                   -- when any_of_many
-      FROM unnest(:any_of_many::integer[]) AS i (id)                                               -- when any_of_many
-      CROSS JOIN LATERAL (SELECT q.series_id, q.part FROM prometheus_series q                      -- when any_of_many
-                          WHERE q.tenant_id = 0 AND q.label_ids @> ARRAY[i.id] OFFSET 0) q         -- when any_of_many
-  )                                                                                                -- when any_of_many
+  AND (p.series_id, p.part) IN (SELECT * FROM prometheus_series_with(:any_of_many::integer[]))     -- when any_of_many
   AND NOT EXISTS (                                                                                 -- when none_of_many
-      SELECT FROM unnest(:none_of_many::integer[]) AS i (id)                                       -- when none_of_many
-      CROSS JOIN LATERAL (SELECT q.series_id, q.part FROM prometheus_series q                      -- when none_of_many
-                          WHERE q.tenant_id = 0 AND q.label_ids @> ARRAY[i.id] OFFSET 0) q         -- when none_of_many
+      SELECT FROM prometheus_series_with(:none_of_many::integer[]) q                               -- when none_of_many
       WHERE q.series_id = p.series_id AND q.part = p.part                                          -- when none_of_many
   )                                                                                                -- when none_of_many
 ORDER BY p.series_id, p.part
@@ -67,27 +60,33 @@ CROSS JOIN LATERAL (
 -- The series of resources, but those that came as Prometheus has them: of such a resource nothing is told.
 SELECT DISTINCT p.resource_id, p.series_id, p.part IN ('count', 'native') AS distribution
 FROM prometheus_series p
-WHERE p.tenant_id = 0 AND p.resource_id = ANY (:ids::uuid[]) AND p.part IN ('value', 'count', 'native') AND NOT p.verbatim
+WHERE p.tenant_id = 0 AND p.resource_id = ANY (:ids::uuid[]) AND p.part IN ('value', 'delta', 'count', 'native') AND NOT p.verbatim
 LIMIT :limit
 
--- name: ends_numbers
--- Of each owner the time of the first sample of its series, or of the last one.
-SELECT s.owner,
-       min(p."timestamp") AS moment                                                                -- when first
-       max(p."timestamp") AS moment                                                                -- when last
+-- name: first_numbers
+-- Of each owner the time of the first sample of its series. Of packs only those are unpacked that begin before the range.
+SELECT s.owner, min(p.moment) AS moment
 FROM unnest(:series::uuid[], :owners::integer[]) AS s (series_id, owner)
 CROSS JOIN LATERAL (
-    SELECT m."timestamp", m.value IS NOT NULL AS alive
-    FROM metric_samples m
-    WHERE m.tenant_id = 0 AND m.series_id = s.series_id AND m."timestamp" >= :lower AND m."timestamp" < :upper
-    ORDER BY m."timestamp"                                                                         -- when first
-    ORDER BY m."timestamp" DESC                                                                    -- when last
-    LIMIT 1
+    (SELECT m."timestamp" AS moment FROM metric_samples m
+     WHERE m.tenant_id = 0 AND m.series_id = s.series_id AND m."timestamp" >= :lower AND m."timestamp" < :upper
+     ORDER BY m."timestamp" LIMIT 1)
+    UNION ALL
+    (SELECT k."timestamp" FROM metric_packs k
+     WHERE k.tenant_id = 0 AND k.series_id = s.series_id AND k."timestamp" >= :lower AND k."timestamp" < :upper
+       AND k.count > 0
+     ORDER BY k."timestamp" LIMIT 1)
+    UNION ALL
+    (SELECT min(u."timestamp") FROM metric_packs k CROSS JOIN LATERAL unpacked(k) u
+     WHERE k.tenant_id = 0 AND k.series_id = s.series_id
+       AND k."timestamp" >= :lower::timestamptz - interval '1 day' AND k."timestamp" < :lower
+       AND k.last_timestamp >= :lower AND u."timestamp" >= :lower AND u."timestamp" < :upper)
 ) p
-WHERE p.alive                                                                                      -- when alive
+WHERE p.moment IS NOT NULL
 GROUP BY s.owner
 
 -- name: ends_distributions
+-- Of each owner the time of the first point of its series, or of the last one.
 SELECT s.owner,
        min(p."timestamp") AS moment                                                                -- when first
        max(p."timestamp") AS moment                                                                -- when last
