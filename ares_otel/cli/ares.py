@@ -14,6 +14,7 @@ import asyncpg
 from ares_otel import __version__
 from ares_otel.api.app import create_app
 from ares_otel.api.problems import problem_body
+from ares_otel.api.routers.remote_read import ReadLimits
 from ares_otel.cli import console
 from ares_otel.cli.components import COMPONENTS
 from ares_otel.cli.event_bus import Events
@@ -181,6 +182,7 @@ class Ares:
             partitions=partitions,
             jaeger=jaeger,
             sampling=sampling.endpoint,
+            read_limits=ReadLimits(max_samples=options.query_max_samples),
             metric_writes=make_metric_writes(lambda: self._ingest, config, stack),
         )
         own.instrument(app)
