@@ -18,6 +18,7 @@ from ares_otel.pipeline.identity import Identity
 from ares_otel.pipeline.listen import BindPolicy
 from ares_otel.pipeline.shared_ports import SharedPorts
 from ares_otel.pipeline.telemetry import Telemetry
+from ares_otel.receivers.prometheus.receiver import Scrapers
 from ares_otel.storage.store import Store
 
 
@@ -64,7 +65,13 @@ def make_host(
     telemetry.gauge("ares_otel_admission_limit_bytes").set(admission.limit_bytes)
     telemetry.gauge("ares_otel_admission_used_bytes").set_function(lambda: admission.used_bytes)
     policy = BindPolicy(options.allow_unauthenticated, options.allowed_hosts)
-    services: dict[type, object] = {Store: store, BindPolicy: policy, Grace: grace, Identity: identity}
+    services: dict[type, object] = {
+        Store: store,
+        BindPolicy: policy,
+        Grace: grace,
+        Identity: identity,
+        Scrapers: Scrapers(),
+    }
     if (scanner := body_scanner()) is not None:
         services[BodyScanner] = scanner
     if ports is not None:

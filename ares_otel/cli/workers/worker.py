@@ -99,7 +99,12 @@ class Worker:
         stack.push_bounded("Ares's own telemetry", own.stop, at_most=OWN_SECONDS)
         settings.apply()
         self._host = make_host(
-            told.options, telemetry, store, self._grace, Identity(told.instance_id, told.number), self._ports
+            told.options,
+            telemetry,
+            store,
+            self._grace,
+            Identity(told.instance_id, told.number, told.options.workers),
+            self._ports,
         )
         stack.push_bounded("The pipeline", self._host.stop)
         await self._host.replace(config)
