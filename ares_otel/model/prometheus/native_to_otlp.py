@@ -54,8 +54,7 @@ def to_otlp(histogram: NativeHistogram) -> ExponentialHistogramDataPoint | Histo
         if custom:
             return HistogramDataPoint(flags=_ABSENT)
         return ExponentialHistogramDataPoint(scale=histogram.schema, flags=_ABSENT)
-    point = _custom(histogram) if custom else _exponential(histogram)
-    return point
+    return _custom(histogram) if custom else _exponential(histogram)
 
 
 def _exponential(histogram: NativeHistogram) -> ExponentialHistogramDataPoint:
