@@ -18,6 +18,7 @@ from ares_otel.pipeline.identity import Identity
 from ares_otel.pipeline.listen import BindPolicy
 from ares_otel.pipeline.shared_ports import SharedPorts
 from ares_otel.pipeline.telemetry import Telemetry
+from ares_otel.receivers.prometheus.discovery import TargetSource
 from ares_otel.receivers.prometheus.receiver import Scrapers
 from ares_otel.storage.store import Store
 
@@ -54,12 +55,15 @@ def make_host(
     grace: Grace,
     identity: Identity,
     ports: SharedPorts | None = None,
+    *,
+    targets: TargetSource | None = None,
 ) -> PipelineHost:
     """The pipelines of a process, with their part of the memory.
 
     Args:
         identity: who writes the series that connectors make.
         ports: what its receivers listen on together with other processes.
+        targets: services that registered themselves, for receivers that scrape.
     """
     admission = Admission(options.admission_limit_mib * 1024 * 1024)
     telemetry.gauge("ares_otel_admission_limit_bytes").set(admission.limit_bytes)
@@ -74,6 +78,8 @@ def make_host(
     }
     if (scanner := body_scanner()) is not None:
         services[BodyScanner] = scanner
+    if targets is not None:
+        services[TargetSource] = targets
     if ports is not None:
         services[SharedPorts] = ports
     return PipelineHost(Parts(telemetry, admission, services=services), grace=grace)

@@ -160,7 +160,7 @@ class Assembler:
 
     def _stream(self, outcome: Outcome, shape: Shape, family: Family, labels: Pairs, ends: bool) -> Stream | None:
         """The stream of a sample; None when this page had one for it already."""
-        name = family.name if shape in (Shape.HISTOGRAM, Shape.SUMMARY) else outcome.name
+        name = family.name if shape in ("histogram", "summary") else outcome.name
         stream = self._state.stream(name, shape, labels, family)
         if stream.round == self._state.round and ends:
             self.made.duplicates += 1
@@ -171,7 +171,7 @@ class Assembler:
 
     def _number(self, outcome: Outcome, sample: Sample, place: Place, time_ns: int, ends: bool) -> None:
         counts = place.family.type == "counter" or (place.part in ("bucket", "sum", "count"))
-        stream = self._stream(outcome, Shape.SUM if counts else Shape.GAUGE, place.family, outcome.labels, ends)
+        stream = self._stream(outcome, "sum" if counts else "gauge", place.family, outcome.labels, ends)
         if stream is None:
             return
         value = sample.value
@@ -195,7 +195,7 @@ class Assembler:
             self.made.wrong += 1
             self.made.reason = self.made.reason or str(error)
             return
-        shape = Shape.HISTOGRAM if isinstance(found, HistogramDataPoint) else Shape.EXPONENTIAL
+        shape: Shape = "histogram" if isinstance(found, HistogramDataPoint) else "exponential_histogram"
         stream = self._stream(outcome, shape, family._replace(name=outcome.name), outcome.labels, ends)
         if stream is None:
             return
@@ -220,7 +220,7 @@ class Assembler:
             self._number(outcome, sample, Place(whole.family, part), whole.time_ns, whole.ends)
 
     def _write_point(self, whole: _Whole, found: Any) -> None:
-        shape = Shape.SUMMARY if whole.family.type == "summary" else Shape.HISTOGRAM
+        shape: Shape = "summary" if whole.family.type == "summary" else "histogram"
         outcome, sample, _, _ = whole.lines[0]
         stream = self._stream(outcome, shape, whole.family, whole.base, whole.ends)
         if stream is None:
@@ -230,12 +230,12 @@ class Assembler:
         created = self._created(whole.family, sample, whole.base)
         point.start_time_unix_nano = stream.began(found.count, created, whole.time_ns)
         exemplars = tuple(one for _, line, _, _ in whole.lines for one in line.exemplars)
-        if shape is Shape.HISTOGRAM and (exemplars or stream.exemplars):
+        if shape == "histogram" and (exemplars or stream.exemplars):
             add_exemplars(point, stream, exemplars, whole.time_ns)
 
     def _forget_whole(self, whole: _Whole) -> None:
         """The series goes on line by line: it has not ended, so nobody is told that it has."""
-        shape = Shape.SUMMARY if whole.family.type == "summary" else Shape.HISTOGRAM
+        shape: Shape = "summary" if whole.family.type == "summary" else "histogram"
         stream = self._state.stream(whole.family.name, shape, whole.base, whole.family)
         stream.live = False
 
@@ -345,6 +345,6 @@ def report(
     """Adds series about the target itself."""
     for name, value in values:
         outcome = labelling.report(name)
-        stream = state.stream(name, Shape.GAUGE, outcome.labels, Family(name, "gauge"))
+        stream = state.stream(name, "gauge", outcome.labels, Family(name, "gauge"))
         stream.round = state.round
         requests.point(stream, time_ns).as_double = value

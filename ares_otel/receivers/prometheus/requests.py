@@ -10,7 +10,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, D
 
 from ares_otel.model.prometheus.verbatim import METADATA_TYPE, SCOPE_NAME, resource_of
 from ares_otel.receivers.prometheus.page import Exemplar
-from ares_otel.receivers.prometheus.streams import MetricOf, Shape, Stream
+from ares_otel.receivers.prometheus.streams import MetricOf, Stream
 
 REQUEST_POINTS = 10_000
 _CUMULATIVE = AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE
@@ -40,7 +40,7 @@ class Requests:
             self.made.append((self._request, 0))
         self._points += 1
         self.made[-1] = self._request, self._points
-        data = getattr(self._metric(stream), stream.metric.shape.value)
+        data = getattr(self._metric(stream), stream.metric.shape)
         point = data.data_points.add()
         point.ParseFromString(stream.attributes)
         point.time_unix_nano = time_ns
@@ -56,11 +56,11 @@ class Requests:
             of = stream.metric
             found = self._scope(stream.source).metrics.add(name=of.name, description=of.description, unit=of.unit)
             found.metadata.append(KeyValue(key=METADATA_TYPE, value=AnyValue(string_value=of.type)))
-            if of.shape is Shape.SUM:
+            if of.shape == "sum":
                 found.sum.is_monotonic = True
                 found.sum.aggregation_temporality = _CUMULATIVE
-            elif of.shape in (Shape.HISTOGRAM, Shape.EXPONENTIAL):
-                getattr(found, of.shape.value).aggregation_temporality = _CUMULATIVE
+            elif of.shape in ("histogram", "exponential_histogram"):
+                getattr(found, of.shape).aggregation_temporality = _CUMULATIVE
             self._metrics[stream.source, of] = found
         return found
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from enum import Enum
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.metrics.v1.metrics_pb2 import (
@@ -17,23 +16,15 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
 from ares_otel.receivers.prometheus.labelling import Outcome
 from ares_otel.receivers.prometheus.page import Exemplar, Family, Known, Pairs
 
+Shape = Literal["gauge", "sum", "histogram", "exponential_histogram", "summary"]
+"""Which kind of OTLP's data a stream is: the name of the field of `Metric`."""
 
-class Shape(Enum):
-    """Which kind of OTLP's data a stream is."""
-
-    GAUGE = "gauge"
-    SUM = "sum"
-    HISTOGRAM = "histogram"
-    EXPONENTIAL = "exponential_histogram"
-    SUMMARY = "summary"
-
-
-POINTS = {
-    Shape.GAUGE: NumberDataPoint,
-    Shape.SUM: NumberDataPoint,
-    Shape.HISTOGRAM: HistogramDataPoint,
-    Shape.EXPONENTIAL: ExponentialHistogramDataPoint,
-    Shape.SUMMARY: SummaryDataPoint,
+POINTS: dict[Shape, Any] = {
+    "gauge": NumberDataPoint,
+    "sum": NumberDataPoint,
+    "histogram": HistogramDataPoint,
+    "exponential_histogram": ExponentialHistogramDataPoint,
+    "summary": SummaryDataPoint,
 }
 
 
