@@ -321,7 +321,8 @@ def test_the_first_description_stays() -> None:
 def test_examples_are_stored_once_with_their_ids() -> None:
     text = (
         "# TYPE c counter\n"
-        'c_total 1 # {trace_id="4bf92f3577b34da6a3ce929d0e0e4736",span_id="00f067aa0ba902b7",user="a"} 0.5 0.25\n# EOF\n'
+        'c_total 1 # {trace_id="4bf92f3577b34da6a3ce929d0e0e4736",span_id="00f067aa0ba902b7",user="a"} 0.5 0.25\n'
+        "# EOF\n"
     )
     scraped = Scraped()
     [example] = points(scraped.text(text, openmetrics=True)["c_total"])[0].exemplars
