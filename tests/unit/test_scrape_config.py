@@ -108,6 +108,37 @@ def test_a_secret_stands_in_no_error_and_in_no_representation() -> None:
         assert SECRET not in str(shown)
 
 
+def test_a_secret_of_a_file_stands_in_no_error() -> None:
+    text = b"""
+receivers:
+  prometheus:
+    config:
+      scrape_configs:
+        - job_name: app
+          basic_auth: {username: [], password: 77015533}
+          authorization: {type: 77015533, credentials: 77015533}
+          http_headers: {X: {secrets: 77015533}}
+          scrape_interval: 77015533
+exporters: {debug: }
+service: {pipelines: {metrics: {receivers: [prometheus], exporters: [debug]}}}
+"""
+    with pytest.raises(ConfigError) as caught:
+        load_bytes(text, "a.yaml", COMPONENTS, {})
+    assert "username" in str(caught.value)
+    assert "scrape_interval" in str(caught.value)
+    assert str(caught.value).count("77015533") == 1, "the interval, which is none"
+
+
+def test_a_configuration_that_is_read_again_is_the_same() -> None:
+    """Then SIGHUP leaves the receiver alone."""
+    job = {
+        "basic_auth": {"username": "a", "password": SECRET},
+        "relabel_configs": [{"source_labels": ["a"], "regex": "(b|c).*", "target_label": "d"}],
+    }
+    assert scraping(job) == scraping(job)
+    assert scraping(job) != scraping({**job, "basic_auth": {"username": "a", "password": "b"}})
+
+
 def test_a_static_target_has_the_labels_of_its_group_and_of_its_job() -> None:
     [one, two] = targets({"static_configs": [{"targets": ["a:1", "b:2"], "labels": {"env": "prod"}}]})
     assert one.url == "http://a:1/metrics"

@@ -253,6 +253,14 @@ def test_an_end_that_could_not_be_stored_is_told_again() -> None:
     assert points(scraped.text("a 1\n")["b"])[0].flags == 1
 
 
+def test_what_is_never_stored_is_not_remembered_for_ever() -> None:
+    scraped = Scraped()
+    scraped.state.stored = lambda ended: scraped.state.lost()  # type: ignore[method-assign]
+    for number in range(50):
+        scraped.text(f'a{{i="{number}"}} 1\n')
+    assert len(scraped.state) <= 2
+
+
 def test_a_series_with_times_of_its_own_does_not_end_by_vanishing() -> None:
     scraped = Scraped()
     scraped.text("a 1 500\nb 1\n")

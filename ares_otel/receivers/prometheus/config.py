@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from ares_otel.pipeline.component import ComponentConfig
-from ares_otel.receivers.prometheus.http_options import HttpOptions
+from ares_otel.receivers.prometheus.http_options import HttpOptions, SecretsConfig
 from ares_otel.receivers.prometheus.relabel import RelabelConfig
 from ares_otel.receivers.prometheus.units import PrometheusDuration, Size
 
@@ -200,10 +200,10 @@ class ScrapingConfig(ComponentConfig):
         return min(job.scrape_timeout or self.global_.scrape_timeout, self.interval(job))
 
 
-class PrometheusReceiverConfig(ComponentConfig):
+class PrometheusReceiverConfig(SecretsConfig):
     """`receivers.prometheus`"""
 
     config: ScrapingConfig = Field(description="Prometheus's own options.")
     max_concurrent_scrapes: int = Field(
-        default=50, ge=1, le=1000, description="Pages that are fetched at once; further scrapes wait for a place."
+        default=200, ge=1, le=10_000, description="Scrapes under way at once; further ones wait for a place."
     )

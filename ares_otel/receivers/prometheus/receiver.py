@@ -30,7 +30,7 @@ from ares_otel.receivers.serving.workers import Workers
 _Key = tuple[str, str, Pairs]
 _ONLY_TARGETS = ("static_configs", "ares_registry_sd_configs", "relabel_configs", "target_limit")
 """Options that say which targets there are, and nothing about how they are scraped."""
-_LEAVING = 20
+_LEAVING = 200
 """Targets whose end is stored at once."""
 
 

@@ -184,6 +184,8 @@ class Scraping:
         self._warn(assembled)
         if await self._job.delivery.give(assembled.requests, time_ns, until, transport=TRANSPORT):
             state.stored(gone)
+        else:
+            state.lost()
         state.tidy(page.families, assembled.scraped)
         self._count("ok")
 
@@ -210,6 +212,8 @@ class Scraping:
         state.relabelled()  # a page that is always wrong must not leave ever more series behind
         if await self._job.delivery.give(requests, time_ns, until, transport=DERIVED):
             state.stored(gone)
+        else:
+            state.lost()
 
     def _memory(self, fetched: Fetched) -> int:
         """Bytes that the page takes when it is read, at most about."""

@@ -76,7 +76,8 @@ class Stream:
             self.start_ns = created_ns
         elif not self.start_ns or count < self.last:
             self.start_ns = time_ns
-        self.last = count
+        if count == count:
+            self.last = count
         return min(self.start_ns, time_ns)
 
 
@@ -123,6 +124,13 @@ class TargetState:
             if one.round == self.round:
                 one.live = one.ends
             elif not one.live:
+                del self._streams[one.key]
+
+    def lost(self) -> None:
+        """What the scrape under way had could not be stored, nor could the ends of what it had not: those are told
+        again. What never was stored has no end to be told."""
+        for one in list(self._streams.values()):
+            if not one.live and one.round < self.round:
                 del self._streams[one.key]
 
     def tidy(self, families: Iterable[str], samples: int) -> None:
