@@ -390,9 +390,13 @@ async def test_a_configuration_that_does_not_start_gives_the_targets_back() -> N
         old = house.receiver(slow(page))
         await old.start()
         [one] = old._scrapings.values()
-        tried = house.receiver(slow(page))
+        other = Recording()
+        other.fail_with(Rejected("its pipelines have stopped"))
+        tried = house.receiver(slow(page), recording=other)
         await tried.start()
         assert not old._scrapings
+        await old._sync()
+        assert not old._scrapings, "what it finds meanwhile is not its own"
         await tried.stop()  # another component of the new configuration could not start
         assert list(old._scrapings.values()) == [one]
         clock = old._context.clock

@@ -182,8 +182,7 @@ class Assembler:
             return
         point.as_double = value
         if counts:
-            base = outcome.labels if place.part != "bucket" else outcome.part("le")[1]
-            point.start_time_unix_nano = stream.began(value, self._created(place.family, sample, base), time_ns)
+            point.start_time_unix_nano = stream.began(value, self._created(place.family, sample), time_ns)
         if sample.exemplars:
             add_exemplars(point, stream, sample.exemplars, time_ns)
 
@@ -202,7 +201,7 @@ class Assembler:
         point = self.made.requests.point(stream, time_ns)
         point.MergeFrom(found)
         if not found.flags:
-            created = self._created(family, sample, outcome.labels)
+            created = self._created(family, sample)
             point.start_time_unix_nano = stream.began(found.count, created, time_ns)
         add_exemplars(point, stream, sample.exemplars, time_ns)
 
@@ -227,7 +226,7 @@ class Assembler:
             return
         point = self.made.requests.point(stream, whole.time_ns)
         point.MergeFrom(found)
-        created = self._created(whole.family, sample, whole.base)
+        created = self._created(whole.family, sample)
         point.start_time_unix_nano = stream.began(found.count, created, whole.time_ns)
         exemplars = tuple(one for _, line, _, _ in whole.lines for one in line.exemplars)
         if shape == "histogram" and (exemplars or stream.exemplars):
@@ -236,16 +235,11 @@ class Assembler:
     def _forget_whole(self, whole: _Whole) -> None:
         """The series goes on line by line: it has not ended, so nobody is told that it has."""
         shape: Shape = "summary" if whole.family.type == "summary" else "histogram"
-        stream = self._state.stream(whole.family.name, shape, whole.base, whole.family)
-        stream.live = False
+        self._state.stream(whole.family.name, shape, whole.base, whole.family).live = False
 
-    def _created(self, family: Family, sample: Sample, base: Pairs) -> int | None:
+    def _created(self, family: Family, sample: Sample) -> int | None:
         created = self._page.created
-        if not created:
-            return None
-        own = {name for name, _ in sample.series.labels} - {"le", "quantile"}
-        pairs = tuple(pair for pair in sorted(sample.series.labels) if pair[0] in own)
-        seconds = created.get((family.name, pairs))
+        seconds = created.get((family.name, sample.series.base)) if created else None
         if seconds is None or not 0 < seconds < 2**63 / 1e9:
             return None
         return round(seconds * 1000) * _MS
@@ -346,5 +340,7 @@ def report(
     for name, value in values:
         outcome = labelling.report(name)
         stream = state.stream(name, "gauge", outcome.labels, Family(name, "gauge"))
+        if stream.round == state.round:
+            continue  # the page has a series of this name and these labels: it was there first
         stream.round = state.round
         requests.point(stream, time_ns).as_double = value

@@ -132,7 +132,10 @@ class ScrapeConfig(HttpOptions):
     label_name_length_limit: int = Field(default=0, ge=0, description="Longest name of a label, bytes. 0: no limit.")
     label_value_length_limit: int = Field(default=0, ge=0, description="Longest value of a label, bytes. 0: no limit.")
     target_limit: int = Field(
-        default=0, ge=0, description="Most targets after relabelling; more fail all their scrapes. 0: no limit."
+        default=0,
+        ge=0,
+        description="Most targets after relabelling: with more named ones the configuration does not start, with more"
+        " registered ones those known stay. 0: no limit.",
     )
     static_configs: tuple[StaticConfig, ...] = Field(
         default=(), max_length=1000, description="Targets that are named here."

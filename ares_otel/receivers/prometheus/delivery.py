@@ -22,13 +22,14 @@ class Delivery:
 
     def __init__(self, context: BuildContext, consumer: Consumer) -> None:
         self._context = context
-        self._consumer = consumer
+        self._own = self._consumer = consumer
         self._warnings = Occasional(context)
         self._errors = ErrorLog(context.log, context.clock, told="; it is tried again")
 
-    def redirect(self, other: Delivery) -> None:
-        """What is under way here ends in the pipelines of another one: those of this receiver are about to stop."""
-        self._consumer = other._consumer
+    def redirect(self, other: Delivery | None) -> None:
+        """What is under way here ends in the pipelines of another receiver, because those of this one are about to
+        stop; with None in its own again."""
+        self._consumer = self._own if other is None else other._own
 
     async def give(self, requests: Requests, received_ns: int, until: float, *, transport: str = TRANSPORT) -> bool:
         """Whether all of it is safe.

@@ -42,7 +42,7 @@ class Exemplar(NamedTuple):
 class Series:
     """A series as the page names it. Kept from scrape to scrape, with what was found out about it."""
 
-    __slots__ = ("key", "labels", "name", "outcome")
+    __slots__ = ("_base", "key", "labels", "name", "outcome")
 
     def __init__(self, key: Hashable, name: str, labels: Pairs) -> None:
         self.key = key
@@ -50,6 +50,14 @@ class Series:
         self.labels = labels
         self.outcome: object = None
         """What relabelling makes of it, once that was done."""
+        self._base: Pairs | None = None
+
+    @property
+    def base(self) -> Pairs:
+        """Its labels without `le` and `quantile`, sorted: what the lines of one histogram share."""
+        if self._base is None:
+            self._base = tuple(sorted(pair for pair in self.labels if pair[0] not in ("le", "quantile")))
+        return self._base
 
 
 class Sample(NamedTuple):

@@ -64,7 +64,8 @@ class PrometheusReceiver:
         self._scrapings: dict[_Key, Scraping] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._before: PrometheusReceiver | None = None
-        self._gave = False
+        self._successor: PrometheusReceiver | None = None
+        """Who has taken the targets over, while this one has not stopped yet."""
         self.stopped = False
 
     @property
@@ -88,9 +89,12 @@ class PrometheusReceiver:
         before = self._scrapers.running.get(self._context.id)
         self._before = before if before is not None and not before.stopped else None
         if self._before is not None:
-            self._found = {name: found for name, found in self._before._found.items() if name in self._jobs}
-        await self._sync(self._before)
+            self._before._successor = self
+            self._before._delivery.redirect(self._delivery)
+            asking = {job.job_name for job in scraping.scrape_configs if job.ares_registry_sd_configs}
+            self._found = {name: found for name, found in self._before._found.items() if name in asking}
         self._scrapers.running[self._context.id] = self
+        await self._sync(self._before)
         for job in scraping.scrape_configs:
             for discovery in job.ares_registry_sd_configs:
                 self._tasks.append(asyncio.create_task(self._discover(job, discovery), name="finds targets"))
@@ -109,6 +113,10 @@ class PrometheusReceiver:
         before, self._before = self._before, None
         if before is not None and not before.stopped:  # this one was only tried: the one before goes on
             self._scrapers.running[self._context.id] = before
+            before._successor = None
+            before._delivery.redirect(None)
+            self._delivery.redirect(before._delivery)
+            self._successor = before
             await before._sync(self)
         elif self._scrapers.running.get(self._context.id) is self:
             del self._scrapers.running[self._context.id]
@@ -117,7 +125,7 @@ class PrometheusReceiver:
             await asyncio.gather(*(one.stop() for one in leaving))
         else:
             await _leave(leaving)
-        if not self._gave:
+        if self._successor is None:  # else a scrape that was taken over may be under way
             for job in self._jobs.values():
                 await job.fetcher.close()
             self._workers.close()
@@ -129,6 +137,8 @@ class PrometheusReceiver:
         Args:
             giver: a receiver that may scrape some of it already.
         """
+        if self._successor is not None:
+            return
         wanted: dict[_Key, tuple[Target, Job]] = {}
         for name, job in self._jobs.items():
             for target in [*self._static[name], *self._found.get(name, ())]:
@@ -143,9 +153,7 @@ class PrometheusReceiver:
 
     async def _taken(self, giver: PrometheusReceiver | None, key: _Key, target: Target, job: Job) -> Scraping:
         old = giver._scrapings.pop(key, None) if giver is not None else None
-        if old is not None and giver is not None:
-            giver._gave = True
-            giver._delivery.redirect(self._delivery)
+        if old is not None:
             if old.target == target and _scraped_alike(old.job, job):
                 old.use(job)
                 return old
@@ -209,10 +217,9 @@ class PrometheusReceiver:
             await asyncio.sleep(discovery.refresh_interval)
 
     def _show(self) -> None:
-        if self._scrapers.running.get(self._context.id, self) is self or self.stopped:
-            running = self._scrapers.running.get(self._context.id, self)
-            gauge = self._context.telemetry.gauge("ares_otel_scrape_targets").labels(receiver=self._context.id)
-            gauge.set(len(running._scrapings))
+        running = self._scrapers.running.get(self._context.id)
+        gauge = self._context.telemetry.gauge("ares_otel_scrape_targets").labels(receiver=self._context.id)
+        gauge.set(0 if running is None else len(running._scrapings))
 
 
 def _found(scraping: ScrapingConfig, job: ScrapeConfig, found: Iterable[Mapping[str, str]]) -> tuple[list[Target], str]:

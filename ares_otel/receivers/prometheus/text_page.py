@@ -17,7 +17,6 @@ from ares_otel.receivers.prometheus.page import (
     Family,
     Known,
     Page,
-    Pairs,
     Sample,
     Series,
     WrongPage,
@@ -162,7 +161,7 @@ class _Reader:
                 family = self.page.families.get(name.removesuffix("_created"))
                 if family is not None and family.type in ("counter", "histogram", "summary", "gaugehistogram"):
                     assert isinstance(sample.value, float)
-                    self.page.created[family.name, _sorted(sample.series.labels)] = sample.value
+                    self.page.created[family.name, sample.series.base] = sample.value
                     continue
             kept.append(sample)
         self.page.samples = kept
@@ -192,10 +191,6 @@ def _series(key: str, name: str, braces: str | None) -> Series:
     pairs = tuple(labels)
     check_labels(name, pairs)
     return Series(key, name, pairs)
-
-
-def _sorted(labels: Pairs) -> Pairs:
-    return tuple(sorted(labels))
 
 
 def _unescaped(text: str) -> str:
