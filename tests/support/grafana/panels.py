@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from tests.support.grafana.model import JAEGER, Json, Panel, column, link_to, query
+from tests.support.grafana.statements import statements
 
 RED, ORANGE, BLUE, GREY, GREEN = "#e02f44", "#ff9830", "#5794f2", "#8e8e8e", "#56a64b"
 TRACE = column(
@@ -127,7 +129,8 @@ def table(
     height: int = 9,
     columns: Sequence[Json] = (),
 ) -> Panel:
-    """Rows, as they come."""
+    """Rows, as they come. `columns` say how more columns are shown; those that all tables have in common are known."""
+    shown = set(re.findall(r'AS "([^"]+)"', statements(file)[name]))
     return Panel(
         title,
         "table",
@@ -137,10 +140,15 @@ def table(
         height,
         "short",
         {"custom": {"align": "auto", "cellOptions": {"type": "auto"}, "filterable": True, "inspect": True}},
-        [TIME, TRACE, SERVICE, LEVEL, STATUS, ERRORS, *DURATIONS, *columns],
+        [one for one in (TIME, TRACE, SERVICE, LEVEL, STATUS, ERRORS, *DURATIONS, *columns) if _names(one) in shown],
         {"showHeader": True, "cellHeight": "sm", "footer": {"show": False}},
         minimum_interval=None,
     )
+
+
+def _names(one: Json) -> str:
+    name: str = one["matcher"]["options"]
+    return name
 
 
 def bars(title: str, file: str, name: str, description: str, *, unit: str, width: int = 12, height: int = 8) -> Panel:
