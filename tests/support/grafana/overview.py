@@ -41,20 +41,26 @@ OVERVIEW = Dashboard(
         ],
         [
             lines(
-                "Calls",
+                "Calls by service",
                 "overview",
                 "calls_by_service",
                 f"{COUNTED}, by service. The 20 busiest of those chosen.",
                 unit="reqps",
             ),
             lines(
-                "Failed",
+                "Failed by service",
                 "overview",
                 "error_share_by_service",
                 "Share of calls with status error, by service. The 20 with most errors.",
                 unit="percentunit",
             ),
-            lines("95th percentile", "overview", "p95_by_service", f"{SLOWEST}. The 20 busiest services.", unit="ms"),
+            lines(
+                "95th percentile by service",
+                "overview",
+                "p95_by_service",
+                f"{SLOWEST}. The 20 busiest services.",
+                unit="ms",
+            ),
         ],
         [
             table(

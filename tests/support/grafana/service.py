@@ -38,14 +38,14 @@ SERVICE = Dashboard(
         ],
         [
             lines(
-                "Calls",
+                "Calls by operation",
                 "service",
                 "calls_by_operation",
                 f"{COUNTED}, by operation. The 20 busiest of those chosen.",
                 unit="reqps",
             ),
             lines(
-                "Failed",
+                "Failed by operation",
                 "service",
                 "errors_by_operation",
                 "Share of calls with status error, by operation. The 20 with most errors.",
