@@ -97,10 +97,12 @@ class Prometheus:
 
 
 @contextmanager
-def prometheus(job: dict[str, Any]) -> Iterator[Prometheus]:
-    """Debian's Prometheus with one job, scraped each second; `job` is its entry of `scrape_configs`."""
+def prometheus(job: dict[str, Any], features: Sequence[str] = ()) -> Iterator[Prometheus]:
+    """Debian's Prometheus with one job, scraped each second; `job` is its entry of `scrape_configs`, `features` are those
+    that are off unless they are named."""
     assert PROGRAM is not None
-    with running_prometheus(PROGRAM, {"scrape_configs": [job]}) as server:
+    arguments = [f"--enable-feature={feature}" for feature in features]
+    with running_prometheus(PROGRAM, {"scrape_configs": [job]}, arguments) as server:
         yield server
 
 

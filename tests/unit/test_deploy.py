@@ -139,7 +139,7 @@ def test_grafana_finds_the_dashboards_where_they_are_mounted() -> None:
 def test_prometheus_understands_its_configuration() -> None:
     assert PROGRAM is not None
     promtool = Path(PROGRAM).with_name("promtool")
-    command = [promtool, "check", "config", DEPLOY / "prometheus" / "prometheus.yml"]
+    command: list[Path | str] = [promtool, "check", "config", DEPLOY / "prometheus" / "prometheus.yml"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
 
