@@ -98,8 +98,8 @@ class Prometheus:
 
 @contextmanager
 def prometheus(job: dict[str, Any], features: Sequence[str] = (), *, remote_write: str = "") -> Iterator[Prometheus]:
-    """Debian's Prometheus with one job, scraped each second; `job` is its entry of `scrape_configs`, and without targets
-    it scrapes itself. `features` are those that are off unless they are named. It writes to the address
+    """Debian's Prometheus with one job, scraped each second; `job` is its entry of `scrape_configs`, and without
+    targets it scrapes itself. `features` are those that are off unless they are named. It writes to the address
     `remote_write`, when there is one."""
     assert PROGRAM is not None
     writes = [{"url": remote_write, "queue_config": {"batch_send_deadline": "200ms"}}] if remote_write else []
