@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import asyncpg
-import httpx
 import pytest
 
 from tests.support.ares_process import AresProcess
 from tests.support.eventually import eventually
-from tests.support.ingested import PATH, counter, histogram
+from tests.support.ingested import PATH, counter, histogram, post
 from tests.support.otlp_samples import metrics_request
 from tests.support.prometheus import BUILD_SECONDS, Prometheus, current_or_skip, running_prometheus
 
@@ -37,10 +36,7 @@ async def test_names_of_otlp_come_through_a_scrape_unchanged(
     ares: AresProcess, scraping: Prometheus, database: asyncpg.Connection
 ) -> None:
     request = metrics_request("orders", [counter("orders.placed", 42), histogram()], **{"host.name": "kappa"})
-    async with httpx.AsyncClient(trust_env=False) as client:
-        headers = {"Content-Type": "application/x-protobuf"}
-        answer = await client.post(f"{ares.otlp_http}/v1/metrics", content=request.SerializeToString(), headers=headers)
-    assert answer.status_code == 200, answer.text
+    await post(ares.otlp_http, request)
     await eventually(lambda: scraping.has('{"orders.placed_total"}'))
 
     stored = await database.fetchval("SELECT metric_value FROM service_metrics WHERE metric_name = 'orders.placed'")
@@ -56,10 +52,7 @@ async def test_names_of_otlp_come_through_a_scrape_unchanged(
 async def test_exemplars_come_with_a_scrape(ares: AresProcess, scraping: Prometheus) -> None:
     made = histogram("kitchen.wait")
     trace_id = made.histogram.data_points[0].exemplars[0].trace_id.hex()
-    async with httpx.AsyncClient(trust_env=False) as client:
-        body = metrics_request("kitchen", [made]).SerializeToString()
-        headers = {"Content-Type": "application/x-protobuf"}
-        assert (await client.post(f"{ares.otlp_http}/v1/metrics", content=body, headers=headers)).status_code == 200
+    await post(ares.otlp_http, metrics_request("kitchen", [made]))
 
     async def exemplars() -> list[str]:
         found = await scraping.ask(
