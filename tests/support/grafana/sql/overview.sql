@@ -21,6 +21,7 @@ FROM (
       AND ('*' = ANY (ARRAY[$service]::text[]) OR r.service_name = ANY (ARRAY[$service]::text[]))
     GROUP BY h.bucket
 ) merged
+HAVING count(*) > 0
 
 -- name: error_records
 SELECT coalesce(sum(error), 0)::double precision AS "ERROR records"

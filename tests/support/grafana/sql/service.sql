@@ -11,16 +11,15 @@ WHERE $__timeFilter(minute) AND service_name = '${service}' AND kind IN ('server
   AND ('*' = ANY (ARRAY[$operation]::text[]) OR operation_name = ANY (ARRAY[$operation]::text[]))
 
 -- name: p95
-SELECT p95_ms AS "p95" FROM (
-    SELECT (rollup_percentiles(array_agg(bucket ORDER BY bucket), array_agg(spans ORDER BY bucket), max(highest), '{0.95}'))[1] / 1e6 AS p95_ms
-    FROM (
-        SELECT h.bucket, sum(h.spans)::bigint AS spans, max(r.duration_ns_max) AS highest
-        FROM span_rollups r CROSS JOIN LATERAL unnest(r.buckets, r.counts) AS h (bucket, spans)
-        WHERE $__timeFilter(r.minute) AND r.service_name = '${service}' AND r.kind IN ('server', 'consumer')
-          AND ('*' = ANY (ARRAY[$operation]::text[]) OR r.operation_name = ANY (ARRAY[$operation]::text[]))
-        GROUP BY h.bucket
-    ) merged
-) found
+SELECT (rollup_percentiles(array_agg(bucket ORDER BY bucket), array_agg(spans ORDER BY bucket), max(highest), '{0.95}'))[1] / 1e6 AS "p95"
+FROM (
+    SELECT h.bucket, sum(h.spans)::bigint AS spans, max(r.duration_ns_max) AS highest
+    FROM span_rollups r CROSS JOIN LATERAL unnest(r.buckets, r.counts) AS h (bucket, spans)
+    WHERE $__timeFilter(r.minute) AND r.service_name = '${service}' AND r.kind IN ('server', 'consumer')
+      AND ('*' = ANY (ARRAY[$operation]::text[]) OR r.operation_name = ANY (ARRAY[$operation]::text[]))
+    GROUP BY h.bucket
+) merged
+HAVING count(*) > 0
 
 -- name: error_records
 SELECT coalesce(sum(error), 0)::double precision AS "ERROR records"
