@@ -1,8 +1,8 @@
 -- The role that the dashboards read with: it sees telemetry and how its storage does, and can change nothing. Neither
--- settings nor the payload of rejected items are shown to it. Run it by a role that may make roles, also again after an
--- update of Ares:
+-- settings nor the payload of rejected items are shown to it. Run it as a superuser, or as the owner of the tables where
+-- that role may make roles; also again after an update of Ares:
 --
---   psql "$URL" -v role=grafana -v password="$PASSWORD" -f deploy/grafana/reader.sql
+--   ares-otel psql --database-url "$URL" -v role=grafana -v password="$GRAFANA_READER_PASSWORD" -f deploy/grafana/reader.sql
 \set ON_ERROR_STOP on
 
 SELECT format('CREATE ROLE %I', :'role') WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'role')
