@@ -81,6 +81,11 @@ def page(look: int) -> bytes:
     return b"".join(bytes([*_length(len(body))]) + body for body in (one.SerializeToString() for one in families))
 
 
+def leaving(look: int) -> bytes | None:
+    """An application that answers five looks and then no more."""
+    return page(look) if look <= 5 else None
+
+
 def _length(size: int) -> Iterator[int]:
     while size > 127:
         yield size & 127 | 128
@@ -119,9 +124,12 @@ def pair(ares: AresProcess) -> Iterator[Pair]:
         "queue_config": {"batch_send_deadline": "200ms"},
     }
     read = {"url": f"{ares.http}/prometheus/api/v1/read", "read_recent": True}
-    with metrics_page(page) as target:
-        job = {"job_name": "shop", "scrape_native_histograms": True, "static_configs": [{"targets": [target]}]}
-        config = {"scrape_configs": [job], "remote_write": [write]}
+    with metrics_page(page) as shop, metrics_page(leaving) as gone:
+        jobs = [
+            {"job_name": name, "scrape_native_histograms": True, "static_configs": [{"targets": [target]}]}
+            for name, target in (("shop", shop), ("gone", gone))
+        ]
+        config = {"scrape_configs": jobs, "remote_write": [write]}
         with (
             running_prometheus(binary, config, [FEATURES]) as writer,
             running_prometheus(binary, {"remote_read": [read]}) as reader,
@@ -179,13 +187,27 @@ async def test_what_is_written_is_in_the_tables(pair: Pair, at: float, database:
     assert types["shop_wait_seconds"] == "exponential_histogram"
     newest = await database.fetchval(
         "SELECT max(metric_value) FROM service_metrics "
-        "WHERE metric_name = 'shop_orders_total' AND \"timestamp\" <= to_timestamp($1)",
+        "WHERE service_name = 'shop' AND metric_name = 'shop_orders_total' AND \"timestamp\" <= to_timestamp($1)",
         at,
     )
-    [row] = (await asked(pair.writer, "shop_orders_total", at)).values()
+    [row] = (await asked(pair.writer, 'shop_orders_total{job="shop"}', at)).values()
     assert newest == float(row["value"][1])
     exemplars = await database.fetch("SELECT exemplars::text FROM metric_samples WHERE exemplars IS NOT NULL")
     assert any(TRACE in row["exemplars"] for row in exemplars)
+
+
+async def test_an_application_that_went_away_is_stale_at_once_on_both_sides(pair: Pair) -> None:
+    await eventually(lambda: pair.writer.has('up{job="gone"} == 0 and count_over_time(up[5m]) >= 8'))
+    at = time.time()
+    rows = await eventually(lambda: pair.same('{job="gone", __name__=~"shop.+"}[5m]', at))
+    assert any("histograms" in row for row in rows)
+
+    async def stale() -> bool:
+        return await pair.same('{job="gone", __name__=~"shop.+"}', at) == []
+
+    await eventually(stale)
+    [up] = await eventually(lambda: pair.same('up{job="gone"}', at))
+    assert up["value"][1] == "0"
 
 
 async def test_metrics_of_otlp_read_back_as_prometheus_would_have_them(pair: Pair, ares: AresProcess) -> None:
