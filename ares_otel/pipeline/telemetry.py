@@ -204,6 +204,12 @@ INSTRUMENTS: dict[str, Instrument] = {
         Instrument("ares_otel_partitions_freed_bytes", Counter, "Bytes on disk of dropped partitions", ("table",)),
         Instrument("ares_otel_partitions_archived", Counter, "Partitions written to a file and verified", ("table",)),
         Instrument("ares_otel_partitions_sealed", Counter, "Closed partitions that got their indexes", ("table",)),
+        Instrument("ares_otel_packed_samples", Counter, "Samples that were packed when their partition was sealed"),
+        Instrument(
+            "ares_otel_duplicate_samples",
+            Counter,
+            "Samples left out when they were packed, because there was one of their series and time already",
+        ),
         Instrument("ares_otel_partition_job_failures", Counter, "Failures of the jobs on partitions", ("job",)),
         Instrument("ares_otel_pruned_rows", Counter, "Rows that were deleted one by one for their age", ("table",)),
         Instrument(

@@ -15,6 +15,7 @@ from ares_otel.storage.partitions.observer import MaintenanceObserver
 from ares_otel.storage.partitions.services import ServiceRetention
 from ares_otel.storage.partitions.settings import RetentionSettings
 from ares_otel.storage.pruning import PACE, DefinitionWalk, Pace, prune_receipts, prune_rejected
+from ares_otel.storage.rows.encoded import KEPT
 
 
 class Housekeeping:
@@ -35,7 +36,7 @@ class Housekeeping:
 
         Raises OSError or asyncpg.InterfaceError when the database is not there.
         """
-        partitions = await list_partitions(connection)
+        partitions = await list_partitions(connection, KEPT)
         for service, days in settings.service_days.items():
             await self._try(self._prune_service(connection, partitions, service, days, now))
         detached = [job.partition for job in await read_jobs(connection) if job.exists]  # may have to be archived yet
