@@ -16,7 +16,9 @@ class UnavailableError(RuntimeError):
     """The program cannot be had here. The message is a reason to skip."""
 
 
-def install(source: Path, name: str, what: str, package: str = ".", *, seconds: float = 900) -> Path:
+def install(
+    source: Path, name: str, what: str, package: str = ".", *, seconds: float = 900, tests: bool = False
+) -> Path:
     """The program, built when it is not there yet.
 
     Args:
@@ -24,6 +26,7 @@ def install(source: Path, name: str, what: str, package: str = ".", *, seconds: 
         name: of the binary.
         what: the program is called in a reason.
         package: to be built.
+        tests: the program is the tests of the package.
 
     Raises:
         UnavailableError: Go is missing or too old, it was not done in so many seconds, or the modules cannot be had.
@@ -48,7 +51,8 @@ def install(source: Path, name: str, what: str, package: str = ".", *, seconds: 
                 raise UnavailableError(f"Go cannot fetch the modules of {what}: {fetched.stderr[-500:]}")
             built = folder / f"{name}.new"
             flags = ["-trimpath", "-ldflags", "-s -w"]
-            made = _go([go, "build", *flags, "-o", str(built), package], source, env, seconds)
+            verb = ["test", "-c"] if tests else ["build"]
+            made = _go([go, *verb, *flags, "-o", str(built), package], source, env, seconds)
             assert made.returncode == 0, f"{what} does not compile:\n{made.stderr[-2000:]}"
             built.replace(binary)
     return binary
