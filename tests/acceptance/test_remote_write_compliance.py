@@ -150,7 +150,8 @@ def written_by(exchange: Exchange) -> Iterator[Point]:
 async def rows(database: asyncpg.Connection) -> Any:
     """Every point that is stored."""
     for row in await database.fetch(
-        """SELECT p.metric_name, p.labels::text, extract(epoch FROM p."timestamp") * 1000 AS ms, metric_value, count, sum
+        """SELECT p.metric_name, p.labels::text, extract(epoch FROM p."timestamp") * 1000 AS ms, metric_value,
+                  count, sum
            FROM service_metrics AS p JOIN metric_series USING (tenant_id, series_id)
            JOIN otel_scopes USING (tenant_id, scope_id) WHERE otel_scopes.name = $1""",
         SCOPE_NAME,
