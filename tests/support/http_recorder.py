@@ -11,7 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 _SECONDS = 60
-_OF_THE_CONNECTION = {"connection", "keep-alive", "transfer-encoding", "content-length"}
+_OF_THE_CONNECTION = {"connection", "keep-alive", "content-length"}
+_OF_THE_BODY = {"transfer-encoding"}
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class Recorder:
 
 @contextmanager
 def http_recorder(target: str) -> Iterator[Recorder]:
-    """A relay on a port of its own to the server at `target`, `http://host:port`. It takes POST with a length."""
+    """A relay on a port of its own to the server at `target`, `http://host:port`. It takes POST; a body that comes in
+    chunks goes on in one."""
     where = urlsplit(target)
     assert where.hostname is not None
 
@@ -44,16 +46,20 @@ def http_recorder(target: str) -> Iterator[Recorder]:
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            chunked = self.headers.get("transfer-encoding") == "chunked"
+            body = b"".join(self._chunks()) if chunked else self.rfile.read(int(self.headers.get("content-length", 0)))
             headers = {name: value for name, value in self.headers.items() if name.lower() not in _OF_THE_CONNECTION}
             connection = http.client.HTTPConnection(str(where.hostname), where.port, timeout=_SECONDS)
             try:
-                connection.request("POST", self.path, body, headers)
+                connection.request(
+                    "POST", self.path, iter([body]) if chunked else body, headers, encode_chunked=chunked
+                )
                 answer = connection.getresponse()
                 text = answer.read()
             finally:
                 connection.close()
-            answered = {name: value for name, value in answer.getheaders() if name.lower() not in _OF_THE_CONNECTION}
+            unwanted = _OF_THE_CONNECTION | _OF_THE_BODY  # it is read whole here
+            answered = {name: value for name, value in answer.getheaders() if name.lower() not in unwanted}
             recorder.exchanges.append(Exchange(self.path, _small(headers), body, answer.status, _small(answered), text))
             self.send_response_only(answer.status)
             for name, value in answered.items():
@@ -62,6 +68,13 @@ def http_recorder(target: str) -> Iterator[Recorder]:
                 self.send_header("Content-Length", str(len(text)))
             self.end_headers()
             self.wfile.write(text)
+
+        def _chunks(self) -> Iterator[bytes]:
+            while size := int(self.rfile.readline().partition(b";")[0], 16):
+                yield self.rfile.read(size)
+                self.rfile.readline()
+            while self.rfile.readline().strip():
+                pass  # trailers
 
         def log_message(self, format: str, *args: object) -> None:
             """Says nothing: the test prints what it needs."""
