@@ -110,7 +110,7 @@ def prometheus(job: dict[str, Any], features: Sequence[str] = (), *, remote_writ
 
 @contextmanager
 def running_prometheus(
-    binary: Path | str, config: Mapping[str, Any], arguments: Sequence[str] = (), port: int | None = None
+    binary: Path | str, config: Mapping[str, Any], arguments: Sequence[str] = ()
 ) -> Iterator[Prometheus]:
     """A Prometheus on a free port with empty storage, which listens already, for the length of a block.
 
@@ -118,10 +118,9 @@ def running_prometheus(
         config: its configuration file. Without a section `global` it scrapes each second, a job without
             targets is itself.
         arguments: of the command, such as `--enable-feature=exemplar-storage`.
-        port: a free one. None: any.
     """
     folder = Path(tempfile.mkdtemp(prefix="ares-prometheus-"))
-    port = port or free_port()
+    port = free_port()
     file = folder / "prometheus.yml"  # JSON is YAML
     itself = {"static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}
     jobs = [{**itself, **job} for job in config.get("scrape_configs", ())]
