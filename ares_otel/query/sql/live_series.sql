@@ -36,11 +36,27 @@ SELECT s.series_id, p.value, p.value_int, p."timestamp", p.timestamp_ns, p.start
        COALESCE(octet_length(p.point_raw) > :max_bytes, false) AS too_large
 FROM unnest(:ids::uuid[]) AS s (series_id)
 CROSS JOIN LATERAL (
-    SELECT m.value, m.value_int, m."timestamp", m.timestamp_ns, m.start_time, m.start_ns, m.flags,
-           m.exemplars::text AS exemplars, m.point_raw, m.original_time_unix_nano
-    FROM metric_samples m
-    WHERE m.tenant_id = 0 AND m.series_id = s.series_id AND m."timestamp" > :lower AND m."timestamp" <= :upper
-    ORDER BY m."timestamp" DESC, m.timestamp_ns DESC, m.id
+    SELECT n.value, n.value_int, n."timestamp", n.timestamp_ns, n.start_time, n.start_ns, n.flags,
+           n.exemplars::text AS exemplars, n.point_raw, n.original_time_unix_nano
+    FROM (
+        (SELECT m.value, m.value_int, m."timestamp", m.timestamp_ns, m.start_time, m.start_ns, m.flags, m.exemplars,
+                m.point_raw, m.original_time_unix_nano, m.id
+         FROM metric_samples m
+         WHERE m.tenant_id = 0 AND m.series_id = s.series_id AND m."timestamp" > :lower AND m."timestamp" <= :upper
+         ORDER BY m."timestamp" DESC, m.timestamp_ns DESC, m.id
+         LIMIT 1)
+        UNION ALL
+        -- A partition of ten minutes may be sealed before its last samples are stale. No pack is longer than a day.
+        (SELECT u.value, u.value_int, u."timestamp", u.timestamp_ns, u.start_time, u.start_ns, NULL, u.exemplars,
+                NULL, NULL, u.id
+         FROM metric_packs k CROSS JOIN LATERAL unpacked(k) u
+         WHERE k.tenant_id = 0 AND k.series_id = s.series_id AND k."timestamp" >= :lower::timestamptz - interval '1 day'
+           AND k."timestamp" <= :upper AND k.last_timestamp > :lower
+           AND u."timestamp" > :lower AND u."timestamp" <= :upper
+         ORDER BY u."timestamp" DESC, u.timestamp_ns DESC, u.id
+         LIMIT 1)
+    ) n
+    ORDER BY n."timestamp" DESC, n.timestamp_ns DESC, n.id
     LIMIT 1
 ) p
 

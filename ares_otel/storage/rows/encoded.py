@@ -17,6 +17,10 @@ SAMPLES = "metric_samples"
 DISTRIBUTIONS = "metric_distributions"
 PARTITIONED = (SPANS, LOGS, SAMPLES, DISTRIBUTIONS)
 """The telemetry tables, all range-partitioned by time."""
+PACKS = "metric_packs"
+"""Where samples of sealed partitions go, many in a row (`partitions/packing.py`). Nothing is filed there directly."""
+KEPT = (*PARTITIONED, PACKS)
+"""All tables whose partitions retention keeps in bounds."""
 
 SPAN_ROLLUPS = "span_rollup_increments"
 LOG_ROLLUPS = "log_rollup_increments"
