@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import random
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -19,7 +18,6 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
     Sum,
 )
 
-from ares_otel.query.prometheus.columns import number_columns
 from ares_otel.query.prometheus.cumulative import cumulative_columns
 from ares_otel.query.reader import reading
 from ares_otel.storage.partitions.settings import RetentionSettings
@@ -304,8 +302,6 @@ async def test_the_counter_at_an_old_time_is_what_was_counted_until_then(
     api: Api, store: Store, sql: asyncpg.Connection, emptied_database_url: str
 ) -> None:
     """Over three days, some of it not added up yet."""
-    if "raise NotImplementedError" in inspect.getsource(number_columns):
-        pytest.skip("samples cannot be read as columns yet")
     noon = day(0) + timedelta(hours=12)
     values = {noon - timedelta(days=back, minutes=minute): 1.0 + minute for back in (0, 1, 2) for minute in (0, 1, 2)}
     times = [(value, round(when.timestamp()) * SECOND) for when, value in values.items()]

@@ -19,6 +19,11 @@ _Row = Mapping[str, Any]
 _Waiting = frozenset[tuple[datetime, int]]
 
 
+async def series_of_deltas(reader: Reader, series: Sequence[UUID]) -> set[UUID]:
+    """Those that came as deltas. Raises DatabaseUnavailable, QueryTooSlow: see `reader`."""
+    return {row["series_id"] for row in await reader.fetch(_SQL["deltas"], ids=list(series))}
+
+
 async def cumulative_rows(
     reader: Reader, series: Sequence[UUID], rows: Sequence[_Row], end_ms: int
 ) -> list[dict[str, Any]]:

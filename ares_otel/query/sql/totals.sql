@@ -48,3 +48,6 @@ LEFT JOIN (
     WHERE tenant_id = 0 AND series_id = ANY (:ids::uuid[])
     GROUP BY series_id
 ) w ON w.series_id = s.series_id
+
+-- name: deltas
+SELECT series_id FROM metric_series WHERE tenant_id = 0 AND series_id = ANY (:ids::uuid[]) AND temporality = 'delta'
