@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from tests.support.ares_process import AresProcess, running_ares
 from tests.support.eventually import eventually
 from tests.support.postgres import copied_database
-from tests.support.prometheus import needs_prometheus, prometheus
+from tests.support.prometheus import Prometheus, needs_prometheus, prometheus
 from tests.support.scraped import Web, web
 
 PAGE = b"""\
@@ -48,6 +48,36 @@ size_bytes{quantile="0.5"} 12
 size_bytes{quantile="0.99"} 80.5
 size_bytes_sum 99
 size_bytes_count 5
+"""
+OPENMETRICS = b"""\
+# TYPE orders counter
+# HELP orders Orders.
+orders_total{kind="a"} 3 # {trace_id="4bf92f3577b34da6a3ce929d0e0e4736"} 1 1.5
+orders_created{kind="a"} 1700000000.25
+# TYPE wait_seconds histogram
+# UNIT wait_seconds seconds
+wait_seconds_bucket{le="0.5"} 1 # {trace_id="4bf92f3577b34da6a3ce929d0e0e4736"} 0.25
+wait_seconds_bucket{le="+Inf"} 4
+wait_seconds_sum 6.25
+wait_seconds_count 4
+wait_seconds_created 1700000000.25
+# TYPE sizes gaugehistogram
+sizes_bucket{le="10.0"} 1
+sizes_bucket{le="+Inf"} 2
+sizes_gcount 2
+sizes_gsum 30
+# TYPE build info
+build_info{version="1.2"} 1
+# TYPE state stateset
+state{state="on"} 0
+state{state="off"} 1
+# TYPE odd unknown
+odd 1e-300
+# TYPE size_bytes summary
+size_bytes{quantile="0.5"} 12
+size_bytes_sum 99
+size_bytes_count 5
+# EOF
 """
 CONFIG = """
 receivers:
@@ -265,30 +295,43 @@ async def test_ares_scrapes_itself_but_not_what_it_shows_of_others(
 async def test_the_tables_hold_what_a_prometheus_has_of_the_same_page(
     ares: AresProcess, reload: Callable[..., None], page: Web, database: asyncpg.Connection
 ) -> None:
-    reload(job("page", page.address))
+    headers = {"Content-Type": "application/openmetrics-text; version=1.0.0; charset=utf-8"}
+    async with web(body=OPENMETRICS, headers=headers) as other:
+        both = job("page", page.address, other.address)
+        reload(both)
 
-    async def stored() -> bool:
-        return "queue_size" in await newest(database, "page")
+        async def stored() -> bool:
+            return {"queue_size", "build_info"} <= set(await newest(database, "page"))
 
-    await eventually(stored)
-    with prometheus(job("page", page.address)) as server:
-
-        async def scraped() -> bool:
-            with contextlib.suppress(httpx.TransportError):  # it is starting
-                return await server.has('up{job="page"} == 1')
-            return False
-
-        await eventually(scraped)
-        found = await server.query('{job="page"}')
-        theirs = {line_of(json.loads(labels)): value for labels, value in found.items()}
-    ours = await lines(database, "page")
-    for made in (ours, theirs):
-        for line in [line for line in made if line[0] in ("scrape_duration_seconds", "scrape_series_added")]:
-            del made[line]
+        await eventually(stored)
+        with prometheus(both) as server:
+            theirs = await samples(server)
+        ours = await lines(database, "page")
+    assert len(theirs) > 40
+    created = sum(name.endswith("_created") for name, _ in theirs)  # starts of counting here, and no series
+    for line in theirs:
+        if line[0].startswith("scrape_samples_") and other.address in line[1]:
+            theirs[line] -= created
+    left_out = ("_created", "scrape_duration_seconds", "scrape_series_added")
+    ours = {line: value for line, value in ours.items() if not line[0].endswith(left_out)}
+    theirs = {line: value for line, value in theirs.items() if not line[0].endswith(left_out)}
     assert ours.keys() == theirs.keys()
     assert {line: str(float(value)) for line, value in ours.items()} == {
         line: str(value) for line, value in theirs.items()
     }
+
+
+async def samples(server: Prometheus) -> dict[Line, float]:
+    """What a Prometheus has of both targets."""
+
+    async def scraped() -> bool:
+        with contextlib.suppress(httpx.TransportError):  # it is starting
+            return await server.has('count(up{job="page"} == 1) == 2')
+        return False
+
+    await eventually(scraped)
+    found = await server.query('{job="page"}')
+    return {line_of(json.loads(labels)): value for labels, value in found.items()}
 
 
 def line_of(labels: dict[str, str]) -> Line:

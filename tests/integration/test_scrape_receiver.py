@@ -7,6 +7,7 @@ import asyncio
 import base64
 import gzip
 import logging
+import ssl
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -26,6 +27,7 @@ from tests.support.recording import Recording
 from tests.support.scraped import TEXT, Asked, House, Web, scraping, web
 
 CANARY = "canary-77aa"
+TLS = Path(__file__).parent.parent / "support" / "tls"
 
 
 def job(page: Web | str, **more: Any) -> dict[str, Any]:
@@ -147,6 +149,28 @@ async def test_a_redirect_is_followed_and_credentials_stay_with_the_first_host()
         assert values(house, "a") == {"a": 5}
         await one_scrape(house, page, follow_redirects=False)
         assert values(house, "up") == {"up": 0}
+
+
+@pytest.mark.parametrize(
+    ("tls", "up"),
+    [
+        ({"ca_file": "ca.pem", "cert_file": "client.pem", "key_file": "client.key"}, 1),
+        ({"ca_file": "ca.pem"}, 0),
+        ({"cert_file": "client.pem", "key_file": "client.key"}, 0),
+        ({"insecure_skip_verify": True, "cert_file": "client.pem", "key_file": "client.key"}, 1),
+        ({"ca_file": "ca.pem", "cert_file": "client.pem", "key_file": "client.key", "server_name": "other.test"}, 0),
+        ({"ca_file": "ca.pem", "cert_file": "client.pem", "key_file": "client.key", "server_name": "localhost"}, 1),
+    ],
+)
+async def test_who_is_asked_by_https_is_checked_and_shown_a_certificate(tls: dict[str, Any], up: int) -> None:
+    house = House()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=TLS / "ca.pem")
+    context.load_cert_chain(TLS / "server.pem", TLS / "server.key")
+    context.verify_mode = ssl.CERT_REQUIRED
+    files = {name: str(TLS / value) if name.endswith("_file") else value for name, value in tls.items()}
+    async with web(tls=context) as page:
+        await one_scrape(house, page, scheme="https", tls_config=files)
+    assert values(house, "up") == {"up": up}
 
 
 def text(body: bytes) -> dict[str, Any]:

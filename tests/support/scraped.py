@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -69,10 +70,10 @@ class Web:
 
 
 @asynccontextmanager
-async def web(**fields: Any) -> AsyncIterator[Web]:
+async def web(tls: ssl.SSLContext | None = None, **fields: Any) -> AsyncIterator[Web]:
     """A server on a port of its own."""
     made = Web(**fields)
-    server = await asyncio.start_server(made._serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(made._serve, "127.0.0.1", 0, ssl=tls)
     made.port = server.sockets[0].getsockname()[1]
     try:
         yield made
