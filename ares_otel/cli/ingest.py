@@ -7,6 +7,7 @@ from typing import Protocol
 
 from ares_otel.cli.options import UpOptions
 from ares_otel.cli.storing import body_scanner
+from ares_otel.model.prometheus.metadata import MetadataBook
 from ares_otel.model.scan import BodyScanner
 from ares_otel.pipeline.admission import Admission
 from ares_otel.pipeline.component import Component
@@ -75,6 +76,7 @@ def make_host(
         Grace: grace,
         Identity: identity,
         Scrapers: Scrapers(),
+        MetadataBook: store.metadata,
     }
     if (scanner := body_scanner()) is not None:
         services[BodyScanner] = scanner
@@ -90,6 +92,11 @@ class LocalIngest:
 
     def __init__(self, host: PipelineHost) -> None:
         self._host = host
+
+    @property
+    def running(self) -> bool:
+        """Whether a configuration runs: not before the first one does, and not after the stop."""
+        return self._host.config is not None
 
     @property
     def receivers(self) -> Mapping[str, Component]:
