@@ -17,6 +17,7 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, Summary, start_http_server
 
+from ares_otel.receivers.prometheus.text_page import read_text
 from tests.support.ares_process import AresProcess, running_ares
 from tests.support.eventually import eventually
 from tests.support.postgres import copied_database
@@ -289,6 +290,33 @@ async def test_ares_scrapes_itself_but_not_what_it_shows_of_others(
 
     await eventually(stored)
     assert {name for name in await newest(database, "loop") if not name.startswith("scrape_")} == {"up"}
+
+
+@pytest.mark.parametrize("path", ["/metrics/ingested", "/prometheus/federate"])
+async def test_what_was_scraped_is_told_as_it_stood_on_the_page(
+    ares: AresProcess, reload: Callable[..., None], page: Web, path: str
+) -> None:
+    reload(job("shown", page.address))
+
+    def told(body: bytes, **more: str) -> dict[Line, str]:
+        found = {}
+        for one in read_text(body, {}).samples:
+            assert isinstance(one.value, float)
+            found[line_of({"__name__": one.series.name, **more, **dict(one.series.labels)})] = one.value
+        return compared(found)
+
+    expected = told(PAGE.replace(b'job="inner"', b'exported_job="inner"'), job="shown", instance=page.address)
+
+    async def same() -> bool:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            answer = await client.get(f"{ares.http}{path}", params={"match[]": '{job="shown"}'})
+        made = told(answer.content)
+        assert {
+            line: value for line, value in made.items() if not line[0].startswith(("up", "scrape_", "ares_"))
+        } == expected
+        return True
+
+    await eventually(same)
 
 
 @needs_prometheus
