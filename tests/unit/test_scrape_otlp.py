@@ -14,6 +14,7 @@ from ares_otel.model.prometheus.native_histogram import STALE_NAN
 from ares_otel.model.prometheus.proto import exposition_pb2 as proto
 from ares_otel.model.prometheus.verbatim import METADATA_TYPE, SCOPE_NAME
 from ares_otel.receivers.prometheus.assembling import Assembled, Assembler, end_all
+from ares_otel.receivers.prometheus.estimate import protobuf_memory, text_memory
 from ares_otel.receivers.prometheus.labelling import Labelling
 from ares_otel.receivers.prometheus.page import Page, WrongPage
 from ares_otel.receivers.prometheus.protobuf_page import read_protobuf
@@ -439,6 +440,18 @@ def test_a_marker_on_a_page_of_protobuf_ends_the_series() -> None:
 def test_a_damaged_page_of_protobuf_fails(body: bytes) -> None:
     with pytest.raises(WrongPage, match=r"^family \d: "):
         read_protobuf(body, {}, native=True, classic=False)
+
+
+def test_what_a_page_takes_is_told_before_it_is_read() -> None:
+    """Not exactly; but two bytes that become a hundred count as a hundred."""
+    hollow = b"\x22\x00" * 100_000
+    assert protobuf_memory(hollow, 0) > 40 * len(hollow)
+    with pytest.raises(WrongPage, match="without content"):
+        protobuf_memory(b"\x22\x00" * 5_000_000, 0)
+    labels = b"a{" + b'b="",' * 10_000 + b"} 1\n"
+    assert text_memory(labels, 0) > 40 * len(labels)
+    page = b'a{b="c",d="e"} 1\n' * 1000
+    assert text_memory(page, 1000) < text_memory(page, 0) < 100 * len(page)
 
 
 @given(st.binary(max_size=100))
