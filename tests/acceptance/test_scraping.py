@@ -334,6 +334,21 @@ async def test_the_tables_hold_what_a_prometheus_has_of_the_same_page(
         await eventually(stored)
         with prometheus(both) as server:
             theirs = await samples(server)
+            go = job("go", server.url.removeprefix("http://"), scrape_protocols=["PrometheusProto"])
+            reload(both, go)
+
+            async def read_as_protobuf() -> bool:
+                """The page of the official client for Go, which a Prometheus has itself."""
+                rows = await database.fetch(NEWEST, "go", "%")
+                made = {row["metric_name"]: row["metric_type"] for row in rows}
+                if "go_info" not in made:
+                    return False
+                assert made["go_gc_duration_seconds"] == "summary"
+                assert made["prometheus_http_request_duration_seconds"] == "histogram"
+                assert made["process_cpu_seconds_total"] == "counter"
+                return bool(made["up"] == "gauge")
+
+            await eventually(read_as_protobuf)
         assert len(theirs) > 40
         created = sum(name.endswith("_created") for name, _ in theirs)  # starts of counting here, and no series
         for line in theirs:
