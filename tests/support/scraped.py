@@ -17,6 +17,7 @@ from ares_otel.pipeline.grace import Grace
 from ares_otel.pipeline.telemetry import Telemetry
 from ares_otel.receivers.prometheus.config import PrometheusReceiverConfig
 from ares_otel.receivers.prometheus.receiver import FACTORY, PrometheusReceiver, Scrapers
+from tests.support.eventually import eventually
 from tests.support.parts import plain
 from tests.support.recording import Recording
 
@@ -163,3 +164,38 @@ async def scraping(house: House, *jobs: Mapping[str, Any], **more: Any) -> Async
         yield receiver
     finally:
         await receiver.stop()
+
+
+def job(page: Web | str, **more: Any) -> dict[str, Any]:
+    address = page if isinstance(page, str) else page.address
+    return {"static_configs": [{"targets": [address]}], "scrape_timeout": "100ms", **more}
+
+
+def slow(page: Web | str, **more: Any) -> dict[str, Any]:
+    """For tests that scrape by themselves: nothing else does meanwhile, and nothing times out on a busy machine."""
+    return job(page, **{"scrape_interval": "300d", "scrape_timeout": "20s", **more})
+
+
+async def one_scrape(house: House, page: Web | str, **more: Any) -> None:
+    """Scrapes once, at once: the interval is longer than any test."""
+    receiver = house.receiver(slow(page, **more))
+    await receiver.start()
+    try:
+        [one] = receiver._scrapings.values()
+        clock = one.job.context.clock
+        await one.scrape(clock.time_ns(), until=clock.monotonic() + 20)
+    finally:
+        house.stops()
+        await receiver.stop()
+
+
+async def until(look: Callable[[], bool]) -> None:
+    async def looked() -> bool:
+        return look()
+
+    await eventually(looked, every=0.02)
+
+
+def values(house: House, *names: str) -> dict[str, float | None]:
+    """The last value of each."""
+    return {one.name: one.value for one in house.told() if one.name in names or not names}
