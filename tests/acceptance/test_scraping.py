@@ -6,8 +6,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -95,6 +97,11 @@ service:
   pipelines:
     traces: {receivers: [otlp], exporters: [postgres]}
     metrics: {receivers: [otlp, prometheus], exporters: [postgres]}
+"""
+NO_ROOM = """
+CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN RAISE EXCEPTION 'no space left on device' USING ERRCODE = '53100'; END $$;
+CREATE TRIGGER no_room BEFORE INSERT ON metric_samples FOR EACH ROW EXECUTE FUNCTION no_room();
 """
 Line = tuple[str, str]
 """Name and labels, as JSON, of a sample."""
@@ -245,6 +252,42 @@ async def test_a_target_that_dies_is_down_its_series_end_and_it_comes_back(
         return made["up"] is None and made["queue_size"] is None
 
     await eventually(ended)
+
+
+async def test_what_is_scraped_while_the_database_has_no_room_is_stored_later(
+    ares: AresProcess, database: asyncpg.Connection
+) -> None:
+    async def spooled() -> float:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            figures = (await client.get(f"{ares.http}/metrics")).text
+        found = re.search(
+            r'^ares_otel_spool_items_total{outcome="spooled",signal="metrics"} (\S+)$', figures, re.MULTILINE
+        )
+        return float(found[1]) if found else 0.0
+
+    async def more(than: float) -> bool:
+        return await spooled() > than
+
+    await database.execute(NO_ROOM)
+    try:
+        since = await database.fetchval("SELECT clock_timestamp()")
+        for _ in range(2):  # the first one may have begun before
+            await eventually(partial(more, await spooled()))
+    finally:
+        until = await database.fetchval("SELECT clock_timestamp()")
+        await database.execute("DROP FUNCTION no_room CASCADE")
+
+    async def stored() -> bool:
+        return bool(
+            await database.fetchval(
+                "SELECT count(*) FROM service_metrics "
+                "WHERE metric_name = 'up' AND labels->>'job' = 'app' AND timestamp BETWEEN $1 AND $2",
+                since,
+                until,
+            )
+        )
+
+    await eventually(stored, seconds=60)
 
 
 async def test_registered_services_are_scraped(ares: AresProcess, page: Web, database: asyncpg.Connection) -> None:
