@@ -98,9 +98,13 @@ class Prometheus:
 
 @contextmanager
 def prometheus(job: dict[str, Any], features: Sequence[str] = (), *, remote_write: str = "") -> Iterator[Prometheus]:
-    """Debian's Prometheus with one job, scraped each second; `job` is its entry of `scrape_configs`, and without targets
-    it scrapes itself. `features` are those that are off unless they are named. It writes to the address `remote_write`,
-    when there is one."""
+    """Debian's Prometheus with one job, scraped each second.
+
+    Args:
+        job: its entry of `scrape_configs`; without targets it scrapes itself.
+        features: those that are off unless they are named.
+        remote_write: the address that it writes to, when there is one.
+    """
     assert PROGRAM is not None
     port = free_port()
     job = {"static_configs": [{"targets": [f"127.0.0.1:{port}"]}], **job}
