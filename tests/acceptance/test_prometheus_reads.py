@@ -180,21 +180,26 @@ async def test_an_error_of_ares_is_told_to_who_asks(reading: Prometheus, sent: i
     assert "a regular expression has 4096 characters at most" in answer.text
 
 
-async def test_the_option_bounds_what_a_read_may_get(postgres_server: str, tmp_path: Path) -> None:
+@pytest.fixture
+def bounded(postgres_server: str, tmp_path: Path) -> Iterator[AresProcess]:
     with (
         copied_database(postgres_server) as url,
         running_ares(tmp_path, "--database-url", url, "--query-max-samples", "3") as ares,
     ):
-        metrics = [gauge("queue.length", labels={"n": str(number)}) for number in range(4)]
-        async with httpx.AsyncClient(trust_env=False, base_url=ares.http) as client:
-            answer = await client.post(
-                f"{ares.doors['otlp-http']}/v1/metrics",
-                content=metrics_request("orders", metrics).SerializeToString(),
-                headers={"Content-Type": "application/x-protobuf"},
-            )
-            assert answer.status_code == 200, answer.text
-            few, many = (query(("__name__", "=", "queue_length"), ("n", "=~", text)) for text in ("[0-2]", "[0-3]"))
-            assert (await post(client, body_of(few))).status_code == 200
-            refused = await post(client, body_of(many))
+        yield ares
+
+
+async def test_the_option_bounds_what_a_read_may_get(bounded: AresProcess) -> None:
+    metrics = [gauge("queue.length", labels={"n": str(number)}) for number in range(4)]
+    few, many = (query(("__name__", "=", "queue_length"), ("n", "=~", text)) for text in ("[0-2]", "[0-3]"))
+    async with httpx.AsyncClient(trust_env=False, base_url=bounded.http) as client:
+        answer = await client.post(
+            f"{bounded.doors['otlp-http']}/v1/metrics",
+            content=metrics_request("orders", metrics).SerializeToString(),
+            headers={"Content-Type": "application/x-protobuf"},
+        )
+        assert answer.status_code == 200, answer.text
+        assert (await post(client, body_of(few))).status_code == 200
+        refused = await post(client, body_of(many))
     assert refused.status_code == 422
     assert "more than 3 samples" in refused.text
