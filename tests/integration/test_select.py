@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
-from opentelemetry.proto.metrics.v1.metrics_pb2 import ExponentialHistogram, Gauge, Metric, ScopeMetrics, Summary
+from opentelemetry.proto.metrics.v1.metrics_pb2 import ExponentialHistogram, Gauge, Metric, ScopeMetrics, Sum, Summary
 
 from ares_otel.model.prometheus.native_from_otlp import from_exponential
 from ares_otel.model.prometheus.native_histogram import is_stale_bits
@@ -23,6 +23,7 @@ from ares_otel.storage.store import Store
 from tests.support.ingested import counter, gauge, histogram, send
 from tests.support.otlp_samples import (
     CUMULATIVE,
+    DELTA,
     exponential_point,
     histogram_point,
     metrics_request,
@@ -30,6 +31,7 @@ from tests.support.otlp_samples import (
     pairs,
     summary_point,
 )
+from tests.support.rollups import run_once
 from tests.support.selected import HOUR_MS, chosen, named, now_ms, samples
 
 
@@ -318,3 +320,17 @@ async def test_many_points_of_histograms_are_read_in_pieces(
 def exponential(name: str) -> Metric:
     data = ExponentialHistogram(data_points=[exponential_point()], aggregation_temporality=CUMULATIVE)
     return Metric(name=name, exponential_histogram=data)
+
+
+async def test_counters_that_came_as_deltas_are_added_up(pool: asyncpg.Pool, store: Store) -> None:
+    """Statement 21 of the contract."""
+    now = now_ms()
+    points = [number_point(value, attributes=[], **at(now - ms)) for ms, value in ((3000, 2), (2000, 3), (1000, 4))]
+    data = Sum(data_points=points, aggregation_temporality=DELTA, is_monotonic=True)
+    await send(store, metrics_request(metrics=[Metric(name="added.up", sum=data)]))
+    await run_once(store.connect)
+    found = await chosen(pool, "added_up_total")
+    assert found.kinds == ["counter"]
+    assert samples(found) == [(now - 3000, 2), (now - 2000, 5), (now - 1000, 9)]
+    assert samples(await chosen(pool, "added_up_total", start_ms=now - 2500)) == [(now - 2000, 5), (now - 1000, 9)]
+    assert samples(await chosen(pool, "added_up_total", newest_only=True)) == [(now - 1000, 9)]

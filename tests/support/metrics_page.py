@@ -11,8 +11,8 @@ PROTOBUF = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFa
 
 
 @contextmanager
-def metrics_page(content: Callable[[int], bytes], content_type: str = PROTOBUF) -> Iterator[str]:
-    """`host:port` of a server that answers `content(number)` to look number 1, 2, … at any path."""
+def metrics_page(content: Callable[[int], bytes | None], content_type: str = PROTOBUF) -> Iterator[str]:
+    """`host:port` of a server that answers `content(number)` to look number 1, 2, … at any path; 503 for None."""
     lock = threading.Lock()
     looks = 0
 
@@ -22,11 +22,11 @@ def metrics_page(content: Callable[[int], bytes], content_type: str = PROTOBUF) 
             with lock:
                 looks += 1
                 body = content(looks)
-            self.send_response(200)
+            self.send_response(503 if body is None else 200)
             self.send_header("Content-Type", content_type)
-            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Length", str(len(body or b"")))
             self.end_headers()
-            self.wfile.write(body)
+            self.wfile.write(body or b"")
 
         def log_message(self, format: str, *args: object) -> None:
             """Not on standard error."""

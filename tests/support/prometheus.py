@@ -98,37 +98,34 @@ class Prometheus:
 
 @contextmanager
 def prometheus(job: dict[str, Any], features: Sequence[str] = (), *, remote_write: str = "") -> Iterator[Prometheus]:
-    """Debian's Prometheus with one job, scraped each second.
-
-    Args:
-        job: its entry of `scrape_configs`; without targets it scrapes itself.
-        features: those that are off unless they are named.
-        remote_write: the address that it writes to, when there is one.
-    """
+    """Debian's Prometheus with one job, scraped each second; `job` is its entry of `scrape_configs`, and without
+    targets it scrapes itself. `features` are those that are off unless they are named. It writes to the address
+    `remote_write`, when there is one."""
     assert PROGRAM is not None
-    port = free_port()
-    job = {"static_configs": [{"targets": [f"127.0.0.1:{port}"]}], **job}
     writes = [{"url": remote_write, "queue_config": {"batch_send_deadline": "200ms"}}] if remote_write else []
     arguments = [f"--enable-feature={feature}" for feature in features]
-    with running_prometheus(PROGRAM, {"scrape_configs": [job], "remote_write": writes}, arguments, port) as server:
+    with running_prometheus(PROGRAM, {"scrape_configs": [job], "remote_write": writes}, arguments) as server:
         yield server
 
 
 @contextmanager
 def running_prometheus(
-    binary: Path | str, config: Mapping[str, Any], arguments: Sequence[str] = (), port: int | None = None
+    binary: Path | str, config: Mapping[str, Any], arguments: Sequence[str] = ()
 ) -> Iterator[Prometheus]:
     """A Prometheus on a free port with empty storage, which listens already, for the length of a block.
 
     Args:
-        config: its configuration file. Without a section `global` it scrapes each second.
+        config: its configuration file. Without a section `global` it scrapes each second, a job without
+            targets is itself.
         arguments: of the command, such as `--enable-feature=exemplar-storage`.
-        port: a free one. None: any.
     """
     folder = Path(tempfile.mkdtemp(prefix="ares-prometheus-"))
-    port = port or free_port()
+    port = free_port()
     file = folder / "prometheus.yml"  # JSON is YAML
-    file.write_text(json.dumps({"global": {"scrape_interval": "1s"}, **config}), encoding="utf-8")
+    itself = {"static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}
+    jobs = [{**itself, **job} for job in config.get("scrape_configs", ())]
+    whole = {"global": {"scrape_interval": "1s"}, **config, "scrape_configs": jobs}
+    file.write_text(json.dumps(whole), encoding="utf-8")
     command = [
         str(binary),
         f"--config.file={file}",
