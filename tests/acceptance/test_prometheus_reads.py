@@ -15,11 +15,12 @@ import httpx
 import pytest
 from opentelemetry.proto.metrics.v1.metrics_pb2 import ExponentialHistogram, Metric
 
-from tests.support.ares_process import AresProcess
+from tests.support.ares_process import AresProcess, running_ares
 from tests.support.ingested import counter, gauge, histogram
 from tests.support.otlp_samples import CUMULATIVE, exponential_point, metrics_request, number_point
+from tests.support.postgres import copied_database
 from tests.support.prometheus import BUILD_SECONDS, PROGRAM, Prometheus, current_or_skip, running_prometheus
-from tests.support.remote_read import PATH
+from tests.support.remote_read import PATH, body_of, post, query
 
 pytestmark = pytest.mark.timeout(BUILD_SECONDS)
 WHO = {"service.namespace": "shop", "service.instance.id": "pod-1", "host.name": "kappa"}
@@ -177,3 +178,28 @@ async def test_an_error_of_ares_is_told_to_who_asks(reading: Prometheus, sent: i
         params = {"query": '{__name__=~"' + "x" * 5000 + '"}'}
         answer = await client.post(f"{reading.url}/api/v1/query", data=params)
     assert "a regular expression has 4096 characters at most" in answer.text
+
+
+@pytest.fixture
+def bounded(postgres_server: str, tmp_path: Path) -> Iterator[AresProcess]:
+    with (
+        copied_database(postgres_server) as url,
+        running_ares(tmp_path, "--database-url", url, "--query-max-samples", "3") as ares,
+    ):
+        yield ares
+
+
+async def test_the_option_bounds_what_a_read_may_get(bounded: AresProcess) -> None:
+    metrics = [gauge("queue.length", labels={"n": str(number)}) for number in range(4)]
+    few, many = (query(("__name__", "=", "queue_length"), ("n", "=~", text)) for text in ("[0-2]", "[0-3]"))
+    async with httpx.AsyncClient(trust_env=False, base_url=bounded.http) as client:
+        answer = await client.post(
+            f"{bounded.doors['otlp-http']}/v1/metrics",
+            content=metrics_request("orders", metrics).SerializeToString(),
+            headers={"Content-Type": "application/x-protobuf"},
+        )
+        assert answer.status_code == 200, answer.text
+        assert (await post(client, body_of(few))).status_code == 200
+        refused = await post(client, body_of(many))
+    assert refused.status_code == 422
+    assert "more than 3 samples" in refused.text

@@ -69,7 +69,7 @@ async def test_every_kind_of_metric_is_read_under_its_names_in_prometheus(api: A
     assert [sorted(series.labels.items()) for series in found] == sorted(
         sorted(series.labels.items()) for series in found
     )
-    assert [series.labels["__name__"] for series in found if series.histograms] == ["mail_wait_seconds"]
+    assert "mail_wait_seconds" in [series.labels["__name__"] for series in found if series.histograms]
 
 
 async def test_both_types_have_the_same_samples(api: Api, store: Store) -> None:

@@ -11,12 +11,13 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from ares_otel.model.prometheus.native_histogram import NativeHistogram
+from ares_otel.model.prometheus.native_histogram import STALE_NAN, STALE_NAN_BITS, NativeHistogram
 
 Labels = tuple[tuple[str, str], ...]
 """Sorted by name (as bytes of UTF-8), each once, `__name__` among them, none with an empty value."""
 Times = NDArray[np.int64]
 Values = NDArray[np.float64]
+_END = NativeHistogram(schema=0, count=0, sum=STALE_NAN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,8 @@ def weight_of(histograms: Sequence[NativeHistogram]) -> int:
 
 def whole(pieces: Sequence[Piece], *, newest_only: bool = False) -> list[Piece]:
     """One piece for each series, sorted by labels. Where some stored series with the same labels have native histograms
-    and others have numbers, the oldest one says which of them the series has; the others are left out."""
+    and others have numbers, the oldest one says which of them the series has; the others are left out, but for where
+    they end: a Prometheus writes the end of a native histogram as that of a number."""
     found: dict[Labels, list[Piece]] = defaultdict(list)
     for piece in pieces:
         if len(piece.timestamps):
@@ -64,7 +66,7 @@ def _joined(parts: list[Piece], *, newest_only: bool) -> Piece:
         return parts[0]
     parts.sort(key=lambda part: part.age)
     first = parts[0]
-    parts = [part for part in parts if (part.histograms is None) == (first.histograms is None)]
+    parts = [_as_kind_of(first, part) for part in parts]
     times = np.concatenate([part.timestamps for part in parts])
     order = np.argsort(times, kind="stable")  # of equals the older series first
     times = times[order]
@@ -79,3 +81,12 @@ def _joined(parts: list[Piece], *, newest_only: bool) -> Piece:
     return Piece(
         first.labels, first.kind, first.age, times[kept][-1:] if newest_only else times[kept], values, histograms
     )
+
+
+def _as_kind_of(first: Piece, part: Piece) -> Piece:
+    """The part, of numbers or native histograms as the first one; of the other kind only ends are left."""
+    if (part.histograms is None) == (first.histograms is None):
+        return part
+    ends = np.flatnonzero(part.values.view(np.uint64) == STALE_NAN_BITS)
+    histograms = None if first.histograms is None else [_END] * len(ends)
+    return replace(part, timestamps=part.timestamps[ends], values=part.values[ends], histograms=histograms)
