@@ -14,7 +14,6 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -290,6 +289,7 @@ async def test_packing_can_be_switched_off(empty: asyncpg.Connection, emptied_da
 async def test_an_archive_has_packed_samples_as_it_has_rows(
     empty: asyncpg.Connection, emptied_database_url: str, tmp_path: Path
 ) -> None:
+    pq = pytest.importorskip("pyarrow.parquet")
     await empty.execute(
         "INSERT INTO service_metrics (service_name, metric_name, metric_value, timestamp) "
         "SELECT 'shop', 'stock', n, $1::timestamptz + n * interval '1 s' FROM generate_series(1, 9) n",
