@@ -85,6 +85,7 @@ NUMBERS = [
     pytest.param([0.0, -0.0, 1.0], id="negative zero"),
     pytest.param([float("nan"), float("inf"), float("-inf"), 1e308, 5e-324], id="extremes"),
     pytest.param([1e15, -1e15, 9.99e14, 0.5], id="large"),
+    pytest.param([999999999999999.0, 0.125], id="large beside decimals"),
     pytest.param([1e11 + 0.5, 1e-3, 0.0005], id="at the limits"),
 ]
 
