@@ -37,9 +37,9 @@ LIMIT :limit
 
 -- name: newest_numbers
 -- Of several in the newest millisecond the first counts.
-SELECT s.n, timestamptz_send(p."timestamp") || COALESCE(float8send(p.value), '\x7ff0000000000002')
+SELECT s.series_id, timestamptz_send(p."timestamp") || COALESCE(float8send(p.value), '\x7ff0000000000002')
             || int2send(p.timestamp_ns) || int8send(p.id) AS samples
-FROM unnest(:series::uuid[]) WITH ORDINALITY AS s (series_id, n)
+FROM unnest(:series::uuid[]) AS s (series_id)
 CROSS JOIN LATERAL (
     SELECT date_trunc('milliseconds', m."timestamp") AS since
     FROM metric_samples m
@@ -56,27 +56,24 @@ CROSS JOIN LATERAL (
     LIMIT 1
 ) p
 
--- name: newest_packed
--- The same of packs. Only those are unpacked that reach beyond where the latest of them begins.
-SELECT s.n, timestamptz_send(p."timestamp") || float8send(p.value)
-            || int2send(p.timestamp_ns) || int8send(p.id) AS samples
-FROM unnest(:series::uuid[]) WITH ORDINALITY AS s (series_id, n)
+-- name: newest_packs
+-- Packs in which the newest sample of a series may be: those that reach beyond where the latest of them begins.
+SELECT k.series_id, k.count, timestamptz_send(k."timestamp") AS first, k.time_step,
+       array_send(k.time_shifts) AS time_shifts, array_send(k.time_long_shifts) AS time_long_shifts,
+       k.first_number, k.number_step, k.divisor, array_send(k.number_short_shifts) AS number_short_shifts,
+       array_send(k.number_shifts) AS number_shifts, array_send(k.number_long_shifts) AS number_long_shifts,
+       array_send(k.doubles) AS doubles, array_send(k.nanoseconds) AS nanoseconds, k.first_id, k.id_step,
+       array_send(k.id_shifts) AS id_shifts, array_send(k.id_long_shifts) AS id_long_shifts
+FROM unnest(:series::uuid[]) AS s (series_id)
 CROSS JOIN LATERAL (
     SELECT date_trunc('milliseconds', COALESCE(max(k."timestamp"), :lower::timestamptz)) AS since
     FROM metric_packs k
     WHERE k.tenant_id = 0 AND k.series_id = s.series_id AND k."timestamp" >= :lower AND k."timestamp" < :upper
       AND k.count > 0
 ) latest
-CROSS JOIN LATERAL (
-    SELECT u."timestamp", u.timestamp_ns, u.value, u.id
-    FROM metric_packs k
-    CROSS JOIN LATERAL unpacked(k) u
-    WHERE k.tenant_id = 0 AND k.series_id = s.series_id
-      AND k."timestamp" >= :lower::timestamptz - interval '1 day' AND k."timestamp" < :upper AND k.last_timestamp >= latest.since
-      AND u."timestamp" >= :lower AND u."timestamp" < :upper
-    ORDER BY date_trunc('milliseconds', u."timestamp") DESC, u."timestamp", u.timestamp_ns
-    LIMIT 1
-) p
+JOIN metric_packs k ON k.series_id = s.series_id
+WHERE k.tenant_id = 0 AND k."timestamp" >= :lower::timestamptz - interval '1 day' AND k."timestamp" < :upper
+  AND k.last_timestamp >= GREATEST(latest.since, :lower) AND k.count > 0
 
 -- name: distributions
 -- With what restores a point. Of several in a millisecond the first counts.
