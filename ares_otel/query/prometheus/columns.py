@@ -25,10 +25,12 @@ from ares_otel.storage.rows.encoded import DISTRIBUTIONS, SAMPLES
 
 __all__ = ["NumberColumns", "TooManySamples", "distribution_rows", "newest_columns", "number_columns"]
 
-SERIES_AT_ONCE = 1000
-SAMPLES_AT_ONCE = 500_000
+SERIES_AT_ONCE = 5000
+SAMPLES_AT_ONCE = 1_000_000
 """Rows that one statement looks at, at most: it bounds what the server holds for it, and how much is read in vain when
 there is more."""
+NEWEST_AT_ONCE = 1000
+"""Series of which the newest sample is looked for by one statement."""
 PACKS_AT_ONCE = 4000
 """The same for packs."""
 _SHORTEST_PARTITION = timedelta(minutes=10)
@@ -84,13 +86,15 @@ async def newest_columns(reader: Reader, series: Sequence[UUID], start_ms: int, 
     """
     found = Gathered(len(series), 2 * len(series))
     missing = list(range(len(series)))
-    for lower, upper in await _ranges(reader, SAMPLES, start_ms, end_ms):  # the newest first
-        for begin in range(0, len(missing), SERIES_AT_ONCE):
-            numbers = missing[begin : begin + SERIES_AT_ONCE]
-            wanted = [series[n] for n in numbers]
-            for name in ("newest_numbers", "newest_packed"):
-                for row in await reader.fetch(_SQL[name], series=wanted, lower=lower, upper=upper):
-                    found.newest(numbers[row["n"] - 1], part_of_rows(row["samples"], ordered=True))
+    for range_ in await _ranges(reader, SAMPLES, start_ms, end_ms):  # the newest first
+        lower, upper = _bounds(range_)
+        for begin in range(0, len(missing), NEWEST_AT_ONCE):
+            places = {series[n]: n for n in missing[begin : begin + NEWEST_AT_ONCE]}
+            wanted = {"series": list(places), "lower": range_.lower, "upper": range_.upper}
+            for row in await reader.fetch(_SQL["newest_numbers"], **wanted):
+                found.newest(places[row["series_id"]], part_of_rows(row["samples"], ordered=True))
+            for pack in await reader.fetch(_SQL["newest_packs"], **wanted):
+                found.newest(places[pack["series_id"]], part_of_pack(pack, lower, upper, ordered=True))
         missing = [n for n in missing if not found.parts[n]]
     return NumberColumns(series, *found.columns())
 
@@ -166,8 +170,9 @@ async def _read_rows(
         if most > found.left:
             raise TooManySamples
         return False
+    places = {series[n]: n for n in numbers}
     for row in rows:
-        found.add(numbers[row["n"] - 1], part_of_rows(row["samples"], ordered=ordered))
+        found.add(places[row["series_id"]], part_of_rows(row["samples"], ordered=ordered))
     return True
 
 
@@ -185,13 +190,19 @@ async def _read_packs(
     )
     if len(packs) == PACKS_AT_ONCE:
         return False
+    lower, upper = _bounds(range_)
+    places = {series[n]: n for n in numbers}
+    packs.sort(key=itemgetter("first"))
+    for pack in packs:
+        found.add(places[pack["series_id"]], part_of_pack(pack, lower, upper, ordered=ordered))
+    return True
+
+
+def _bounds(range_: Range) -> tuple[int, int]:
+    """Microseconds since 2000."""
     assert range_.lower is not None
     assert range_.upper is not None
-    lower, upper = since_2000(to_micros(range_.lower)), since_2000(to_micros(range_.upper))
-    packs.sort(key=itemgetter("n", "first"))
-    for pack in packs:
-        found.add(numbers[pack["n"] - 1], part_of_pack(pack, lower, upper, ordered=ordered))
-    return True
+    return since_2000(to_micros(range_.lower)), since_2000(to_micros(range_.upper))
 
 
 def _length(range_: Range) -> timedelta:

@@ -105,14 +105,16 @@ class Gathered:
                 raise TooManySamples
 
     def newest(self, number: int, part: Part) -> None:
-        """Keeps one sample of a series: this one when its millisecond is newer, or when it is the first of the same."""
-
-        def age(part: Part) -> tuple[int, ...]:
-            return (-(int(part.times[0]) // 1000), int(part.times[0]), int(part.ns[0]), int(part.ids[0]))
-
+        """Of samples by time keeps the first of the newest millisecond, if it is newer than the one that is kept, or
+        before it in the same millisecond."""
+        if not len(part.times):
+            return
+        last = int(np.searchsorted(part.times, part.times[-1] // 1000 * 1000))
+        one = slice(last, last + 1)
+        newest = Part(part.times[one], part.bits[one], part.ns[one], part.ids[one])
         parts = self.parts[number]
-        if not parts or age(part) < age(parts[0]):
-            parts[:] = [part]
+        if not parts or _age(newest) < _age(parts[0]):
+            parts[:] = [newest]
 
     def doubled(self) -> list[int]:
         """Series that have two samples in one millisecond. Puts the samples of the others in order."""
@@ -161,6 +163,12 @@ class Gathered:
 
 def _joined(parts: Sequence[Part]) -> Part:
     return parts[0] if len(parts) == 1 else Part(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+def _age(part: Part) -> tuple[int, ...]:
+    """Of a single sample: less for a newer millisecond, and within one for an earlier sample."""
+    time = int(part.times[0])
+    return (-(time // 1000), time, int(part.ns[0]), int(part.ids[0]))
 
 
 def since_2000(micros: int) -> int:

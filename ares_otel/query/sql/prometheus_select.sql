@@ -52,7 +52,7 @@ CROSS JOIN LATERAL (
     FROM metric_distributions m
     WHERE m.tenant_id = 0 AND m.series_id = s.series_id
       AND m."timestamp" >= newest.since AND m."timestamp" < newest.since + interval '1 millisecond'
-    ORDER BY m.id
+    ORDER BY m."timestamp", m.timestamp_ns, m.id
     LIMIT 1
 ) m
 
