@@ -2,8 +2,8 @@
 
 -- name: values
 SELECT $__timeGroup("timestamp", '$__interval') AS "time", left(labels::text, 200) AS metric, avg(metric_value) AS "value"
-FROM service_metrics
-WHERE $__timeFilter("timestamp") AND service_name = '${service}' AND metric_name = '${metric}'
+FROM service_metrics_between($__timeFrom(), $__timeTo())
+WHERE service_name = '${service}' AND metric_name = '${metric}'
   AND series_id IN (
       SELECT series_id FROM metric_series WHERE service_name = '${service}' AND metric_name = '${metric}'
       ORDER BY last_seen DESC, series_id LIMIT 20)
@@ -18,8 +18,8 @@ FROM (
     FROM (
         SELECT "timestamp", labels, temporality, coalesce(count, metric_value) AS total,
                lag(coalesce(count, metric_value)) OVER (PARTITION BY series_id ORDER BY "timestamp", id) AS earlier
-        FROM service_metrics
-        WHERE $__timeFilter("timestamp") AND service_name = '${service}' AND metric_name = '${metric}' AND temporality IS NOT NULL
+        FROM service_metrics_between($__timeFrom(), $__timeTo())
+        WHERE service_name = '${service}' AND metric_name = '${metric}' AND temporality IS NOT NULL
           AND series_id IN (
               SELECT series_id FROM metric_series WHERE service_name = '${service}' AND metric_name = '${metric}'
               ORDER BY last_seen DESC, series_id LIMIT 20)
@@ -39,8 +39,8 @@ FROM (
         SELECT "timestamp", labels, temporality, count, sum,
                lag(count) OVER (PARTITION BY series_id ORDER BY "timestamp", id) AS earlier_count,
                lag(sum) OVER (PARTITION BY series_id ORDER BY "timestamp", id) AS earlier_sum
-        FROM service_metrics
-        WHERE $__timeFilter("timestamp") AND service_name = '${service}' AND metric_name = '${metric}' AND count IS NOT NULL
+        FROM service_metrics_between($__timeFrom(), $__timeTo())
+        WHERE service_name = '${service}' AND metric_name = '${metric}' AND count IS NOT NULL
           AND series_id IN (
               SELECT series_id FROM metric_series WHERE service_name = '${service}' AND metric_name = '${metric}'
               ORDER BY last_seen DESC, series_id LIMIT 20)
@@ -53,8 +53,8 @@ ORDER BY 1
 -- name: points
 SELECT "timestamp" AS "time", metric_value AS "value", count AS "count", sum AS "sum", min AS "least", max AS "greatest",
        left(labels::text, 1000) AS "attributes"
-FROM service_metrics
-WHERE $__timeFilter("timestamp") AND service_name = '${service}' AND metric_name = '${metric}'
+FROM service_metrics_between($__timeFrom(), $__timeTo())
+WHERE service_name = '${service}' AND metric_name = '${metric}'
   AND series_id IN (
       SELECT series_id FROM metric_series WHERE service_name = '${service}' AND metric_name = '${metric}'
       ORDER BY last_seen DESC, series_id LIMIT 20)
