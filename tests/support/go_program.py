@@ -17,7 +17,14 @@ class UnavailableError(RuntimeError):
 
 
 def install(
-    source: Path, name: str, what: str, package: str = ".", *, tags: Sequence[str] = (), seconds: float = 900
+    source: Path,
+    name: str,
+    what: str,
+    package: str = ".",
+    *,
+    tags: Sequence[str] = (),
+    tests: bool = False,
+    seconds: float = 900,
 ) -> Path:
     """The program, built when it is not there yet.
 
@@ -27,6 +34,7 @@ def install(
         what: the program is called in a reason.
         package: to be built.
         tags: build tags, which leave out what no test needs.
+        tests: the program is the tests of the package.
 
     Raises:
         UnavailableError: Go is missing or too old, it was not done in so many seconds, or the modules cannot be had.
@@ -52,7 +60,8 @@ def install(
                 raise UnavailableError(f"Go cannot fetch the modules of {what}: {fetched.stderr[-500:]}")
             built = folder / f"{name}.new"
             flags = ["-trimpath", "-ldflags", "-s -w", "-tags", ",".join(tags)]
-            made = _go([go, "build", *flags, "-o", str(built), package], source, env, seconds)
+            verb = ["test", "-c"] if tests else ["build"]
+            made = _go([go, *verb, *flags, "-o", str(built), package], source, env, seconds)
             assert made.returncode == 0, f"{what} does not compile:\n{made.stderr[-2000:]}"
             built.replace(binary)
     return binary

@@ -24,8 +24,10 @@ KEPT = (*PARTITIONED, PACKS)
 
 SPAN_ROLLUPS = "span_rollup_increments"
 LOG_ROLLUPS = "log_rollup_increments"
-INCREMENTS = (SPAN_ROLLUPS, LOG_ROLLUPS)
-"""What a request adds to the roll-ups (`rows/rollups.py`), written with its rows. No telemetry: no item of its own."""
+DELTAS = "metric_delta_arrivals"
+INCREMENTS = (SPAN_ROLLUPS, LOG_ROLLUPS, DELTAS)
+"""What a request adds to the roll-ups (`rows/rollups.py`) and to the totals of deltas (`rows/deltas.py`), written with
+its rows. No telemetry: no item of its own."""
 
 RESOURCES = "otel_resources"
 SCOPES = "otel_scopes"
