@@ -11,12 +11,13 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from ares_otel.model.prometheus.native_histogram import NativeHistogram
+from ares_otel.model.prometheus.native_histogram import STALE_NAN, STALE_NAN_BITS, NativeHistogram
 
 Labels = tuple[tuple[str, str], ...]
 """Sorted by name (as bytes of UTF-8), each once, `__name__` among them, none with an empty value."""
 Times = NDArray[np.int64]
 Values = NDArray[np.float64]
+_END = NativeHistogram(schema=0, count=0, sum=STALE_NAN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,8 @@ def weight_of(histograms: Sequence[NativeHistogram]) -> int:
 
 def whole(pieces: Sequence[Piece], *, newest_only: bool = False) -> list[Piece]:
     """One piece for each series, sorted by labels. Where some stored series with the same labels have native histograms
-    and others have numbers, the oldest one says which of them the series has; the others are left out."""
+    and others have numbers, the oldest one with a sample says which of them the series has. Of the others the ends are
+    kept: a Prometheus that writes remotely says with a number that a series of native histograms ended."""
     found: dict[Labels, list[Piece]] = defaultdict(list)
     for piece in pieces:
         if len(piece.timestamps):
@@ -59,12 +61,26 @@ def whole(pieces: Sequence[Piece], *, newest_only: bool = False) -> list[Piece]:
     return [_joined(found[labels], newest_only=newest_only) for labels in sorted(found)]
 
 
+def _ends(part: Piece) -> NDArray[np.bool_]:
+    ends: NDArray[np.bool_] = part.values.view(np.uint64) == STALE_NAN_BITS
+    return ends
+
+
+def _as_ends(part: Piece, first: Piece) -> Piece:
+    """The part itself where it has what the series has, else its ends alone."""
+    if (part.histograms is None) == (first.histograms is None):
+        return part
+    kept = _ends(part)
+    ends = None if first.histograms is None else [_END] * int(kept.sum())
+    return replace(part, timestamps=part.timestamps[kept], values=part.values[kept], histograms=ends)
+
+
 def _joined(parts: list[Piece], *, newest_only: bool) -> Piece:
     if len(parts) == 1:
         return parts[0]
     parts.sort(key=lambda part: part.age)
-    first = parts[0]
-    parts = [part for part in parts if (part.histograms is None) == (first.histograms is None)]
+    first = next((part for part in parts if not _ends(part).all()), parts[0])
+    parts = [_as_ends(part, first) for part in parts]
     times = np.concatenate([part.timestamps for part in parts])
     order = np.argsort(times, kind="stable")  # of equals the older series first
     times = times[order]
