@@ -20,7 +20,7 @@ import orjson
 
 from ares_otel.model.prometheus.config import TranslationConfig
 from ares_otel.model.prometheus.labels import NAME
-from ares_otel.model.prometheus.verbatim import METADATA_TYPE
+from ares_otel.model.prometheus.verbatim import METADATA_BUCKETS, METADATA_TYPE
 from ares_otel.query.prometheus.translation import Member, Members, config_of
 from ares_otel.query.reader import Reader
 from ares_otel.query.statements import load_statements
@@ -94,7 +94,11 @@ async def store(reader: Reader, ids: Sequence[UUID], state: State, *, anew: bool
         anew: what they became by other rules is removed, in the same transaction.
     """
     rows = await reader.fetch(
-        STATEMENTS["definitions"], ids=list(ids), type_key=METADATA_TYPE, max_bytes=MAX_SERIES_BYTES
+        STATEMENTS["definitions"],
+        ids=list(ids),
+        type_key=METADATA_TYPE,
+        buckets_key=METADATA_BUCKETS,
+        max_bytes=MAX_SERIES_BYTES,
     )
     members = await translated(reader, rows, state.config)
     await _write(reader, members, state.revision, ids if anew else ())

@@ -49,7 +49,7 @@ class Series:
 
     def histograms(self, *, custom: bool, gauge: bool) -> Family:
         """The family of its native histograms."""
-        tail = encoding.metric_tail("gaugehistogram" if gauge else "histogram")
+        tail = encoding.metric_tail("gaugehistogram" if gauge else "histogram", custom=custom)
         return self.family._replace(tail=tail, kind=HISTOGRAM if custom else EXPONENTIAL)
 
     @property
