@@ -282,7 +282,8 @@ class Ares:
         """Notes where the receivers listen now, here and for a second start on the same directory."""
         assert self._ingest is not None
         for name, address in self._ingest.doors.items():
-            self.doors[name] = address if "://" in address else f"http://{address}"
+            if name not in self._ingest.inner:
+                self.doors[name] = address if "://" in address else f"http://{address}"
         if self._embedded is not None:
             self._embedded.announce({name: url for name, url in self.doors.items() if name != "database"})
 

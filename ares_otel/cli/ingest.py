@@ -30,6 +30,11 @@ class Ingest(Protocol):
         """Name → URL, or address, of each listener."""
         ...
 
+    @property
+    def inner(self) -> frozenset[str]:
+        """Those of `doors` that only other processes of this Ares need."""
+        ...
+
     async def replace(self, content: str, config: PipelineConfig) -> None:
         """Makes another configuration run; `content` is its file (as latin-1).
 
@@ -97,6 +102,10 @@ class LocalIngest:
             for receiver in self._host.receivers.values()
             for name, address in getattr(receiver, "doors", {}).items()
         }
+
+    @property
+    def inner(self) -> frozenset[str]:
+        return frozenset()
 
     async def replace(self, content: str, config: PipelineConfig) -> None:
         await self._host.replace(config)
