@@ -22,6 +22,7 @@ from ares_otel.api.routers.config import config_router
 from ares_otel.api.routers.config import install as install_config
 from ares_otel.api.routers.config_watch import config_watch_router
 from ares_otel.api.routers.events import events_router
+from ares_otel.api.routers.federate import federate_router
 from ares_otel.api.routers.meta import Gather, ReadyCheck, meta_router
 from ares_otel.api.routers.observability import observability_router
 from ares_otel.api.routers.partitions import partitions_router
@@ -29,6 +30,7 @@ from ares_otel.api.routers.pinned import pinned_router
 from ares_otel.api.routers.prometheus import prometheus_router
 from ares_otel.api.routers.registry import registry_router
 from ares_otel.api.routers.rejected import rejected_router
+from ares_otel.api.routers.remote_read import ReadLimits, remote_read_router
 from ares_otel.api.routers.services import services_router
 from ares_otel.api.sampling.app import SamplingEndpoint
 from ares_otel.api.sampling.router import sampling_router
@@ -64,6 +66,7 @@ def create_app(
     partitions: Partitions | None = None,
     jaeger: ASGIApp | None = None,
     sampling: SamplingEndpoint | None = None,
+    read_limits: ReadLimits | None = None,
     metric_writes: ASGIApp | None = None,
 ) -> FastAPI:
     """The REST API, Swagger UI, `/healthz`, `/readyz` and `/metrics`.
@@ -85,6 +88,7 @@ def create_app(
         partitions: for `/api/v1/partitions`; without it there is no such path.
         jaeger: what is below `/jaeger`, Jaeger's HTTP APIs; see `jaeger.door`.
         sampling: for `/api/v1/sampling` and `/jaeger/api/sampling`; without it there are no such paths.
+        read_limits: what one remote read may get.
         metric_writes: what takes metrics at `METRIC_WRITES`; it answers every method.
     """
     app = FastAPI(
@@ -114,6 +118,8 @@ def create_app(
         app.include_router(sampling_router(pool, sampling))
     app.include_router(meta_router(registry, ready, gather))
     app.include_router(prometheus_router(pool))
+    app.include_router(remote_read_router(pool, read_limits or ReadLimits()))
+    app.include_router(federate_router(pool, clock))
     app.include_router(swagger_router())
     if metric_writes is not None:
         app.router.routes += [Route(path, metric_writes, include_in_schema=False) for path in METRIC_WRITES]

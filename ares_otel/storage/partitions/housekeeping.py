@@ -16,6 +16,7 @@ from ares_otel.storage.partitions.services import ServiceRetention
 from ares_otel.storage.partitions.settings import RetentionSettings
 from ares_otel.storage.prometheus_metadata import prune_metadata
 from ares_otel.storage.pruning import PACE, DefinitionWalk, Pace, prune_receipts, prune_rejected
+from ares_otel.storage.rows.encoded import KEPT
 
 
 class Housekeeping:
@@ -36,7 +37,7 @@ class Housekeeping:
 
         Raises OSError or asyncpg.InterfaceError when the database is not there.
         """
-        partitions = await list_partitions(connection)
+        partitions = await list_partitions(connection, KEPT)
         for service, days in settings.service_days.items():
             await self._try(self._prune_service(connection, partitions, service, days, now))
         detached = [job.partition for job in await read_jobs(connection) if job.exists]  # may have to be archived yet
