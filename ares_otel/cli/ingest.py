@@ -54,6 +54,15 @@ class Ingest(Protocol):
         ...
 
 
+def open_doors(ingest: Ingest) -> dict[str, str]:
+    """Name → URL of each listener that people are told of."""
+    return {
+        name: address if "://" in address else f"http://{address}"
+        for name, address in ingest.doors.items()
+        if name not in ingest.inner
+    }
+
+
 def make_host(
     options: UpOptions,
     telemetry: Telemetry,

@@ -18,15 +18,13 @@ from ares_otel.model.prometheus.proto import write_bare_pb2 as bare
 from ares_otel.model.prometheus.proto.write_v2_pb2 import Exemplar as ExemplarV2
 from ares_otel.receivers.prometheusremotewrite.encoding import field
 from ares_otel.receivers.prometheusremotewrite.points import Points
-from ares_otel.receivers.prometheusremotewrite.series import TYPES, Series, SeriesBook, WrongSeries, make_series
+from ares_otel.receivers.prometheusremotewrite.series import PARTS, TYPES, Series, SeriesBook, WrongSeries, make_series
 from ares_otel.receivers.prometheusremotewrite.written import Complaints, Decoded
 
 MAX_SERIES = 200_000
 """Series, samples, or symbols in one request. Prometheus sends 2,000 samples."""
 _SERIES_BYTES = 200
 _SAMPLE_BYTES = 64
-_PARTS = ("_bucket", "_count", "_sum", "_gcount", "_gsum")
-"""What the series of a histogram, or of a summary, have behind its name."""
 
 _WITH_PARTS = frozenset(TYPES.index(name) for name in ("histogram", "gaugehistogram", "summary"))
 
@@ -228,7 +226,7 @@ def _metadata_v2(series: Series, told: bare.MetadataV2, symbols: Sequence[bytes]
         return None
     name = series.name
     if told.type in _WITH_PARTS:
-        for suffix in _PARTS:
+        for suffix in PARTS:
             name = name.removesuffix(suffix)
     return _made_metadata(name.encode(), told.type, unit, help_)
 
