@@ -229,9 +229,8 @@ class Ares:
         stack.push_async_callback(beats.stop)
         await beats.start()
 
-        self.doors["http"] = api.url
+        self.doors |= {"http": api.url, "database": url}
         self._find_receivers()
-        self.doors["database"] = url
         if options.demo:
             await self._start_demo()
         log.info("Ares OTel %s is ready.", __version__)

@@ -77,7 +77,8 @@ class Points:
                 self._reject(series, WrongPoint(self._untimely(time)))
                 continue
             value = sample.value
-            start = self._start(series, sample.start_timestamp or start_ms, time)
+            began = sample.start_timestamp or start_ms
+            start = self._start(series, began, time) if began else 0
             if value != value and _BITS(value) == _STALE:
                 if series.native is not None:
                     self._add_end(series, series.native, time)
