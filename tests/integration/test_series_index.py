@@ -107,6 +107,18 @@ async def test_processes_that_index_the_same_series_at_once_agree(
     assert await pool.fetchval(doubled) == 0
 
 
+async def test_a_read_says_that_it_cannot_wait_for_all_of_very_many_series(
+    pool: asyncpg.Pool, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexing, "MOST_BEFORE_A_READ", 20)
+    points = [gauge("many", labels={"n": str(number)}) for number in range(50)]
+    await send(store, metrics_request(metrics=points))
+    for _ in range(2):
+        with pytest.raises(indexing.IndexBehind, match="try again"):
+            await chosen(pool, "many")
+    assert len((await chosen(pool, "many")).labels) == 50
+
+
 async def test_what_has_no_form_in_prometheus_is_counted_and_not_tried_again(pool: asyncpg.Pool, store: Store) -> None:
     delta = Metric(
         name="delta", sum=Sum(data_points=[number_point()], aggregation_temporality=DELTA, is_monotonic=False)

@@ -81,7 +81,7 @@ def _native(entry: Entry, rows: Sequence[Any], times: Times) -> Piece:
     kept = np.ones(len(rows), np.bool_)
     for place, row in enumerate(rows):
         try:
-            histograms.append(from_exponential_row(row, verbatim=entry.verbatim))
+            histograms.append(from_exponential_row(row, delta=entry.kind == "gaugehistogram", verbatim=entry.verbatim))
         except Untranslatable:
             kept[place] = False
     values = np.full(len(histograms), np.nan)
