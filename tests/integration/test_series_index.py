@@ -117,6 +117,9 @@ async def test_a_read_says_that_it_cannot_wait_for_all_of_very_many_series(
         with pytest.raises(indexing.IndexBehind, match="try again"):
             await chosen(pool, "many")
     assert len((await chosen(pool, "many")).labels) == 50
+    await pool.execute("DELETE FROM prometheus_series; UPDATE prometheus_index SET checked_until = '-infinity'")
+    await run_job(pool, store)
+    assert len((await chosen(pool, "many")).labels) == 50
 
 
 async def test_what_has_no_form_in_prometheus_is_counted_and_not_tried_again(pool: asyncpg.Pool, store: Store) -> None:

@@ -7,7 +7,7 @@ import re2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ares_otel.query.prometheus.patterns import alternatives, prefix
+from ares_otel.query.prometheus.patterns import alternatives, common, prefix
 
 PIECES = (
     "a",
@@ -75,6 +75,27 @@ def test_what_an_expression_begins_with_is_known(pattern: str, expected: str) ->
     assert prefix(pattern) == expected
 
 
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        (".*77", "77"),
+        ("pod-.*-prod", "-prod"),
+        ("a(long|list)bc", ""),
+        ("a(long)bc", "bc"),
+        ("[abc]+de", ""),
+        ("fg[]ab]de", "fg"),
+        (r"\x41b", ""),
+        ("ab{2}cd", "cd"),
+        ("abc?", "ab"),
+        ("(?i)abc", ""),
+        (r"\d+ms", "ms"),
+        (r"a\.b", "a.b"),
+    ],
+)
+def test_what_every_value_has_in_it_is_known(pattern: str, expected: str) -> None:
+    assert common(pattern) == expected
+
+
 @given(st.lists(st.sampled_from(PIECES), max_size=6).map("".join), TEXTS)
 def test_what_is_told_of_an_expression_is_true(pattern: str, text: str) -> None:
     options = re2.Options()
@@ -89,3 +110,4 @@ def test_what_is_told_of_an_expression_is_true(pattern: str, text: str) -> None:
         assert matches == (text in known)
     if matches:
         assert text.startswith(prefix(pattern))
+        assert common(pattern) in text

@@ -54,8 +54,11 @@ class State:
     revision: int
 
 
-async def catch_up(reader: Reader) -> State:
+async def catch_up(reader: Reader, *, patient: bool = False) -> State:
     """Indexes the series that are missing, all that were committed before the call among them.
+
+    Args:
+        patient: whether it may take as long as it takes.
 
     Raises:
         IndexBehind: so many are missing that it takes too long for a read.
@@ -66,7 +69,9 @@ async def catch_up(reader: Reader) -> State:
     if not row["missing"] and not row["behind"]:
         return state
     [moment] = await reader.fetch(STATEMENTS["until"])
-    if await add_missing(reader, state, lately=True, most=MOST_BEFORE_A_READ) >= MOST_BEFORE_A_READ:
+    most = None if patient else MOST_BEFORE_A_READ
+    count = await add_missing(reader, state, lately=True, most=most)
+    if most is not None and count >= most:
         raise IndexBehind
     await reader.fetch(STATEMENTS["checked"], until=moment["until"], revision=state.revision)
     return state

@@ -1,13 +1,14 @@
 -- Finding series for Prometheus by their labels.
 
 -- name: values
--- The labels of a name with a value, or those whose value begins with a text.
+-- The labels of a name with a value, or those whose value begins with a text and has another one in it.
 SELECT label_id, value, '' AS nothing
 FROM prometheus_labels
 WHERE tenant_id = 0
   AND left(name, 200) COLLATE "C" = left(:name, 200)
   AND left(value, 200) COLLATE "C" >= left(:prefix, 200)                                           -- when prefix
   AND left(value, 200) COLLATE "C" < left(:prefix, 199) || U&'\+10FFFF'                             -- when prefix
+  AND position(:part IN value) > 0                                                                 -- when part
   AND name = :name
   AND value <> ''
 
