@@ -146,6 +146,14 @@ INSTRUMENTS: dict[str, Instrument] = {
             "`dropped` because too many waited for theirs",
             ("connector", "outcome"),
         ),
+        Instrument(
+            "ares_otel_scrapes",
+            Counter,
+            "Scrapes of targets: `ok`, `failed` (then `up` is 0), or `skipped` for lack of memory here; and native "
+            "histograms that could not be stored: `wrong_histogram`",
+            ("receiver", "outcome"),
+        ),
+        Instrument("ares_otel_scrape_targets", Gauge, "Targets that are scraped", ("receiver",)),
         Instrument("ares_otel_admission_used_bytes", Gauge, "Bytes of requests that are in memory now"),
         Instrument("ares_otel_admission_limit_bytes", Gauge, "Bytes of requests that may be in memory at once"),
         Instrument("otelcol_exporter_queue_size", Gauge, "Batches waiting in a tee exporter's queue", ("exporter",)),

@@ -97,6 +97,21 @@ async def test_a_histogram_that_a_prometheus_would_refuse_does_not_cost_the_scra
     assert await scraping.value('ares_otel_exposition_left_out_series{reason="untranslatable"}') == 1
 
 
+async def test_a_family_of_both_kinds_of_histograms_does_not_mix_them_up(
+    ares: AresProcess, scraping: Prometheus
+) -> None:
+    """A native one of a family that begins with a classic one is at least its count and sum, also for an old server."""
+    await send(ares, metrics_request("native", [exponential("mixed.duration", exponential_point())]))
+    await send(ares, metrics_request("classic", [histogram("mixed.duration")]))
+    await eventually(lambda: scraping.has('mixed_duration_seconds_bucket{job="classic"}'))
+    le = 'mixed_duration_seconds_bucket{job="classic",le="0.1"}'
+    assert await scraping.value(le) == 3
+    assert await scraping.value('mixed_duration_seconds_count{job="classic"}') == 6
+    native = 'mixed_duration_seconds_count{job="native"} or histogram_count(mixed_duration_seconds{job="native"})'
+    await eventually(lambda: scraping.has(native))
+    assert await scraping.value(native) == 7
+
+
 async def test_what_prometheus_asks_for_is_answered_in_protobuf(ares: AresProcess) -> None:
     await send(ares, metrics_request("asked", [exponential("asked", exponential_point())]))
     async with httpx.AsyncClient(trust_env=False) as client:

@@ -38,7 +38,7 @@ def text(time: datetime) -> str:
 
 
 async def test_a_log_row_has_the_columns_of_the_table_with_ids_in_hex_and_times_to_the_nanosecond(api: Api) -> None:
-    time = now().replace(microsecond=120_000)
+    time = (now() - timedelta(seconds=1)).replace(microsecond=120_000)
     resource, scope = uuid4(), uuid4()
     await insert_log(
         api.pool,

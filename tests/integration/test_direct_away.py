@@ -12,6 +12,8 @@ import pytest
 from opentelemetry.sdk.trace.export import SpanExportResult
 
 from ares_otel.sdk.direct import session, voice, worker
+from ares_otel.sdk.direct.database import DirectStore
+from ares_otel.storage.store import Store
 from tests.faults.support.pg_proxy import AtCommit, Proxy, proxy
 from tests.support.sdk_application import Application, application, some_spans
 
@@ -159,6 +161,25 @@ async def test_a_server_that_never_answered_does_not_hold_up_the_end_for_each_ex
         await asyncio.to_thread(app.shutdown)  # would take minutes
         assert [exporter.stats().dropped for exporter in app.exporters[:2]] == [{"shutdown": 1}] * 2
         way.back()
+
+
+async def test_a_connection_that_comes_while_the_others_are_cut_is_closed(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[asyncpg.Connection] = []
+    connect = Store.connect
+
+    async def connect_and_cut(self: DirectStore) -> asyncpg.Connection:
+        made.append(await connect(self))
+        self.cut_off()
+        return made[0]
+
+    monkeypatch.setattr(Store, "connect", connect_and_cut)
+    store = DirectStore(database_url, {}, makes_partitions=False)
+    with pytest.raises(OSError, match="The process ends"):
+        await store.connect()
+    assert made[0].is_closed()
+    await store.stop()
 
 
 def test_shutdown_does_not_wait_for_the_backoff(monkeypatch: pytest.MonkeyPatch) -> None:

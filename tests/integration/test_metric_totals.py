@@ -18,6 +18,8 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
     Sum,
 )
 
+from ares_otel.query.prometheus.cumulative import cumulative_columns
+from ares_otel.query.reader import reading
 from ares_otel.storage.partitions.settings import RetentionSettings
 from ares_otel.storage.store import Store
 from ares_otel.storage.totals import adding
@@ -35,6 +37,7 @@ from tests.support.otlp_samples import (
     number_point,
     pairs,
 )
+from tests.support.partitions import day
 from tests.support.rollups import run_once
 
 SECOND = 1_000_000_000
@@ -267,11 +270,8 @@ async def test_histograms_of_deltas_are_added_up_bucket_by_bucket(
     await sent([0.1, 1], [10, 0, 1], 20)
     expected = {"0.1": 11, "1": 13, "+Inf": 17}
     found = samples((await families(api))["wait"])
-    assert found == {
-        **{("wait_bucket", (("le", le),)): count for le, count in expected.items()},
-        ("wait_sum", ()): 3,
-        ("wait_count", ()): 17,
-    }
+    assert {le: found["wait_bucket", (("le", le),)] for le in expected} == expected
+    assert (found["wait_sum", ()], found["wait_count", ()]) == (3, 17)
     await sent([1, 5], [1, 1, 1], 10)  # other bounds: what all have stays exact
     found = samples((await families(api))["wait"])
     assert found[("wait_bucket", (("le", "1"),))] == 14
@@ -296,3 +296,35 @@ async def test_exponential_histograms_of_deltas_are_added_up_as_native_ones(
     # At scale 3 from index -2: 1, 0, 3, 2, so at scale 2 from -1: 1, 5; beside 1, 0, 3, 2 from -2; one index more here.
     assert native_buckets(made.histogram) == {-1: 1, 0: 1, 1: 8, 2: 2}
     assert made.histogram.zero_count == 2
+
+
+async def test_the_counter_at_an_old_time_is_what_was_counted_until_then(
+    api: Api, store: Store, sql: asyncpg.Connection, emptied_database_url: str
+) -> None:
+    """Over three days, some of it not added up yet."""
+    noon = day(0) + timedelta(hours=12)
+    values = {noon - timedelta(days=back, minutes=minute): 1.0 + minute for back in (0, 1, 2) for minute in (0, 1, 2)}
+    times = [(value, round(when.timestamp()) * SECOND) for when, value in values.items()]
+    await send(store, at(*times[:6]))
+    await add_up(sql, emptied_database_url)
+    await send(store, at(*times[6:]))
+    [series] = await sql.fetchval("SELECT array_agg(series_id) FROM metric_series")
+    expected: dict[int, float] = {}
+    running = 0.0
+    for when in sorted(values):
+        running += values[when]
+        expected[round(when.timestamp() * 1000)] = running
+
+    async def counter(start: datetime, end: datetime) -> dict[int, float]:
+        async with reading(api.pool) as reader:
+            found = await cumulative_columns(reader, [series], ms(start), ms(end), max_samples=1000)
+        return dict(zip(found.timestamps.tolist(), found.values.tolist(), strict=True))
+
+    def ms(when: datetime) -> int:
+        return round(when.timestamp() * 1000)
+
+    assert await counter(noon - timedelta(days=3), noon) == expected
+    yesterday = noon - timedelta(days=1)
+    part = {time_ms: value for time_ms, value in expected.items() if ms(yesterday) - 60_000 <= time_ms <= ms(yesterday)}
+    assert len(part) == 2
+    assert await counter(yesterday - timedelta(minutes=1), yesterday) == part

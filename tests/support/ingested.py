@@ -30,6 +30,14 @@ async def send(store: Store, *requests: ExportMetricsServiceRequest) -> None:
         await store.consume(batch_of(request))
 
 
+async def post(otlp_http: str, request: ExportMetricsServiceRequest) -> None:
+    """Sends metrics to a running Ares, by the address of its OTLP/HTTP door."""
+    headers = {"Content-Type": "application/x-protobuf"}
+    async with httpx.AsyncClient(trust_env=False) as client:
+        answer = await client.post(f"{otlp_http}/v1/metrics", content=request.SerializeToString(), headers=headers)
+    assert answer.status_code == 200, answer.text
+
+
 async def ask(api: Api, accept: str = "", **params: Any) -> httpx.Response:
     """The answer; parameters that end in `_` are lists: `match_` is `match[]`."""
     named = {f"{name[:-1]}[]" if name.endswith("_") else name: value for name, value in params.items()}

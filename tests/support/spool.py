@@ -36,6 +36,11 @@ def a_record(number: int, *, signal: Signal = TRACES, payload: bytes | None = No
     )
 
 
+def number_of(record: SpoolRecord) -> int:
+    """What `a_record` was given."""
+    return record.received_ns - a_record(0).received_ns
+
+
 def otlp_record(signal: Signal, request: Message, *, received_ns: int = 1_700_000_000_000_000_000) -> SpoolRecord:
     """A request as the store spools it."""
     payload = request.SerializeToString()

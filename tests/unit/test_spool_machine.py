@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from ares_otel.model.signal import LOGS, TRACES, Signal
 from ares_otel.storage.spool.spool import Entry, Spool
-from tests.support.spool import LIMIT, a_record
+from tests.support.spool import LIMIT, a_record, number_of
 
 _signals = st.sampled_from([TRACES, LOGS])
 
@@ -91,7 +91,7 @@ class SpoolMachine(RuleBasedStateMachine):
             self._waiting[signal], self._ready[signal] = list(numbers), list(numbers)
 
     def _number_of(self, entry: Entry, signal: Signal) -> int:
-        number = entry.record.received_ns - a_record(0).received_ns
+        number = number_of(entry.record)
         assert entry.record == a_record(number, signal=signal)
         return number
 

@@ -24,7 +24,7 @@ from ares_otel.cli.bench.errors import BenchError
 from ares_otel.cli.bench.http_client import HttpClient
 from ares_otel.cli.bench.process import Running
 from ares_otel.cli.bench.query import SAMPLES, SECONDS, Asker, p50, shown
-from ares_otel.cli.bench.questions import Ask, Sample, make_samples
+from ares_otel.cli.bench.questions import Ask, Sample, samples_of
 from ares_otel.cli.bench.report import Report, Row
 from ares_otel.query.instant import Instant
 from ares_otel.query.search.find import find_traces
@@ -249,9 +249,7 @@ async def measure_doors(
     All ways for one sample, in an order that changes, then for the next one: what else the machine does meanwhile, and
     what the first reading leaves in memory, hits all alike.
     """
-    connection = await asyncpg.connect(running.database)
-    samples = await make_samples(connection, most, seed=2)
-    await connection.close()
+    samples = await samples_of(running.database, most, seed=2)
     end = datetime.now(UTC)
     report.add(Row(f"what is asked of the doors, {spans:,} spans", await _sizes(running, samples, end, hours)))
     asker, doors, order = Asker(), Doors(running), random.Random(1)

@@ -20,7 +20,7 @@ from ares_otel.cli.bench.questions import (
     Ask,
     Question,
     Sample,
-    make_samples,
+    samples_of,
 )
 from ares_otel.cli.bench.report import Report, Row
 
@@ -78,9 +78,7 @@ class Asker:
 
 async def ask_all(running: Running, *, most: int = SAMPLES) -> Answers:
     """Every question about many samples (at most `most`), the database and the API in turns."""
-    connection = await asyncpg.connect(running.database)
-    samples = await make_samples(connection, most)
-    await connection.close()
+    samples = await samples_of(running.database, most)
     asker, client = Asker(), HttpClient(running.http)
     await asker.open(running.database)
     answers = {question.name: Times() for question in QUESTIONS}

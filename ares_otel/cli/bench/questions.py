@@ -183,20 +183,22 @@ ATTRIBUTE_RATIO = 20
 """How much longer than a trace by id an attribute search over sealed partitions may take."""
 
 
-async def make_samples(connection: asyncpg.Connection, count: int, seed: int = 1) -> list[Sample]:
-    """Samples from what is stored: traces of any age, services by their popularity."""
+async def samples_of(url: str, count: int, seed: int = 1) -> list[Sample]:
+    """Samples from what the database holds: traces of any age, services by their popularity."""
+    connection = await asyncpg.connect(url)
+    try:
+        return await _samples(connection, count, seed)
+    finally:
+        await connection.close()
+
+
+async def _samples(connection: asyncpg.Connection, count: int, seed: int) -> list[Sample]:
     source = random.Random(seed)
     spans = await connection.fetchval(
         "SELECT sum(greatest(reltuples, 0)) FROM pg_class WHERE relname ~ '^service_spans_[0-9]+'"
     )
     percent = min(100.0, 100.0 * 50 * count / max(float(spans or 0), 1.0))
-    rows = await connection.fetch(
-        "SELECT trace_id, duration_ms, attributes ->> 'enduser.id' AS customer FROM service_spans "
-        "TABLESAMPLE SYSTEM ($1) WHERE service_name <> 'ares-api'",
-        percent,
-    )
-    if not rows:
-        raise BenchError("There are no spans to ask about.")
+    rows = await some_spans(connection, percent)
     durations = sorted(row["duration_ms"] for row in rows)
     slow = durations[len(durations) * 99 // 100]
     customers = [row["customer"] for row in rows if row["customer"]] or ["nobody"]
@@ -216,3 +218,21 @@ async def make_samples(connection: asyncpg.Connection, count: int, seed: int = 1
         )
         for _ in range(count)
     ]
+
+
+async def some_spans(connection: asyncpg.Connection, percent: float) -> list[asyncpg.Record]:
+    """About so many of the spans. PostgreSQL draws pages, and of a few pages it may draw none: then more is asked for.
+
+    Raises BenchError: there are no spans at all.
+    """
+    while True:
+        rows: list[asyncpg.Record] = await connection.fetch(
+            "SELECT trace_id, duration_ms, attributes ->> 'enduser.id' AS customer FROM service_spans "
+            "TABLESAMPLE SYSTEM ($1) WHERE service_name <> 'ares-api'",
+            percent,
+        )
+        if rows:
+            return rows
+        if percent >= 100.0:
+            raise BenchError("There are no spans to ask about.")
+        percent = min(100.0, 10 * percent)

@@ -40,7 +40,7 @@ Pairs = tuple[tuple[str, str], ...]
 
 class NativeMetric(bytes):
     """The encoding of a metric that is a native histogram: in its family it stands behind those with classic buckets,
-    for a Prometheus before 2.46 takes a whole family for what its first metric is."""
+    for an older Prometheus (2.42 is one) takes a whole family for what its first metric is."""
 
     __slots__ = ()
 

@@ -32,10 +32,21 @@ class Piece:
     histograms: Sequence[NativeHistogram] | None = None
     """One for each sample, of a series of native histograms."""
 
+    @property
+    def weight(self) -> int:
+        """As how many samples it counts where there may be so many."""
+        return len(self.timestamps) if self.histograms is None else weight_of(self.histograms)
+
     def last(self) -> Piece:
         """Its newest sample alone."""
         histograms = None if self.histograms is None else self.histograms[-1:]
         return replace(self, timestamps=self.timestamps[-1:], values=self.values[-1:], histograms=histograms)
+
+
+def weight_of(histograms: Sequence[NativeHistogram]) -> int:
+    """As how many samples native histograms count. A Prometheus counts them by their size, too: two buckets take as
+    much as a sample, and everything else as much as eight."""
+    return sum(8 + (len(one.positive_counts) + len(one.negative_counts)) // 2 for one in histograms)
 
 
 def whole(pieces: Sequence[Piece], *, newest_only: bool = False) -> list[Piece]:

@@ -155,9 +155,13 @@ def _add(made: list[Piece], by_series: dict[UUID, list[Entry]], rows: Sequence[A
         size += samples_of(by_series[id_], some)
         if size > most:
             raise TooManySamples
-        made += pieces_of(by_series[id_], some)
+        pieces = pieces_of(by_series[id_], some)
+        size += sum(piece.weight - len(piece.timestamps) for piece in pieces)
+        if size > most:
+            raise TooManySamples
+        made += pieces
     return size
 
 
 def _size(pieces: Sequence[Piece]) -> int:
-    return sum(len(piece.timestamps) for piece in pieces)
+    return sum(piece.weight for piece in pieces)

@@ -16,7 +16,7 @@ from ares_otel.model.prometheus.selector import Selector
 from ares_otel.query.prometheus.columns import TooManySamples
 from ares_otel.query.prometheus.index import entries
 from ares_otel.query.prometheus.indexing import catch_up
-from ares_otel.query.prometheus.pieces import Labels, Piece, whole
+from ares_otel.query.prometheus.pieces import Labels, Piece, weight_of, whole
 from ares_otel.query.prometheus.samples import Samples
 from ares_otel.query.reader import reading
 
@@ -45,6 +45,12 @@ class Selected:
     """`STALE_NAN`, bit for bit, where the series ends. Of a native histogram: NaN, but for `STALE_NAN`."""
     histograms: Mapping[int, Sequence[NativeHistogram]]
     """By the number of a series of native histograms: one for each of its samples, in order."""
+
+    @property
+    def weight(self) -> int:
+        """What counts against `max_samples`: a native histogram is several samples."""
+        native = sum(weight_of(some) - len(some) for some in self.histograms.values())
+        return len(self.timestamps) + native
 
 
 async def select(
@@ -76,7 +82,7 @@ async def select(
         async for page in entries(reader, selectors):
             for piece in await samples.of(page, most=max_samples - size):
                 pieces.append(piece)
-                size += len(piece.timestamps)
+                size += piece.weight
                 if size > max_samples:
                     raise TooManySamples
             if len(pieces) > max_series and len({piece.labels for piece in pieces}) > max_series:

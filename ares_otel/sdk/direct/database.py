@@ -69,6 +69,9 @@ class DirectStore(Store):
         if self._cut_off:
             raise OSError("The process ends.")
         connection = await super().connect()
+        if self._cut_off:  # meanwhile
+            connection.terminate()
+            raise OSError("The process ends.")
         self._open.add(connection)
         return connection
 
