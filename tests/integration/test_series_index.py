@@ -13,6 +13,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric, Sum
 from ares_otel.query.prometheus import indexing
 from ares_otel.query.prometheus.index_job import SeriesIndex
 from ares_otel.query.prometheus.indexing import catch_up
+from ares_otel.query.prometheus.translation import VERSION
 from ares_otel.query.reader import reading
 from ares_otel.query.statements import load_statements
 from ares_otel.storage.store import Store
@@ -24,8 +25,9 @@ from tests.support.selected import chosen, named
 @pytest.fixture
 async def pool(emptied_database_url: str) -> AsyncIterator[asyncpg.Pool]:
     async with asyncpg.create_pool(emptied_database_url, min_size=1, max_size=6) as made:
+        await made.execute("UPDATE prometheus_index SET version = $1", VERSION)
         yield made
-        await made.execute("UPDATE prometheus_index SET translation = '{}', version = 1, revision = revision + 1")
+        await made.execute("UPDATE prometheus_index SET translation = '{}', revision = revision + 1")
 
 
 @pytest.fixture
