@@ -131,43 +131,47 @@ COMMENT ON COLUMN v_metric_samples.point_raw IS 'OTLP NumberDataPoint without at
 COMMENT ON COLUMN v_metric_samples.received_at IS 'When Ares received the point; of a packed one to the second';
 COMMENT ON COLUMN v_metric_samples.original_time_unix_nano IS 'time_unix_nano as sent, only where the point is filed under its receive time instead';
 
+-- Each part has its own join: a part that is a join itself could not be looked into by the series from outside.
 CREATE OR REPLACE VIEW service_metrics AS
-SELECT p.id, s.service_name, s.metric_name, s.metric_type, p.value AS metric_value, s.labels, p."timestamp",
-       s.unit, s.temporality, p.count, p.sum, p.min, p.max, p.tenant_id, p.series_id
-FROM (
-    SELECT tenant_id, id, series_id, "timestamp", value,
-           NULL::bigint AS count, NULL::double precision AS sum, NULL::double precision AS min, NULL::double precision AS max
-    FROM metric_samples
-    UNION ALL
-    SELECT k.tenant_id, u.id, k.series_id, u."timestamp", u.value, NULL, NULL, NULL, NULL
-    FROM metric_packs k CROSS JOIN LATERAL unpacked(k) u
-    UNION ALL
-    SELECT tenant_id, id, series_id, "timestamp", value, count, sum, min, max
-    FROM metric_distributions
-) p
-JOIN metric_series s ON s.tenant_id = p.tenant_id AND s.series_id = p.series_id;
+SELECT p.id, s.service_name, s.metric_name, s.metric_type, p.value AS metric_value, s.labels, p."timestamp", s.unit,
+       s.temporality, NULL::bigint AS count, NULL::double precision AS sum, NULL::double precision AS min,
+       NULL::double precision AS max, p.tenant_id, p.series_id
+FROM metric_samples p JOIN metric_series s ON s.tenant_id = p.tenant_id AND s.series_id = p.series_id
+UNION ALL
+SELECT u.id, s.service_name, s.metric_name, s.metric_type, u.value, s.labels, u."timestamp", s.unit,
+       s.temporality, NULL, NULL, NULL, NULL, k.tenant_id, k.series_id
+FROM metric_packs k JOIN metric_series s ON s.tenant_id = k.tenant_id AND s.series_id = k.series_id
+CROSS JOIN LATERAL unpacked(k) u
+UNION ALL
+SELECT p.id, s.service_name, s.metric_name, s.metric_type, p.value, s.labels, p."timestamp", s.unit,
+       s.temporality, p.count, p.sum, p.min, p.max, p.tenant_id, p.series_id
+FROM metric_distributions p JOIN metric_series s ON s.tenant_id = p.tenant_id AND s.series_id = p.series_id;
 
--- A view cannot tell the time of a pack from a condition on the time of its samples: what is asked of it unpacks all that
--- the series have. Here the two times are arguments, and packs of other times are not touched. No pack is longer than a day.
-CREATE FUNCTION service_metrics_between(since timestamptz, until timestamptz) RETURNS SETOF service_metrics
+-- A view cannot tell the time of a pack from a condition on the time of its samples: it unpacks all that the series have
+-- which it is asked for. Here the two times are arguments, and packs of other times are not touched. No pack is longer
+-- than a day.
+CREATE FUNCTION service_metrics_between(since timestamptz, until timestamptz)
+RETURNS TABLE (id bigint, service_name text, metric_name text, metric_type text, metric_value double precision, labels jsonb,
+               "timestamp" timestamptz, unit text, temporality text, count bigint, sum double precision,
+               min double precision, max double precision, tenant_id integer, series_id uuid)
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT p.id, s.service_name, s.metric_name, s.metric_type, p.value, s.labels, p."timestamp",
-           s.unit, s.temporality, p.count, p.sum, p.min, p.max, p.tenant_id, p.series_id
-    FROM (
-        SELECT tenant_id, id, series_id, "timestamp", value,
-               NULL::bigint AS count, NULL::double precision AS sum, NULL::double precision AS min,
-               NULL::double precision AS max
-        FROM metric_samples WHERE "timestamp" >= since AND "timestamp" < until
-        UNION ALL
-        SELECT k.tenant_id, u.id, k.series_id, u."timestamp", u.value, NULL, NULL, NULL, NULL
-        FROM metric_packs k CROSS JOIN LATERAL unpacked(k) u
-        WHERE k."timestamp" >= since - interval '1 day' AND k."timestamp" < until AND k.last_timestamp >= since
-          AND u."timestamp" >= since AND u."timestamp" < until
-        UNION ALL
-        SELECT tenant_id, id, series_id, "timestamp", value, count, sum, min, max
-        FROM metric_distributions WHERE "timestamp" >= since AND "timestamp" < until
-    ) p
-    JOIN metric_series s ON s.tenant_id = p.tenant_id AND s.series_id = p.series_id
+    SELECT p.id, s.service_name, s.metric_name, s.metric_type, p.value AS metric_value, s.labels, p."timestamp", s.unit,
+           s.temporality, NULL::bigint AS count, NULL::double precision AS sum, NULL::double precision AS min,
+           NULL::double precision AS max, p.tenant_id, p.series_id
+    FROM metric_samples p JOIN metric_series s ON s.tenant_id = p.tenant_id AND s.series_id = p.series_id
+    WHERE p."timestamp" >= since AND p."timestamp" < until
+    UNION ALL
+    SELECT u.id, s.service_name, s.metric_name, s.metric_type, u.value, s.labels, u."timestamp", s.unit,
+           s.temporality, NULL, NULL, NULL, NULL, k.tenant_id, k.series_id
+    FROM metric_packs k JOIN metric_series s ON s.tenant_id = k.tenant_id AND s.series_id = k.series_id
+    CROSS JOIN LATERAL unpacked(k) u
+    WHERE k."timestamp" >= since - interval '1 day' AND k."timestamp" < until AND k.last_timestamp >= since
+      AND u."timestamp" >= since AND u."timestamp" < until
+    UNION ALL
+    SELECT p.id, s.service_name, s.metric_name, s.metric_type, p.value, s.labels, p."timestamp", s.unit,
+           s.temporality, p.count, p.sum, p.min, p.max, p.tenant_id, p.series_id
+    FROM metric_distributions p JOIN metric_series s ON s.tenant_id = p.tenant_id AND s.series_id = p.series_id
+    WHERE p."timestamp" >= since AND p."timestamp" < until
 $$;
 COMMENT ON FUNCTION service_metrics_between(timestamptz, timestamptz) IS
-    'service_metrics from a time on, before another: what is older than a day or two comes much sooner than from the view';
+    'service_metrics from a time on, before another: reads only packs of that time, which the view cannot';

@@ -19,7 +19,7 @@ COMMENT ON COLUMN prometheus_index.version IS 'Version of the rules in the progr
 COMMENT ON COLUMN prometheus_index.revision IS 'Counts the changes of translation and version';
 COMMENT ON COLUMN prometheus_index.checked_until IS 'Every series that appeared before is indexed';
 
-INSERT INTO prometheus_index (translation, version, revision, checked_until) VALUES ('{}', 1, 0, '-infinity');
+INSERT INTO prometheus_index (translation, version, revision, checked_until) VALUES ('{}', 2, 0, '-infinity');
 
 CREATE TABLE prometheus_labels (
     tenant_id integer NOT NULL DEFAULT 0,

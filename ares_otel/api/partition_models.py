@@ -15,7 +15,7 @@ class PartitionModel(BaseModel):
     """One partition of a telemetry table."""
 
     partition_name: str
-    table_name: Literal["service_spans", "service_logs", "metric_samples", "metric_distributions"]
+    table_name: Literal["service_spans", "service_logs", "metric_samples", "metric_distributions", "metric_packs"]
     signal: Literal["traces", "logs", "metrics"]
     range_start: Time
     range_end: Annotated[Time, Field(description="Exclusive")]

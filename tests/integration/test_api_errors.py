@@ -155,6 +155,7 @@ async def test_a_mistake_of_ares_is_a_500_that_tells_nothing_and_is_logged_once(
 ) -> None:
     await api.pool.execute(
         "DROP VIEW v_system_health, v_service_performance, service_metrics, v_logs, v_spans;"
+        "DROP FUNCTION service_metrics_between;"
         "DROP TABLE service_logs, service_spans, ingest_rejected, span_rollup_increments, service_operations CASCADE;"
         "DROP TABLE log_rollup_increments, service_edges, pinned_traces CASCADE"
     )

@@ -37,7 +37,7 @@ from tests.support.otlp_samples import (
     number_point,
     pairs,
 )
-from tests.support.partitions import day
+from tests.support.partitions import Keeper, day
 from tests.support.rollups import run_once
 
 SECOND = 1_000_000_000
@@ -328,3 +328,17 @@ async def test_the_counter_at_an_old_time_is_what_was_counted_until_then(
     part = {time_ms: value for time_ms, value in expected.items() if ms(yesterday) - 60_000 <= time_ms <= ms(yesterday)}
     assert len(part) == 2
     assert await counter(yesterday - timedelta(minutes=1), yesterday) == part
+
+
+async def test_a_second_point_of_a_time_that_is_sealed_does_not_count(
+    store: Store, sql: asyncpg.Connection, emptied_database_url: str
+) -> None:
+    """However sealed samples are kept."""
+    noon = round((day(1) + timedelta(hours=12)).timestamp()) * SECOND
+    await send(store, at((5, noon), (1, noon + SECOND)))
+    await add_up(sql, emptied_database_url)
+    await Keeper(emptied_database_url).seal(grace_hours=0)
+    await send(store, at((5, noon), (2, noon + 2 * SECOND)))
+    await add_up(sql, emptied_database_url)
+    assert await total(sql) == (8, 3)
+    await sql.execute("DELETE FROM partition_jobs")

@@ -14,7 +14,6 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -27,7 +26,9 @@ from ares_otel.query.ledger import read_ledger
 from ares_otel.query.metrics import MetricFilter, find_metrics
 from ares_otel.query.prometheus.columns import NumberColumns, newest_columns, number_columns
 from ares_otel.query.reader import Reader
+from ares_otel.query.statements import load_statements
 from ares_otel.storage.partitions import Partition, packing
+from ares_otel.storage.partitions import seal as sealing
 from ares_otel.storage.partitions.archive import archive, count_rows
 from ares_otel.storage.partitions.settings import RetentionSettings
 from ares_otel.storage.rows.restore import restore_request
@@ -84,6 +85,7 @@ NUMBERS = [
     pytest.param([0.0, -0.0, 1.0], id="negative zero"),
     pytest.param([float("nan"), float("inf"), float("-inf"), 1e308, 5e-324], id="extremes"),
     pytest.param([1e15, -1e15, 9.99e14, 0.5], id="large"),
+    pytest.param([999999999999999.0, 0.125], id="large beside decimals"),
     pytest.param([1e11 + 0.5, 1e-3, 0.0005], id="at the limits"),
 ]
 
@@ -157,6 +159,76 @@ async def test_late_samples_stay_rows_beside_the_packs_until_the_next_seal(
     assert await empty.fetchval("SELECT sum(cardinality(duplicates)) FROM metric_packs") == 1
 
 
+async def test_a_partition_with_many_late_samples_is_sealed_again_by_itself(
+    empty: asyncpg.Connection, emptied_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    series = uuid4()
+    keeper = Keeper(emptied_database_url)
+    await put(empty, series, YESTERDAY, 1.0)
+    await keeper.seal(grace_hours=0)
+    await put(empty, series, YESTERDAY + timedelta(seconds=1), 2.0)
+    await keeper.seal(grace_hours=0)
+    assert await left(empty) == 1
+    monkeypatch.setattr(sealing, "LATE_BYTES", 0)
+    await keeper.seal(grace_hours=0)
+    assert await left(empty) == 1, "not within a day"
+    monkeypatch.setattr(sealing, "LATE_AFTER", timedelta(0))
+    await keeper.seal(grace_hours=0)
+    assert await left(empty) == 0
+
+
+async def test_a_table_with_a_column_of_somebody_keeps_its_rows(database_url: str, sql: asyncpg.Connection) -> None:
+    await sql.execute("ALTER TABLE metric_samples ADD COLUMN note text")
+    await put(sql, uuid4(), YESTERDAY, 1.0, note="mine")
+    await Keeper(database_url).seal(grace_hours=0)
+    assert await left(sql) == 1
+
+
+async def test_a_time_range_touches_only_packs_of_that_time(
+    empty: asyncpg.Connection, emptied_database_url: str
+) -> None:
+    await empty.execute(
+        "INSERT INTO service_metrics (service_name, metric_name, metric_value, timestamp) "
+        "SELECT 'shop', metric, n, $1::timestamptz + n * interval '10 s' "
+        "FROM generate_series(0, 4000) n, unnest(ARRAY['stock', 'orders']) metric",
+        YESTERDAY,
+    )
+    await Keeper(emptied_database_url).seal(grace_hours=0)
+    end = YESTERDAY + timedelta(seconds=100)
+    wanted = "service_name = 'shop' AND metric_name = 'stock'"
+    ranged = f"SELECT metric_value FROM service_metrics_between($1, $2) WHERE {wanted}"
+    assert [row[0] for row in await empty.fetch(ranged, YESTERDAY, end)] == [float(n) for n in range(10)]
+    by_view = f'SELECT metric_value FROM service_metrics WHERE {wanted} AND "timestamp" >= $1 AND "timestamp" < $2'
+    assert sorted(row[0] for row in await empty.fetch(by_view, YESTERDAY, end)) == [float(n) for n in range(10)]
+
+    async def unpacked(statement: str, *values: object) -> int:
+        plan = await empty.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", *values)
+        return _unpacked_by(json.loads(plan)[0]["Plan"])
+
+    assert await empty.fetchval("SELECT count(*) FROM metric_packs") == 18
+    await empty.execute("ANALYZE metric_series; ANALYZE metric_packs")
+    assert await unpacked(by_view, YESTERDAY, end) == 9, "of other series none"
+    assert await unpacked(ranged, YESTERDAY, end) == 1
+    text, values = load_statements("metrics.sql")["metrics"].bind(
+        {
+            **dict.fromkeys(("to_time", "after_time", "after_id")),
+            "lower": YESTERDAY,
+            "upper": end,
+            "service": "shop",
+            "metric": "stock",
+            "limit": 5,
+            "max_bytes": 9999,
+        }
+    )
+    assert await unpacked(text, *values) == 1
+
+
+def _unpacked_by(plan: dict[str, Any]) -> int:
+    """How many packs a plan unpacked."""
+    below = sum(map(_unpacked_by, plan.get("Plans", ())))
+    return below + (int(plan["Actual Loops"]) if plan["Node Type"] == "Function Scan" else 0)
+
+
 async def test_sealing_that_is_broken_off_anywhere_leaves_every_sample_once(
     empty: asyncpg.Connection, emptied_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,6 +290,7 @@ async def test_packing_can_be_switched_off(empty: asyncpg.Connection, emptied_da
 async def test_an_archive_has_packed_samples_as_it_has_rows(
     empty: asyncpg.Connection, emptied_database_url: str, tmp_path: Path
 ) -> None:
+    pq = pytest.importorskip("pyarrow.parquet")
     await empty.execute(
         "INSERT INTO service_metrics (service_name, metric_name, metric_value, timestamp) "
         "SELECT 'shop', 'stock', n, $1::timestamptz + n * interval '1 s' FROM generate_series(1, 9) n",

@@ -22,7 +22,15 @@ from tests.support.partitions import Keeper, make_partition, names
 
 ROUNDS = 10
 ROWS = 5
+SAMPLES = 8000
 DAY_NS = 86_400 * 10**9
+
+
+_SAMPLES = """
+INSERT INTO metric_samples (series_id, "timestamp", value)
+SELECT md5((g % 7)::text)::uuid, $1::timestamptz + g * interval '4 s', $2::integer * $3::integer + g
+FROM generate_series(0, $3::integer - 1) g
+"""
 
 
 class Sender:
@@ -74,6 +82,8 @@ async def killed_rounds(database_url: str, sql: asyncpg.Connection, archive: Pat
         for table, days_ago in (("service_spans", 31 + number), ("service_logs", 31 + number)):
             gone.append(await make_partition(sql, table, days_ago, rows=ROWS))
         await make_partition(sql, "service_logs", 3 + number)  # stays, and is sealed
+        samples = await make_partition(sql, "metric_samples", 3 + number)  # this too, which takes some time
+        await sql.execute(_SAMPLES, samples.start, number, SAMPLES)
         processes = await asyncio.gather(
             *(asyncio.to_thread(start, database_url, str(archive)) for _ in range(1 + number % 2))
         )
@@ -124,6 +134,9 @@ async def test_kill_at_any_moment_loses_nothing_and_leaves_nothing(
     assert await count(sql, "service_spans", 10) == sender.spans > 0
     assert await count(sql, "service_logs", 10) == sender.logs > 0
     assert await count(sql, "service_spans", 30) == sender.spans + ROWS, "what is not old is all there"
+    found = await sql.fetchrow("SELECT count(*), count(DISTINCT value) FROM v_metric_samples")
+    assert tuple(found) == (ROUNDS * SAMPLES, ROUNDS * SAMPLES), "packed or not, each is there once"
+    assert await sql.fetchval("SELECT count(*) FROM metric_samples") == 0
     files = sorted(os.listdir(tmp_path))
     assert files == sorted(f"{partition.name}.parquet" for partition in gone), "and no half file"
     assert [pq.read_metadata(tmp_path / name).num_rows for name in files] == [ROWS] * len(files)

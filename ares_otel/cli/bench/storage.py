@@ -15,7 +15,7 @@ from ares_otel.cli.bench.process import Running
 from ares_otel.cli.bench.report import Report, Row
 from ares_otel.cli.bench.worker import worker
 from ares_otel.model.signal import LOGS, METRICS, TRACES, Signal
-from ares_otel.storage.rows.encoded import DISTRIBUTIONS, SAMPLES
+from ares_otel.storage.rows.encoded import DISTRIBUTIONS, PACKS, SAMPLES
 from ares_otel.storage.rows.encoded import LOGS as LOG_TABLE
 from ares_otel.storage.rows.encoded import SPANS as SPAN_TABLE
 
@@ -148,12 +148,13 @@ async def _rows(connection: asyncpg.Connection) -> dict[str, int]:
 
 async def _sizes(connection: asyncpg.Connection) -> dict[str, Sizes]:
     found = {table: Sizes() for table in _TABLES}
-    for row in await connection.fetch(_SIZES, list(_TABLES)):
-        found[row["parent"]].heap += row["heap"]
-        found[row["parent"]].toast += row["toast"]
-    for row in await connection.fetch(_INDEXES, list(_TABLES)):
+    of = {**{table: table for table in _TABLES}, PACKS: SAMPLES}  # where samples go when they are sealed
+    for row in await connection.fetch(_SIZES, list(of)):
+        found[of[row["parent"]]].heap += row["heap"]
+        found[of[row["parent"]]].toast += row["toast"]
+    for row in await connection.fetch(_INDEXES, list(of)):
         kind = row["definition"].partition(" USING ")[2].split(" WITH ")[0]
-        found[row["parent"]].indexes[kind] += row["bytes"]
+        found[of[row["parent"]]].indexes[kind] += row["bytes"]
     return found
 
 

@@ -25,8 +25,8 @@ from ares_otel.storage.rows.encoded import DISTRIBUTIONS, SAMPLES
 
 __all__ = ["NumberColumns", "TooManySamples", "distribution_rows", "newest_columns", "number_columns"]
 
-SERIES_AT_ONCE = 1000
-SAMPLES_AT_ONCE = 500_000
+SERIES_AT_ONCE = 5000
+SAMPLES_AT_ONCE = 1_000_000
 """Rows that one statement looks at, at most: it bounds what the server holds for it, and how much is read in vain when
 there is more."""
 PACKS_AT_ONCE = 4000
@@ -166,8 +166,9 @@ async def _read_rows(
         if most > found.left:
             raise TooManySamples
         return False
+    places = {series[n]: n for n in numbers}
     for row in rows:
-        found.add(numbers[row["n"] - 1], part_of_rows(row["samples"], ordered=ordered))
+        found.add(places[row["series_id"]], part_of_rows(row["samples"], ordered=ordered))
     return True
 
 
@@ -188,9 +189,10 @@ async def _read_packs(
     assert range_.lower is not None
     assert range_.upper is not None
     lower, upper = since_2000(to_micros(range_.lower)), since_2000(to_micros(range_.upper))
-    packs.sort(key=itemgetter("n", "first"))
+    places = {series[n]: n for n in numbers}
+    packs.sort(key=itemgetter("first"))
     for pack in packs:
-        found.add(numbers[pack["n"] - 1], part_of_pack(pack, lower, upper, ordered=ordered))
+        found.add(places[pack["series_id"]], part_of_pack(pack, lower, upper, ordered=ordered))
     return True
 
 

@@ -2,8 +2,9 @@
 -- array. Times are microseconds since 2000, numbers have their most significant byte first.
 
 -- name: numbers
--- `n` is the place of the series in :series. At most :limit samples are looked at, in no order.
-SELECT n, count(*) AS count,
+-- At most :limit samples are looked at, in no order. No join: with many series the server reads the table as it lies on
+-- the disk, and a series' samples lie far from each other while their partition is open.
+SELECT series_id, count(*) AS count,
        string_agg(
            timestamptz_send("timestamp")
            -- What a point without a recorded value is for Prometheus.
@@ -12,27 +13,25 @@ SELECT n, count(*) AS count,
            , ''::bytea
        ) AS samples
 FROM (
-    SELECT s.n, m."timestamp", m.timestamp_ns, m.value, m.id
-    FROM unnest(:series::uuid[]) WITH ORDINALITY AS s (series_id, n)
-    JOIN metric_samples m ON m.series_id = s.series_id
-    WHERE m.tenant_id = 0 AND m."timestamp" >= :lower AND m."timestamp" < :upper
+    SELECT series_id, "timestamp", timestamp_ns, value, id
+    FROM metric_samples
+    WHERE tenant_id = 0 AND series_id = ANY (:series::uuid[]) AND "timestamp" >= :lower AND "timestamp" < :upper
     LIMIT :limit
 ) found
-GROUP BY n
+GROUP BY series_id
 
 -- name: packs
 -- Packs that have samples of the time, as they are; arrays in the form in which the server sends them. No pack is longer
 -- than a day.
-SELECT s.n, k.count, timestamptz_send(k."timestamp") AS first, k.time_step,
+SELECT k.series_id, k.count, timestamptz_send(k."timestamp") AS first, k.time_step,
        array_send(k.time_shifts) AS time_shifts, array_send(k.time_long_shifts) AS time_long_shifts,
        k.first_number, k.number_step, k.divisor, array_send(k.number_short_shifts) AS number_short_shifts,
        array_send(k.number_shifts) AS number_shifts, array_send(k.number_long_shifts) AS number_long_shifts,
        array_send(k.doubles) AS doubles
        , array_send(k.nanoseconds) AS nanoseconds, k.first_id, k.id_step                  -- when ordered
        , array_send(k.id_shifts) AS id_shifts, array_send(k.id_long_shifts) AS id_long_shifts -- when ordered
-FROM unnest(:series::uuid[]) WITH ORDINALITY AS s (series_id, n)
-JOIN metric_packs k ON k.series_id = s.series_id
-WHERE k.tenant_id = 0 AND k."timestamp" >= :lower::timestamptz - interval '1 day' AND k."timestamp" < :upper
+FROM metric_packs k
+WHERE k.tenant_id = 0 AND k.series_id = ANY (:series::uuid[]) AND k."timestamp" >= :lower::timestamptz - interval '1 day' AND k."timestamp" < :upper
   AND k.last_timestamp >= :lower AND k.count > 0
 LIMIT :limit
 

@@ -50,7 +50,7 @@ AND (value_int IS NULL OR value_int BETWEEN -2305843009213693952 AND 23058430092
 AND (start_time IS NULL) = (start_ns IS NULL)
 AND coalesce(start_time, "timestamp") BETWEEN "timestamp" - interval '10 years' AND "timestamp" + interval '10 years'
 AND received_at BETWEEN "timestamp" - interval '10 years' AND "timestamp" + interval '10 years'
-AND coalesce(pg_column_size(exemplars), 0) <= 8192
+AND coalesce(octet_length(exemplars::text), 0) <= 8192
 """
 
 # A double of at most three decimals is a whole number divided by a power of ten, exactly: both are the double that is
@@ -96,8 +96,11 @@ WITH batch AS MATERIALIZED (
     FROM told t WHERE first
 ), grouped AS (
     SELECT p.*, place / $4 AS pack, place % $4 AS n,
-           max(digits) OVER (PARTITION BY tenant_id, series_id, is_double, is_startless, day, place / $4) AS most_digits
+           -- Large ones beside decimals would be too large when they are multiplied.
+           CASE WHEN max(digits) OVER g BETWEEN 1 AND 3 AND max(abs(value)) OVER g > 1e11 THEN 9
+                ELSE max(digits) OVER g END AS most_digits
     FROM placed p
+    WINDOW g AS (PARTITION BY tenant_id, series_id, is_double, is_startless, day, place / $4)
 ), numbered AS (
     SELECT g.*,
            CASE

@@ -26,6 +26,13 @@ from ares_otel.storage.rows.encoded import LOGS, SAMPLES, SPANS
 
 RETRY_FIRST, RETRY_MOST = timedelta(minutes=1), timedelta(hours=6)
 """Time until a partition is tried again after a failure; doubled each time."""
+LATE_AFTER, LATE_BYTES = timedelta(days=1), 8 * 1024 * 1024
+"""A sealed partition in which so much of late samples lies is sealed again, so long after it was."""
+_LATE = """
+SELECT partition_name FROM partition_jobs
+WHERE table_name = $1 AND sealed_at < now() - $2::interval AND leaving_since IS NULL
+  AND pg_relation_size(to_regclass(quote_ident(partition_name))) > $3
+"""
 _NAME_BYTES = 63
 """What PostgreSQL keeps of a name."""
 _REBUILT_BYTES = 1024 * 1024
@@ -145,6 +152,9 @@ class Sealer:
             for name, job in jobs.items()
             if job.sealed_with == index_set(job.partition.table) or job.leaving_reason is not None
         }
+        if self._settings().pack:
+            late = await self._connection.fetch(_LATE, SAMPLES, LATE_AFTER, LATE_BYTES)
+            done.difference_update(row["partition_name"] for row in late)
         there: datetime = await self._connection.fetchval("SELECT now()")
         for partition in sealable(await list_partitions(self._connection), done, self._settings(), self._now):
             job = jobs.get(partition.name)

@@ -54,9 +54,15 @@ m.series_id = k.series_id AND m."timestamp" = k."timestamp" AND m.timestamp_ns =
 """
 # How many points of a series and time are stored, less those that are not taken yet.
 _STORED = f"""
-SELECT k.n - 1 AS n, p.count + d.count - coalesce(w.count, 0) AS count
+SELECT k.n - 1 AS n, p.count + c.count + d.count - coalesce(w.count, 0) AS count
 FROM {_KEYS}
 CROSS JOIN LATERAL (SELECT count(*) FROM metric_samples m WHERE {_SAME}) p
+CROSS JOIN LATERAL (
+    SELECT count(*) FROM metric_packs b CROSS JOIN LATERAL unpacked(b) u
+    WHERE b.series_id = k.series_id AND b.tenant_id = k.tenant_id AND b."timestamp" <= k."timestamp"
+      AND b."timestamp" >= k."timestamp" - interval '1 day' AND b.last_timestamp >= k."timestamp"
+      AND u."timestamp" = k."timestamp" AND u.timestamp_ns = k.ns
+) c
 CROSS JOIN LATERAL (SELECT count(*) FROM metric_distributions m WHERE {_SAME}) d
 LEFT JOIN (
     SELECT tenant_id, series_id, "timestamp", timestamp_ns, count(*) AS count
