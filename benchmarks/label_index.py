@@ -10,11 +10,13 @@ import asyncio
 import statistics
 import sys
 import time
+from functools import partial
 
 import asyncpg
 
 from ares_otel.model.prometheus.selector import parse_selector
 from ares_otel.query.prometheus.index import entries
+from ares_otel.query.prometheus.index_job import SeriesIndex
 from ares_otel.query.prometheus.indexing import catch_up
 from ares_otel.query.reader import reading
 from tests.support.postgres import copied_database, shared_server
@@ -75,8 +77,7 @@ async def measure(url: str, series: int) -> None:
     async with asyncpg.create_pool(url, min_size=1, max_size=4) as pool:
         await fill(pool, series)
         began = time.perf_counter()
-        async with reading(pool) as reader:
-            await catch_up(reader)
+        await SeriesIndex(partial(asyncpg.connect, url)).run()
         taken = time.perf_counter() - began
         print(f"indexed {series} series in {taken:.1f} s, {taken / series * 1e6:.0f} µs each")
         await pool.execute("VACUUM ANALYZE prometheus_series, prometheus_labels", timeout=600)

@@ -19,7 +19,7 @@ COMMENT ON COLUMN prometheus_index.version IS 'Version of the rules in the progr
 COMMENT ON COLUMN prometheus_index.revision IS 'Counts the changes of translation and version';
 COMMENT ON COLUMN prometheus_index.checked_until IS 'Every series that appeared before is indexed';
 
-INSERT INTO prometheus_index (translation, version, revision, checked_until) VALUES ('{}', 1, 0, '-infinity');
+INSERT INTO prometheus_index (translation, version, revision, checked_until) VALUES ('{}', 2, 0, '-infinity');
 
 CREATE TABLE prometheus_labels (
     tenant_id integer NOT NULL DEFAULT 0,
@@ -59,7 +59,7 @@ CREATE INDEX prometheus_series_resource_idx ON prometheus_series (resource_id);
 COMMENT ON TABLE  prometheus_series IS 'Metric series as Prometheus has them: a histogram is several, without their le';
 COMMENT ON COLUMN prometheus_series.tenant_id IS 'Tenant, 0 is the default tenant';
 COMMENT ON COLUMN prometheus_series.series_id IS 'The series in metric_series; of a target_info the resource in otel_resources';
-COMMENT ON COLUMN prometheus_series.part IS 'What of the series it is: value, delta (a counter that came as deltas), bucket, sum, count, quantile, native (histogram), info (target_info), or none: it has no form in Prometheus, and kind says why';
+COMMENT ON COLUMN prometheus_series.part IS 'What of the series it is: value, delta (a counter that came as deltas), bucket, sum, count, quantile, native (histogram), custom (native histogram with custom buckets), info (target_info), or none: it has no form in Prometheus, and kind says why';
 COMMENT ON COLUMN prometheus_series.kind IS 'Type of the metric in Prometheus: counter, gauge, histogram, summary, unknown …; deltas or untranslatable where part is none';
 COMMENT ON COLUMN prometheus_series.name_id IS 'Label that is its name';
 COMMENT ON COLUMN prometheus_series.label_ids IS 'Its labels in prometheus_labels, its name among them, and for each name the row without a value; ascending';

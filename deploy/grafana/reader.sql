@@ -17,8 +17,8 @@ ALTER ROLE :"role" SET jit = off;
 
 GRANT USAGE ON SCHEMA public TO :"role";
 GRANT SELECT ON
-    service_spans, service_logs, metric_samples, metric_packs, v_metric_samples, metric_distributions, metric_series, otel_resources, otel_scopes,
-    service_metrics, v_spans, v_logs, v_service_performance, v_system_health, v_service_signs, v_operation_minutes, v_service_map,
+    service_spans, service_logs, metric_samples, metric_packs, metric_distributions, metric_series, otel_resources, otel_scopes,
+    service_metrics, v_metric_samples, v_spans, v_logs, v_service_performance, v_system_health, v_service_signs, v_operation_minutes, v_service_map,
     span_rollups, log_rollups, span_rollup_increments, log_rollup_increments, operations_last_hour, logs_last_hour, rollup_state,
     service_operations, service_edges, service_edge_minutes, service_nodes, service_registry, service_status_history,
     pinned_traces, pinned_spans, pinned_logs, ingest_receipts, ingest_spools, partition_floors, partition_jobs, partition_volumes

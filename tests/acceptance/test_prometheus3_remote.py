@@ -126,8 +126,13 @@ def pair(ares: AresProcess) -> Iterator[Pair]:
     read = {"url": f"{ares.http}/prometheus/api/v1/read", "read_recent": True}
     with metrics_page(page) as shop, metrics_page(leaving) as gone:
         jobs = [
-            {"job_name": name, "scrape_native_histograms": True, "static_configs": [{"targets": [target]}]}
-            for name, target in (("shop", shop), ("gone", gone))
+            {
+                "job_name": name,
+                "scrape_native_histograms": True,
+                "convert_classic_histograms_to_nhcb": name == "custom",
+                "static_configs": [{"targets": [target]}],
+            }
+            for name, target in (("shop", shop), ("gone", gone), ("custom", shop))
         ]
         config = {"scrape_configs": jobs, "remote_write": [write]}
         with (
@@ -156,6 +161,12 @@ async def test_what_is_written_reads_back_with_the_same_series_times_and_values(
     names = {json.loads(labels)["__name__"] for labels in await asked(pair.reader, '{job="shop"}', at)}
     assert names >= {"up", "shop_orders_total", "shop.temperature", "shop_wait_seconds", "shop_size_bytes_bucket"}
     assert names >= {"shop_price", "shop_price_sum", "shop_odd", "scrape_samples_scraped"}
+
+
+async def test_native_histograms_with_custom_buckets_read_back_as_they_are(pair: Pair, at: float) -> None:
+    rows = await eventually(lambda: pair.same('{job="custom"}[5m]', at))
+    assert sum("histograms" in row for row in rows) == 2
+    assert await eventually(lambda: pair.same('histogram_quantile(0.9, rate(shop_size_bytes{job="custom"}[5m]))', at))
 
 
 @pytest.mark.parametrize(

@@ -200,3 +200,12 @@ async def test_the_newest_rows_are_the_first_of_an_index(
     assert "Index Scan Backward" in below, plan
     assert "Sort" not in below, plan
     assert "Seq Scan" not in below, plan
+
+
+@pytest.mark.parametrize("title", ["Value", "Increase a second", "Mean of a histogram", "Newest points"])
+async def test_points_of_a_metric_are_found_by_the_index_of_its_series(owner: asyncpg.Connection, title: str) -> None:
+    await owner.execute("SET enable_seqscan = off")
+    text = opened("metrics", metric="inventory.stock").expanded(statement("metrics", title))
+    plan = "\n".join(row[0] for row in await owner.fetch(f"EXPLAIN {text}"))
+    assert "series_id = " in plan, plan
+    assert "Function Scan on service_metrics_between" not in plan, plan

@@ -13,6 +13,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric, Sum
 from ares_otel.query.prometheus import indexing
 from ares_otel.query.prometheus.index_job import SeriesIndex
 from ares_otel.query.prometheus.indexing import catch_up
+from ares_otel.query.prometheus.translation import VERSION
 from ares_otel.query.reader import reading
 from ares_otel.query.statements import load_statements
 from ares_otel.storage.store import Store
@@ -24,8 +25,9 @@ from tests.support.selected import chosen, named
 @pytest.fixture
 async def pool(emptied_database_url: str) -> AsyncIterator[asyncpg.Pool]:
     async with asyncpg.create_pool(emptied_database_url, min_size=1, max_size=6) as made:
+        await made.execute("UPDATE prometheus_index SET version = $1", VERSION)
         yield made
-        await made.execute("UPDATE prometheus_index SET translation = '{}', version = 1, revision = revision + 1")
+        await made.execute("UPDATE prometheus_index SET translation = '{}', revision = revision + 1")
 
 
 @pytest.fixture
@@ -105,6 +107,21 @@ async def test_processes_that_index_the_same_series_at_once_agree(
     assert len((await chosen(pool, 'many{same="x"}')).labels) == 60
     doubled = "SELECT count(*) - count(DISTINCT (name, value)) FROM prometheus_labels"
     assert await pool.fetchval(doubled) == 0
+
+
+async def test_a_read_says_that_it_cannot_wait_for_all_of_very_many_series(
+    pool: asyncpg.Pool, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexing, "MOST_BEFORE_A_READ", 20)
+    points = [gauge("many", labels={"n": str(number)}) for number in range(50)]
+    await send(store, metrics_request(metrics=points))
+    for _ in range(2):
+        with pytest.raises(indexing.IndexBehind, match="try again"):
+            await chosen(pool, "many")
+    assert len((await chosen(pool, "many")).labels) == 50
+    await pool.execute("DELETE FROM prometheus_series; UPDATE prometheus_index SET checked_until = '-infinity'")
+    await run_job(pool, store)
+    assert len((await chosen(pool, "many")).labels) == 50
 
 
 async def test_what_has_no_form_in_prometheus_is_counted_and_not_tried_again(pool: asyncpg.Pool, store: Store) -> None:

@@ -1,57 +1,71 @@
-"""Parts of series that become whole ones."""
+"""Stored series with the same labels become one series, each time once."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import numpy as np
-import pytest
 
-from ares_otel.model.prometheus.native_histogram import STALE_NAN, NativeHistogram, is_stale_bits
+from ares_otel.model.prometheus.native_histogram import STALE_NAN, STALE_NAN_BITS, NativeHistogram
 from ares_otel.query.prometheus.pieces import Piece, whole
 
-LABELS = (("__name__", "wait"), ("job", "shop"))
-ONE = NativeHistogram(schema=0, count=1, sum=1.0, positive_spans=((0, 1),), positive_counts=(1.0,))
-END = NativeHistogram(schema=0, count=0, sum=STALE_NAN)
+LABELS = (("__name__", "wait"),)
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 def numbers(age: int, *samples: tuple[int, float]) -> Piece:
-    times, values = [time for time, _ in samples], [value for _, value in samples]
-    return Piece(LABELS, "gauge", _age(age), np.array(times, np.int64), np.array(values, np.float64))
+    return _piece(age, samples, None)
 
 
-def native(age: int, *samples: tuple[int, NativeHistogram]) -> Piece:
-    histograms = [histogram for _, histogram in samples]
-    values = np.array([histogram.sum if is_stale_bits(histogram.sum) else np.nan for histogram in histograms])
+def histograms(age: int, *samples: tuple[int, float]) -> Piece:
+    """Of so many measurements, NaN for none."""
+    values = [
+        (time, sum_ if np.float64(sum_).view(np.uint64) == STALE_NAN_BITS else float("nan")) for time, sum_ in samples
+    ]
+    return _piece(age, values, [NativeHistogram(schema=0, count=1, sum=sum_) for _, sum_ in samples])
+
+
+def _piece(age: int, samples: Sequence[tuple[int, float]], told: list[NativeHistogram] | None) -> Piece:
     times = np.array([time for time, _ in samples], np.int64)
-    return Piece(LABELS, "histogram", _age(age), times, values, histograms)
+    values = np.array([value for _, value in samples], np.float64)
+    return Piece(LABELS, "histogram", (NOW + timedelta(seconds=age), UUID(int=age)), times, values, told)
 
 
-def _age(day: int) -> tuple[datetime, UUID]:
-    return datetime(2026, 1, day, tzinfo=UTC), UUID(int=day)
+def ends(piece: Piece) -> list[int]:
+    """The times at which it ends."""
+    return [int(time) for time in piece.timestamps[piece.values.view(np.uint64) == STALE_NAN_BITS]]
 
 
-@pytest.mark.parametrize("newest_only", [False, True])
-def test_a_number_that_ends_a_native_histogram_ends_it(newest_only: bool) -> None:
-    """A Prometheus writes the end of a native histogram as that of a number, which is stored as another series."""
-    [made] = whole([numbers(2, (3, STALE_NAN)), native(1, (1, ONE), (2, ONE))], newest_only=newest_only)
-    assert made.histograms is not None
-    assert made.timestamps.tolist() == ([3] if newest_only else [1, 2, 3])
-    assert len(made.histograms) == len(made.timestamps)
-    assert is_stale_bits(made.histograms[-1].sum)
-    assert is_stale_bits(made.values[-1])
+def test_a_number_that_ends_a_series_of_native_histograms_is_its_end() -> None:
+    for of_numbers, of_histograms in ((2, 1), (1, 2)):  # whichever was stored first
+        [piece] = whole(
+            [
+                numbers(of_numbers, (3, STALE_NAN), (6, STALE_NAN)),
+                histograms(of_histograms, (1, 0.5), (2, 0.7), (5, 0.1)),
+            ]
+        )
+        assert piece.timestamps.tolist() == [1, 2, 3, 5, 6]
+        assert ends(piece) == [3, 6]
+        assert piece.histograms is not None
+        assert [one.sum for one in piece.histograms if one.sum == one.sum] == [0.5, 0.7, 0.1]
+        assert len(piece.histograms) == 5
 
 
-def test_a_native_histogram_that_ends_ends_numbers_of_the_same_name() -> None:
-    [made] = whole([numbers(1, (1, 5.0)), native(2, (2, END))])
-    assert made.histograms is None
-    assert made.timestamps.tolist() == [1, 2]
-    assert is_stale_bits(made.values[1])
+def test_an_end_that_is_a_histogram_ends_a_series_of_numbers() -> None:
+    [piece] = whole([numbers(1, (1, 4.0), (2, 5.0)), histograms(2, (3, STALE_NAN))])
+    assert piece.histograms is None
+    assert piece.timestamps.tolist() == [1, 2, 3]
+    assert ends(piece) == [3]
 
 
-def test_of_numbers_and_native_histograms_of_one_name_the_older_ones_stay() -> None:
-    [made] = whole([numbers(2, (1, 5.0), (3, 6.0)), native(1, (2, ONE))])
-    assert (made.timestamps.tolist(), made.histograms) == ([2], [ONE])
-    [made] = whole([numbers(1, (1, 5.0), (3, 6.0)), native(2, (2, ONE))])
-    assert (made.timestamps.tolist(), made.histograms) == ([1, 3], None)
+def test_of_numbers_and_histograms_the_older_series_counts() -> None:
+    [piece] = whole([numbers(1, (1, 4.0)), histograms(2, (2, 0.5))])
+    assert (piece.timestamps.tolist(), piece.values.tolist(), piece.histograms) == ([1], [4.0], None)
+
+
+def test_the_newest_sample_alone_may_be_an_end() -> None:
+    [piece] = whole([histograms(1, (1, 0.5)), numbers(2, (3, STALE_NAN))], newest_only=True)
+    assert piece.timestamps.tolist() == [3]
+    assert ends(piece) == [3]

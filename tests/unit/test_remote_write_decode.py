@@ -17,7 +17,7 @@ from ares_otel.model.prometheus.metadata import MetricMetadata
 from ares_otel.model.prometheus.native_histogram import STALE_NAN
 from ares_otel.model.prometheus.proto import remote_v1_pb2 as v1
 from ares_otel.model.prometheus.proto import write_v2_pb2 as v2
-from ares_otel.model.prometheus.verbatim import METADATA_TYPE, SCOPE_NAME
+from ares_otel.model.prometheus.verbatim import CUSTOM, METADATA_BUCKETS, METADATA_TYPE, SCOPE_NAME
 from ares_otel.receivers.prometheusremotewrite.decode import decode_v1, decode_v2
 from ares_otel.receivers.prometheusremotewrite.series import MAX_LABELS, SeriesBook
 from ares_otel.receivers.prometheusremotewrite.written import Decoded, Written
@@ -59,9 +59,9 @@ def only_metric(decoded: Decoded) -> Metric:
 
 
 def type_of(metric: Metric) -> str:
-    [pair] = metric.metadata
-    assert pair.key == METADATA_TYPE
-    return pair.value.string_value
+    found = {pair.key: pair.value.string_value for pair in metric.metadata}
+    assert next(iter(found)) == METADATA_TYPE
+    return found[METADATA_TYPE]
 
 
 def labels_of(point: Any) -> dict[str, str]:
@@ -379,9 +379,30 @@ def test_a_native_histogram_is_an_exponential_one_and_custom_buckets_are_explici
     assert (measured.scale, measured.positive.offset, list(measured.positive.bucket_counts)) == (3, 3, [1, 2])
     assert (measured.count, measured.sum, labels_of(measured)) == (3, 1.5, {"job": "j"})
     assert (stale.flags, stale.count) == (1, 0)
-    [custom] = found["histogram", "histogram"].histogram.data_points
+    of_custom = found["histogram", "histogram"]
+    assert {pair.key: pair.value.string_value for pair in of_custom.metadata}[METADATA_BUCKETS] == CUSTOM
+    [custom] = of_custom.histogram.data_points
     assert (list(custom.explicit_bounds), list(custom.bucket_counts)) == ([0.5, 1.0], [5, 6, 7])
     assert len(found["exponential_histogram", "gaugehistogram"].exponential_histogram.data_points) == 1
+
+
+def test_the_end_of_native_histograms_may_be_told_by_a_sample() -> None:
+    """As Prometheus 3 does it: the type tells, or what came before."""
+    stale = [(NOW_MS + 5, STALE_NAN)]
+    typed = Told({"__name__": "h"}, stale, type=v2.Metadata.METRIC_TYPE_HISTOGRAM)
+    end = only_metric(second([typed]))
+    assert [point.flags for point in end.exponential_histogram.data_points] == [1]
+    assert type_of(end) == "histogram"
+    part = Told({"__name__": "h_sum"}, stale, type=v2.Metadata.METRIC_TYPE_HISTOGRAM)
+    assert only_metric(second([part])).HasField("sum")
+    custom = native((5, 6), schema=-53, custom_values=[0.5])
+    for told, kind in ((native(), "exponential_histogram"), (custom, "histogram"), (None, "gauge")):
+        book = SeriesBook(2**20)
+        before = Told({"__name__": "h"}, [] if told else [(NOW_MS, 1.0)], [told] if told else [])
+        first([before], book)
+        decoded = first([Told({"__name__": "h"}, stale)], book)
+        assert only_metric(decoded).WhichOneof("data") == kind
+        assert decoded.written == Written(1)
 
 
 @both

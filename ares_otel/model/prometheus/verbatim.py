@@ -14,6 +14,10 @@ SCOPE_NAME = "ares_otel.prometheus"
 METADATA_TYPE = "prometheus.type"
 """Key in `Metric.metadata`: the type as Prometheus named it (`counter`, `gauge`, `histogram`, `gaugehistogram`,
 `summary`, `info`, `stateset`, `unknown`), as the Collector's receivers write it."""
+METADATA_BUCKETS = "prometheus.buckets"
+"""Key in `Metric.metadata`: `CUSTOM` for a histogram that was a native one with custom buckets (schema -53). Without it
+a histogram was a classic one, with a series for each bucket."""
+CUSTOM = "custom"
 
 
 def is_verbatim(scope_name: str) -> bool:

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from ares_otel.model.prometheus.config import Untranslatable
-from ares_otel.model.prometheus.native_from_otlp import from_exponential_row
+from ares_otel.model.prometheus.native_from_otlp import from_explicit, from_exponential_row
 from ares_otel.model.prometheus.native_histogram import STALE_NAN_BITS, NativeHistogram, is_stale_bits
 from ares_otel.model.prometheus.points import NO_RECORDED_VALUE
 from ares_otel.model.prometheus.values import bound_text
 from ares_otel.query.prometheus.index import Entry
 from ares_otel.query.prometheus.pieces import Labels, Piece, Times, Values
-from ares_otel.query.prometheus.translation import COUNT, NATIVE, QUANTILE, RESERVED, SUM
+from ares_otel.query.prometheus.translation import COUNT, CUSTOM_NATIVE, NATIVE, QUANTILE, RESERVED, SUM
 from ares_otel.storage.rows.restore_metrics import histogram_point, summary_point
 from ares_otel.storage.rows.restore_values import filed_time
 
@@ -47,7 +47,7 @@ def pieces_of(entries: Sequence[Entry], rows: Sequence[Any]) -> list[Piece]:
     """
     times = np.array([filed_time(row, "timestamp", "timestamp_ns") // 1_000_000 for row in rows], np.int64)
     made: list[Piece] = []
-    if entries[0].part == NATIVE:
+    if entries[0].part in (NATIVE, CUSTOM_NATIVE):
         return [_native(entry, rows, times) for entry in entries]
     read = (
         _summary if any(entry.part == QUANTILE for entry in entries) or rows[0]["quantiles"] is not None else _histogram
@@ -81,7 +81,11 @@ def _native(entry: Entry, rows: Sequence[Any], times: Times) -> Piece:
     kept = np.ones(len(rows), np.bool_)
     for place, row in enumerate(rows):
         try:
-            histograms.append(from_exponential_row(row, verbatim=entry.verbatim))
+            gauge = entry.kind == "gaugehistogram"
+            if entry.part == CUSTOM_NATIVE:
+                histograms.append(from_explicit(histogram_point(row), delta=gauge))
+            else:
+                histograms.append(from_exponential_row(row, delta=gauge, verbatim=entry.verbatim))
         except Untranslatable:
             kept[place] = False
     values = np.full(len(histograms), np.nan)

@@ -11,12 +11,12 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from ares_otel.model.prometheus.selector import Matcher, Selector
 from ares_otel.query.prometheus.indexing import STATEMENTS, label_key
-from ares_otel.query.prometheus.patterns import ANYTHING, SOMETHING, alternatives, prefix
+from ares_otel.query.prometheus.patterns import ANYTHING, SOMETHING, alternatives, common, prefix
 from ares_otel.query.prometheus.translation import RESERVED
 from ares_otel.query.reader import Reader
 from ares_otel.query.statements import load_statements
@@ -167,20 +167,21 @@ async def _add(reader: Reader, made: Conditions, matcher: Matcher) -> bool:
     if value in SOMETHING:
         return _demand(made, await _ids(reader, [has]), positive=not negative, single=True)
     if takes_empty and not negative:  # without the label, or with a value that matches
-        _, others = await _tried(reader, matcher, "")
+        _, others = await _tried(reader, matcher, Known())
         made.none_of += others
         return True
-    texts, begin = alternatives(value), prefix(value)
+    texts = alternatives(value)
+    known = Known(prefix(value), common(value))
     if texts is not None:
         hits, others = await _ids(reader, [label_key(label, text) for text in texts if text]), []
     else:
-        hits, others = await _tried(reader, matcher, begin)
+        hits, others = await _tried(reader, matcher, known)
         if negative:
             hits, others = others, hits
     if negative:
         made.none_of += hits
         return takes_empty or _demand(made, await _ids(reader, [has]), positive=True, single=True)
-    if others and not begin and len(hits) > len(others):  # most values: the others are fewer
+    if others and known == Known() and len(hits) > len(others):  # most values: the others are fewer
         made.none_of += others
         return _demand(made, await _ids(reader, [has]), positive=True, single=True)
     return _demand(made, hits, positive=True)
@@ -202,8 +203,15 @@ async def _ids(reader: Reader, keys: Sequence[UUID]) -> list[int]:
     return [row["label_id"] for row in await reader.fetch(STATEMENTS["label_ids"], keys=list(keys))]
 
 
-async def _tried(reader: Reader, matcher: Matcher, begin: str) -> tuple[list[int], list[int]]:
-    """Labels whose value passes the matcher, and those whose value does not; of values that begin with the text."""
+class Known(NamedTuple):
+    """What values of interest have in common."""
+
+    prefix: str = ""
+    part: str = ""
+
+
+async def _tried(reader: Reader, matcher: Matcher, known: Known) -> tuple[list[int], list[int]]:
+    """Labels whose value passes the matcher, and those whose value does not; of the values of interest."""
     passed: list[int] = []
     failed: list[int] = []
 
@@ -211,7 +219,7 @@ async def _tried(reader: Reader, matcher: Matcher, begin: str) -> tuple[list[int
         for row in rows:
             (passed if matcher.test(row["value"]) else failed).append(row["label_id"])
 
-    values = {"name": matcher.label, "prefix": begin or None}
+    values = {"name": matcher.label, "prefix": known.prefix or None, "part": known.part or None}
     async with reader.cursor(_SQL["values"], ("value", "nothing"), **values) as cursor:
         cursor.most = _VALUES
         while rows := await cursor.fetch():

@@ -161,7 +161,7 @@ class SeriesIndex:
 
     async def _round(self, reader: Reader) -> None:
         await self._set_translation(reader)
-        state = await catch_up(reader)
+        state = await catch_up(reader, patient=True)
         removed = await self._translate_again(reader, state)
         if self._clock.monotonic() >= self._whole_from:
             self._observer.translated(await add_missing(reader, state, lately=False))

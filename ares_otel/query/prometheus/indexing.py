@@ -20,15 +20,18 @@ import orjson
 
 from ares_otel.model.prometheus.config import TranslationConfig
 from ares_otel.model.prometheus.labels import NAME
-from ares_otel.model.prometheus.verbatim import METADATA_TYPE
+from ares_otel.model.prometheus.verbatim import METADATA_BUCKETS, METADATA_TYPE
 from ares_otel.query.prometheus.translation import Member, Members, config_of
-from ares_otel.query.reader import Reader
+from ares_otel.query.reader import DatabaseUnavailable, Reader
 from ares_otel.query.statements import load_statements
 
 PAGE = 1000
 """Series that are translated together, in one transaction."""
 AT_ONCE = 50_000
 """Series whose ids are asked for together."""
+MOST_BEFORE_A_READ = 20_000
+"""Missing series that a read indexes before it answers. There are more only after an upgrade, or where a read comes in
+the very minute in which they all appear."""
 MAX_SERIES_BYTES = 64 * 1024
 """A series, resource or scope whose attributes are larger has no form in Prometheus: no scraper takes such labels."""
 BEHIND = timedelta(minutes=1)
@@ -39,6 +42,10 @@ LABELS_LOCK = 0x41726573_4C61626C
 STATEMENTS = load_statements("prometheus_index.sql")
 
 
+class IndexBehind(DatabaseUnavailable):
+    """The index of series for Prometheus is being made, which takes a while; try again in a moment."""
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """By which rules the index is made now."""
@@ -47,34 +54,44 @@ class State:
     revision: int
 
 
-async def catch_up(reader: Reader) -> State:
+async def catch_up(reader: Reader, *, patient: bool = False) -> State:
     """Indexes the series that are missing, all that were committed before the call among them.
 
-    Raises DatabaseUnavailable, QueryTooSlow: see `reader`. What was indexed before stays.
+    Args:
+        patient: whether it may take as long as it takes.
+
+    Raises:
+        IndexBehind: so many are missing that it takes too long for a read.
+        DatabaseUnavailable, QueryTooSlow: see `reader`. What was indexed before stays.
     """
     [row] = await reader.fetch(STATEMENTS["state"], lag=BEHIND)
     state = State(_stored_config(row["translation"]), row["revision"])
     if not row["missing"] and not row["behind"]:
         return state
     [moment] = await reader.fetch(STATEMENTS["until"])
-    await add_missing(reader, state, lately=True)
+    most = None if patient else MOST_BEFORE_A_READ
+    count = await add_missing(reader, state, lately=True, most=most)
+    if most is not None and count >= most:
+        raise IndexBehind
     await reader.fetch(STATEMENTS["checked"], until=moment["until"], revision=state.revision)
     return state
 
 
-async def add_missing(reader: Reader, state: State, *, lately: bool) -> int:
+async def add_missing(reader: Reader, state: State, *, lately: bool, most: int | None = None) -> int:
     """Indexes series that are missing; how many.
 
     Args:
         lately: of those only that appeared since all were indexed.
+        most: after so many it ends.
     """
     count = 0
-    while rows := await reader.fetch(STATEMENTS["missing"], lately=lately or None, limit=AT_ONCE):
+    limit = AT_ONCE if most is None else most
+    while rows := await reader.fetch(STATEMENTS["missing"], lately=lately or None, limit=limit):
         ids = [row["series_id"] for row in rows]
         for begin in range(0, len(ids), PAGE):
             await store(reader, ids[begin : begin + PAGE], state)
         count += len(ids)
-        if len(ids) < AT_ONCE:
+        if len(ids) < limit or most is not None:
             break
     return count
 
@@ -94,7 +111,11 @@ async def store(reader: Reader, ids: Sequence[UUID], state: State, *, anew: bool
         anew: what they became by other rules is removed, in the same transaction.
     """
     rows = await reader.fetch(
-        STATEMENTS["definitions"], ids=list(ids), type_key=METADATA_TYPE, max_bytes=MAX_SERIES_BYTES
+        STATEMENTS["definitions"],
+        ids=list(ids),
+        type_key=METADATA_TYPE,
+        buckets_key=METADATA_BUCKETS,
+        max_bytes=MAX_SERIES_BYTES,
     )
     members = await translated(reader, rows, state.config)
     await _write(reader, members, state.revision, ids if anew else ())

@@ -10,6 +10,8 @@ ANYTHING = ("", ".*", "(.*)", "^.*$")
 SOMETHING = (".+", "(.+)", "^.+$")
 _META = frozenset(r".+*?()[]{}|^$")
 _OPTIONAL = frozenset("*?{")
+_CLASSES = frozenset("dDwWsSbBAz")
+"""Letters that stand for a character or a place behind a backslash, and that nothing belongs to."""
 _TOKEN = re.compile(r"\\[^a-zA-Z0-9]|\\.?|.", re.DOTALL | re.ASCII)
 
 
@@ -39,6 +41,28 @@ def prefix(pattern: str) -> str:
             break
         found.append(text)
     return "".join(found)
+
+
+def common(pattern: str) -> str:
+    """The longest text that is known to be in every value that matches; empty where none is."""
+    if "|" in pattern or "(?" in pattern:  # flags may change what a letter stands for
+        return ""
+    runs, depth, counting = [""], 0, False
+    for text, meta in _tokens(pattern):
+        if counting:  # how often something may be there
+            counting = meta != "}"
+            continue
+        if not meta:
+            runs[-1] += "" if depth else text
+            continue
+        if meta == "[" or (meta[0] == "\\" and meta[1:] not in _CLASSES):
+            break  # where these end is not known here
+        counting = meta == "{"
+        depth += (meta == "(") - (meta == ")")
+        if meta in _OPTIONAL:
+            runs[-1] = runs[-1][:-1]
+        runs.append("")
+    return max(runs, key=len)
 
 
 def _tokens(pattern: str) -> Iterator[tuple[str, str]]:

@@ -52,8 +52,8 @@ def weight_of(histograms: Sequence[NativeHistogram]) -> int:
 
 def whole(pieces: Sequence[Piece], *, newest_only: bool = False) -> list[Piece]:
     """One piece for each series, sorted by labels. Where some stored series with the same labels have native histograms
-    and others have numbers, the oldest one says which of them the series has; the others are left out, but for where
-    they end: a Prometheus writes the end of a native histogram as that of a number."""
+    and others have numbers, the oldest one with a sample says which of them the series has. Of the others the ends are
+    kept: a Prometheus that writes remotely says with a number that a series of native histograms ended."""
     found: dict[Labels, list[Piece]] = defaultdict(list)
     for piece in pieces:
         if len(piece.timestamps):
@@ -61,12 +61,26 @@ def whole(pieces: Sequence[Piece], *, newest_only: bool = False) -> list[Piece]:
     return [_joined(found[labels], newest_only=newest_only) for labels in sorted(found)]
 
 
+def _ends(part: Piece) -> NDArray[np.bool_]:
+    ends: NDArray[np.bool_] = part.values.view(np.uint64) == STALE_NAN_BITS
+    return ends
+
+
+def _as_ends(part: Piece, first: Piece) -> Piece:
+    """The part itself where it has what the series has, else its ends alone."""
+    if (part.histograms is None) == (first.histograms is None):
+        return part
+    kept = _ends(part)
+    ends = None if first.histograms is None else [_END] * int(kept.sum())
+    return replace(part, timestamps=part.timestamps[kept], values=part.values[kept], histograms=ends)
+
+
 def _joined(parts: list[Piece], *, newest_only: bool) -> Piece:
     if len(parts) == 1:
         return parts[0]
     parts.sort(key=lambda part: part.age)
-    first = parts[0]
-    parts = [_as_kind_of(first, part) for part in parts]
+    first = next((part for part in parts if not _ends(part).all()), parts[0])
+    parts = [_as_ends(part, first) for part in parts]
     times = np.concatenate([part.timestamps for part in parts])
     order = np.argsort(times, kind="stable")  # of equals the older series first
     times = times[order]
@@ -81,12 +95,3 @@ def _joined(parts: list[Piece], *, newest_only: bool) -> Piece:
     return Piece(
         first.labels, first.kind, first.age, times[kept][-1:] if newest_only else times[kept], values, histograms
     )
-
-
-def _as_kind_of(first: Piece, part: Piece) -> Piece:
-    """The part, of numbers or native histograms as the first one; of the other kind only ends are left."""
-    if (part.histograms is None) == (first.histograms is None):
-        return part
-    ends = np.flatnonzero(part.values.view(np.uint64) == STALE_NAN_BITS)
-    histograms = None if first.histograms is None else [_END] * len(ends)
-    return replace(part, timestamps=part.timestamps[ends], values=part.values[ends], histograms=histograms)

@@ -17,6 +17,7 @@ import orjson
 from ares_otel.model.prometheus.config import Strategy, TranslationConfig
 from ares_otel.model.prometheus.labels import NAME, Labels
 from ares_otel.model.prometheus.values import any_value_text, attribute_text
+from ares_otel.model.prometheus.verbatim import CUSTOM
 from ares_otel.query.live_series import Definitions, Resource, Scope, Series
 from ares_otel.query.totals import has_total
 from ares_otel.query.translated import Translator
@@ -24,7 +25,7 @@ from ares_otel.storage.rows.restore_values import attributes
 
 VERSION = 2
 """Of the rules here and below `model/prometheus`: another one makes the whole index anew, in the background."""
-VALUE, DELTA, NATIVE, INFO, NONE = "value", "delta", "native", "info", "none"
+VALUE, DELTA, NATIVE, CUSTOM_NATIVE, INFO, NONE = "value", "delta", "native", "custom", "info", "none"
 BUCKET, SUM, COUNT, QUANTILE = "bucket", "sum", "count", "quantile"
 """Parts of a stored series, see `prometheus_series.part`."""
 TARGET_INFO = "target_info"
@@ -104,7 +105,10 @@ class Members:
             return [Member(id_, NONE, found, {}, resource_id, first_seen)]
         told = row["prometheus_type"] if found.verbatim and row["prometheus_type"] in TYPES else str(found.kind)
         made = []
-        for part in _PARTS.get(row["metric_type"], (DELTA if delta else VALUE,)):
+        parts = _PARTS.get(row["metric_type"], (DELTA if delta else VALUE,))
+        if found.verbatim and row["metric_type"] == "histogram" and row["prometheus_buckets"] == CUSTOM:
+            parts = (CUSTOM_NATIVE,)
+        for part in parts:
             labels = {key: value for key, value in found.labels.items() if value and key != RESERVED.get(part)}
             labels[NAME] = found.name + SUFFIXES.get(part, "")
             made.append(Member(id_, part, told, labels, resource_id, first_seen, found.verbatim))

@@ -41,7 +41,7 @@ LIMIT :limit
 -- name: definitions
 -- What identifies series. A large one comes without labels.
 SELECT s.series_id, s.service_name, s.metric_name, s.metric_type, s.unit, s.temporality, s.resource_id, s.scope_id, s.first_seen,
-       s.metadata ->> :type_key AS prometheus_type,
+       s.metadata ->> :type_key AS prometheus_type, s.metadata ->> :buckets_key AS prometheus_buckets,
        CASE WHEN s.small THEN s.shown END AS labels, CASE WHEN s.small THEN s.attributes_raw END AS attributes_raw
 FROM (
     SELECT m.*, m.labels::text AS shown,

@@ -1,13 +1,14 @@
 -- Finding series for Prometheus by their labels.
 
 -- name: values
--- The labels of a name with a value, or those whose value begins with a text.
+-- The labels of a name with a value, or those whose value begins with a text and has another one in it.
 SELECT label_id, value, '' AS nothing
 FROM prometheus_labels
 WHERE tenant_id = 0
   AND left(name, 200) COLLATE "C" = left(:name, 200)
   AND left(value, 200) COLLATE "C" >= left(:prefix, 200)                                           -- when prefix
   AND left(value, 200) COLLATE "C" < left(:prefix, 199) || U&'\+10FFFF'                             -- when prefix
+  AND position(:part IN value) > 0                                                                 -- when part
   AND name = :name
   AND value <> ''
 
@@ -101,3 +102,41 @@ CROSS JOIN LATERAL (
 ) p
 WHERE p.alive                                                                                      -- when alive
 GROUP BY s.owner
+
+-- name: label_names
+-- Names of labels, those that only samples have among them.
+SELECT name FROM (
+    SELECT name FROM prometheus_labels WHERE tenant_id = 0 AND value = ''
+    UNION SELECT 'le' WHERE EXISTS (SELECT FROM prometheus_series WHERE tenant_id = 0 AND part = 'bucket')
+    UNION SELECT 'quantile' WHERE EXISTS (SELECT FROM prometheus_series WHERE tenant_id = 0 AND part = 'quantile')
+) n
+ORDER BY name COLLATE "C"
+LIMIT :limit
+
+-- name: label_values
+SELECT value
+FROM prometheus_labels
+WHERE tenant_id = 0 AND left(name, 200) COLLATE "C" = left(:name, 200) AND name = :name AND value <> ''
+ORDER BY value COLLATE "C"
+LIMIT :limit
+
+-- name: metadata
+-- Type, unit and description of metrics by the names of their families, as their series say them or remote write did.
+SELECT name, kind, unit, help
+FROM (
+    SELECT CASE p.part WHEN 'count' THEN left(l.value, -6) ELSE l.value END AS name, p.kind, s.unit,
+           left(s.description, :description) AS help
+    FROM prometheus_series p
+    JOIN prometheus_labels l ON l.tenant_id = 0 AND l.label_id = p.name_id
+    JOIN metric_series s ON s.tenant_id = 0 AND s.series_id = p.series_id
+    WHERE p.tenant_id = 0 AND p.part IN ('value', 'delta', 'count', 'native') AND NOT (p.verbatim AND p.part IN ('value', 'native'))
+    UNION ALL
+    SELECT metric_name, type, unit, left(help, :description) FROM prometheus_metadata WHERE tenant_id = 0
+    UNION ALL
+    SELECT 'target_info', 'gauge', '', 'Target metadata'
+    WHERE EXISTS (SELECT FROM prometheus_series WHERE tenant_id = 0 AND part = 'info')
+) m
+WHERE name = :name                                                                       -- when name
+GROUP BY name, kind, unit, help
+ORDER BY name COLLATE "C", kind, unit, help
+LIMIT :limit

@@ -18,15 +18,13 @@ from ares_otel.model.prometheus.proto import write_bare_pb2 as bare
 from ares_otel.model.prometheus.proto.write_v2_pb2 import Exemplar as ExemplarV2
 from ares_otel.receivers.prometheusremotewrite.encoding import field
 from ares_otel.receivers.prometheusremotewrite.points import Points
-from ares_otel.receivers.prometheusremotewrite.series import TYPES, Series, SeriesBook, WrongSeries, make_series
+from ares_otel.receivers.prometheusremotewrite.series import PARTS, TYPES, Series, SeriesBook, WrongSeries, make_series
 from ares_otel.receivers.prometheusremotewrite.written import Complaints, Decoded
 
 MAX_SERIES = 200_000
 """Series, samples, or symbols in one request. Prometheus sends 2,000 samples."""
 _SERIES_BYTES = 200
 _SAMPLE_BYTES = 64
-_PARTS = ("_bucket", "_count", "_sum", "_gcount", "_gsum")
-"""What the series of a histogram, or of a summary, have behind its name."""
 
 _WITH_PARTS = frozenset(TYPES.index(name) for name in ("histogram", "gaugehistogram", "summary"))
 
@@ -49,10 +47,9 @@ def decode_v1(body: bytes, now_ns: int, book: SeriesBook) -> Decoded:
             "The body holds no series of remote write 1.0. A request of 2.0 must say so in its Content-Type: "
             "application/x-protobuf;proto=io.prometheus.write.v2.Request."
         )
-    _check_samples(request.timeseries)
     complaints = Complaints()
     points = Points(now_ns, complaints)
-    with_exemplars = any(series.exemplars for series in request.timeseries)
+    with_exemplars = _have_exemplars(request.timeseries)
     if with_exemplars:
         points.expect_exemplars()
     for told in request.timeseries:
@@ -85,33 +82,37 @@ def decode_v2(body: bytes, now_ns: int, book: SeriesBook) -> Decoded:
     symbols = list(request.symbols)
     if (symbols or request.timeseries) and (not symbols or symbols[0]):
         raise Rejected("symbols[0] must be the empty text.")
-    _check_samples(request.timeseries)
     complaints = Complaints()
     points = Points(now_ns, complaints)
-    if any(series.exemplars for series in request.timeseries):
+    with_exemplars = _have_exemplars(request.timeseries)
+    if with_exemplars:
         points.expect_exemplars()
     metadata: dict[tuple[bytes, int, int, int], MetricMetadata | None] = {}
     for told in request.timeseries:
+        samples, histograms, said = told.samples, told.histograms, told.metadata
+        type_ = said.type
+        texts: list[tuple[ExemplarV2, list[bytes]]] = []
         try:
-            series = _series_v2(told, symbols, book)
-            if told.samples and told.histograms:
-                raise WrongSeries(f"{series.name[:200]} has samples and histograms in one TimeSeries")
-            if not (told.samples or told.histograms or told.exemplars):
+            series = _series_v2(told.labels_refs, type_, symbols, book)
+            if histograms:
+                if samples:
+                    raise WrongSeries(f"{series.name[:200]} has samples and histograms in one TimeSeries")
+            elif not samples and not told.exemplars:
                 raise WrongSeries(f"{series.name[:200]} has neither samples nor histograms")
-            texts = [_exemplar_v2(encoded, symbols) for encoded in told.exemplars]
+            if with_exemplars:
+                texts = [_exemplar_v2(encoded, symbols) for encoded in told.exemplars]
         except WrongSeries as error:
             _reject(points, complaints, told, error)
             continue
-        points.add_samples(series, told.samples, told.created_timestamp)
-        if told.histograms:
-            points.add_histograms(series, told.histograms, told.created_timestamp)
+        if samples:
+            points.add_samples(series, samples, told.created_timestamp)
+        elif histograms:
+            points.add_histograms(series, histograms, told.created_timestamp)
         for exemplar, labels in texts:
             points.add_exemplar(series, labels, exemplar.value, exemplar.timestamp)
-        if told.HasField("metadata"):
-            said = told.metadata
-            fields = (series.family.head, said.type, said.unit_ref, said.help_ref)
-            if fields not in metadata:
-                metadata[fields] = _metadata_v2(series, said, symbols)
+        fields = (series.family.head, type_, said.unit_ref, said.help_ref)
+        if fields not in metadata:
+            metadata[fields] = _metadata_v2(series, said, symbols)
     payload, written = points.finish(lonely=True)
     found = [one for one in metadata.values() if one is not None]
     return Decoded(payload, written, points.rejected, complaints.text, points.left_exemplars, found)
@@ -148,11 +149,16 @@ def _count_fields(body: bytes) -> int:
     return count + max(0, end - at) // 2
 
 
-def _check_samples(series: Sequence[bare.TimeSeriesV1] | Sequence[bare.TimeSeriesV2]) -> None:
-    if sum(len(one.samples) + len(one.histograms) + len(one.exemplars) for one in series) > MAX_SERIES:
+def _have_exemplars(series: Sequence[bare.TimeSeriesV1] | Sequence[bare.TimeSeriesV2]) -> bool:
+    """Whether one of them has an exemplar. Raises TooLarge for too many of them, or too much in them."""
+    count = exemplars = 0
+    for one in series:
+        few = len(one.exemplars)
+        exemplars += few
+        count += len(one.samples) + len(one.histograms) + few
+    if max(count, len(series)) > MAX_SERIES:
         raise _too_many()
-    if len(series) > MAX_SERIES:
-        raise _too_many()
+    return exemplars > 0
 
 
 def _too_many() -> TooLarge:
@@ -190,9 +196,8 @@ def _key(texts: list[Any]) -> bytes:
     return blake2b(marshal.dumps(texts, 2), digest_size=16).digest()
 
 
-def _series_v2(told: bare.TimeSeriesV2, symbols: Sequence[bytes], book: SeriesBook) -> Series:
-    texts = _looked_up(told.labels_refs, symbols)
-    number = told.metadata.type
+def _series_v2(refs: Sequence[int], number: int, symbols: Sequence[bytes], book: SeriesBook) -> Series:
+    texts = _looked_up(refs, symbols)
     key = _key([*texts, number])
     series = book.find(key)
     if series is None:
@@ -228,7 +233,7 @@ def _metadata_v2(series: Series, told: bare.MetadataV2, symbols: Sequence[bytes]
         return None
     name = series.name
     if told.type in _WITH_PARTS:
-        for suffix in _PARTS:
+        for suffix in PARTS:
             name = name.removesuffix(suffix)
     return _made_metadata(name.encode(), told.type, unit, help_)
 

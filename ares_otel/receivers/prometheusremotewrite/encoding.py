@@ -14,7 +14,7 @@ from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
-from ares_otel.model.prometheus.verbatim import METADATA_TYPE, SCOPE_NAME, resource_of
+from ares_otel.model.prometheus.verbatim import CUSTOM, METADATA_BUCKETS, METADATA_TYPE, SCOPE_NAME, resource_of
 
 GAUGE, SUM, HISTOGRAM, EXPONENTIAL = 0x2A, 0x3A, 0x4A, 0x52
 """Tags of the kinds within `Metric`: the fields 5, 7, 9 and 10."""
@@ -63,11 +63,12 @@ def metric_head(name: str) -> bytes:
     return Metric(name=name).SerializeToString()
 
 
-def metric_tail(type_name: str) -> bytes:
-    """The fields of a `Metric` behind its points: what Prometheus calls its type."""
+def metric_tail(type_name: str, *, custom: bool = False) -> bytes:
+    """The fields of a `Metric` behind its points: what Prometheus calls its type, and whether a histogram has custom
+    buckets."""
     metric = Metric()
-    pair = metric.metadata.add(key=METADATA_TYPE)
-    pair.value.string_value = type_name
+    for key, value in ((METADATA_TYPE, type_name), *([(METADATA_BUCKETS, CUSTOM)] if custom else [])):
+        metric.metadata.add(key=key).value.string_value = value
     return metric.SerializeToString()
 
 

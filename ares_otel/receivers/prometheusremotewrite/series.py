@@ -16,6 +16,9 @@ NAME = "__name__"
 COUNTER, UNKNOWN = "counter", "unknown"
 TYPES = (UNKNOWN, COUNTER, "gauge", "histogram", "gaugehistogram", "summary", "info", "stateset")
 """Types by their number in both versions."""
+_NATIVE_TYPES = ("histogram", "gaugehistogram")
+PARTS = ("_bucket", "_count", "_sum", "_gcount", "_gsum")
+"""What the series of a histogram, or of a summary, have behind its name."""
 _CUMULATIVE_PARTS = ("_bucket", "_count", "_sum")
 
 
@@ -26,7 +29,7 @@ class WrongSeries(ValueError):
 class Series:
     """A series that is right."""
 
-    __slots__ = ("attributes", "cumulative", "family", "name")
+    __slots__ = ("attributes", "cumulative", "family", "name", "native")
 
     def __init__(self, labels: Sequence[tuple[str, str]], type_name: str | None) -> None:
         """
@@ -46,10 +49,15 @@ class Series:
             encoding.metric_tail(type_name),
             SUM if self.cumulative else GAUGE,
         )
+        self.native: Family | None = None
+        """The family of its native histograms, when it has such: by its type and name, or as it came last. A Prometheus
+        marks the end of those by a sample too."""
+        if type_name in _NATIVE_TYPES and not self.name.endswith(PARTS):
+            self.native = self.histograms(custom=False, gauge=type_name == "gaugehistogram")
 
     def histograms(self, *, custom: bool, gauge: bool) -> Family:
         """The family of its native histograms."""
-        tail = encoding.metric_tail("gaugehistogram" if gauge else "histogram")
+        tail = encoding.metric_tail("gaugehistogram" if gauge else "histogram", custom=custom)
         return self.family._replace(tail=tail, kind=HISTOGRAM if custom else EXPONENTIAL)
 
     @property

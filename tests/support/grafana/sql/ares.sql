@@ -118,9 +118,13 @@ SELECT "time", p[1] / 1e6 AS "p50", p[2] / 1e6 AS "p95", p[3] / 1e6 AS "p99"
 FROM (
     SELECT "time", rollup_percentiles(array_agg(bucket ORDER BY bucket), array_agg(spans ORDER BY bucket), max(highest)) AS p
     FROM (
-        SELECT $__timeGroup(r.minute, '$__interval') AS "time", h.bucket, sum(h.spans)::bigint AS spans, max(r.duration_ns_max) AS highest
-        FROM span_rollups r CROSS JOIN LATERAL unnest(r.buckets, r.counts) AS h (bucket, spans)
-        WHERE $__timeFilter(r.minute) AND r.service_name = 'ares-api' AND r.kind = 'server'
+        SELECT r."time", h.bucket, sum(h.spans)::bigint AS spans, max(r.duration_ns_max) AS highest
+        FROM (
+            SELECT ($__timeGroup(minute, '$__interval'))::bigint AS "time", buckets, counts, duration_ns_max
+            FROM span_rollups
+            WHERE $__timeFilter(minute) AND service_name = 'ares-api' AND kind = 'server'
+            OFFSET 0  -- the time of each row once, and not of each of its buckets
+        ) r CROSS JOIN LATERAL unnest(r.buckets, r.counts) AS h (bucket, spans)
         GROUP BY 1, 2
     ) merged
     GROUP BY "time"

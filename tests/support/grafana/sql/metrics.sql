@@ -3,7 +3,7 @@
 -- name: values
 SELECT $__timeGroup("timestamp", '$__interval') AS "time", left(labels::text, 200) AS metric, avg(metric_value) AS "value"
 FROM service_metrics_between($__timeFrom(), $__timeTo())
-WHERE $__timeFilter("timestamp") AND service_name = '${service}' AND metric_name = '${metric}'
+WHERE service_name = '${service}' AND metric_name = '${metric}'
   AND series_id IN (
       SELECT series_id FROM metric_series WHERE service_name = '${service}' AND metric_name = '${metric}'
       ORDER BY last_seen DESC, series_id LIMIT 20)
@@ -19,7 +19,7 @@ FROM (
         SELECT "timestamp", labels, temporality, coalesce(count, metric_value) AS total,
                lag(coalesce(count, metric_value)) OVER (PARTITION BY series_id ORDER BY "timestamp", id) AS earlier
         FROM service_metrics_between($__timeFrom(), $__timeTo())
-        WHERE $__timeFilter("timestamp") AND service_name = '${service}' AND metric_name = '${metric}' AND temporality IS NOT NULL
+        WHERE service_name = '${service}' AND metric_name = '${metric}' AND temporality IS NOT NULL
           AND series_id IN (
               SELECT series_id FROM metric_series WHERE service_name = '${service}' AND metric_name = '${metric}'
               ORDER BY last_seen DESC, series_id LIMIT 20)
@@ -40,7 +40,7 @@ FROM (
                lag(count) OVER (PARTITION BY series_id ORDER BY "timestamp", id) AS earlier_count,
                lag(sum) OVER (PARTITION BY series_id ORDER BY "timestamp", id) AS earlier_sum
         FROM service_metrics_between($__timeFrom(), $__timeTo())
-        WHERE $__timeFilter("timestamp") AND service_name = '${service}' AND metric_name = '${metric}' AND count IS NOT NULL
+        WHERE service_name = '${service}' AND metric_name = '${metric}' AND count IS NOT NULL
           AND series_id IN (
               SELECT series_id FROM metric_series WHERE service_name = '${service}' AND metric_name = '${metric}'
               ORDER BY last_seen DESC, series_id LIMIT 20)
@@ -54,7 +54,7 @@ ORDER BY 1
 SELECT "timestamp" AS "time", metric_value AS "value", count AS "count", sum AS "sum", min AS "least", max AS "greatest",
        left(labels::text, 1000) AS "attributes"
 FROM service_metrics_between($__timeFrom(), $__timeTo())
-WHERE $__timeFilter("timestamp") AND service_name = '${service}' AND metric_name = '${metric}'
+WHERE service_name = '${service}' AND metric_name = '${metric}'
   AND series_id IN (
       SELECT series_id FROM metric_series WHERE service_name = '${service}' AND metric_name = '${metric}'
       ORDER BY last_seen DESC, series_id LIMIT 20)

@@ -64,15 +64,18 @@ ORDER BY 1
 SELECT "time", service_name AS metric,
        (rollup_percentiles(array_agg(bucket ORDER BY bucket), array_agg(spans ORDER BY bucket), max(highest), '{0.95}'))[1] / 1e6 AS "p95"
 FROM (
-    SELECT $__timeGroup(r.minute, '$__interval') AS "time", r.service_name, h.bucket, sum(h.spans)::bigint AS spans,
-           max(r.duration_ns_max) AS highest
-    FROM span_rollups r CROSS JOIN LATERAL unnest(r.buckets, r.counts) AS h (bucket, spans)
-    WHERE $__timeFilter(r.minute) AND r.kind IN ('server', 'consumer')
-      AND r.service_name IN (
-          SELECT service_name FROM span_rollups
-          WHERE $__timeFilter(minute) AND kind IN ('server', 'consumer')
-            AND ('*' = ANY (ARRAY[$service]::text[]) OR service_name = ANY (ARRAY[$service]::text[]))
-          GROUP BY service_name ORDER BY sum(calls) DESC LIMIT 20)
+    SELECT r."time", r.service_name, h.bucket, sum(h.spans)::bigint AS spans, max(r.duration_ns_max) AS highest
+    FROM (
+        SELECT ($__timeGroup(minute, '$__interval'))::bigint AS "time", service_name, buckets, counts, duration_ns_max
+        FROM span_rollups
+        WHERE $__timeFilter(minute) AND kind IN ('server', 'consumer')
+          AND service_name IN (
+              SELECT service_name FROM span_rollups
+              WHERE $__timeFilter(minute) AND kind IN ('server', 'consumer')
+                AND ('*' = ANY (ARRAY[$service]::text[]) OR service_name = ANY (ARRAY[$service]::text[]))
+              GROUP BY service_name ORDER BY sum(calls) DESC LIMIT 20)
+        OFFSET 0  -- the time of each row once, and not of each of its buckets
+    ) r CROSS JOIN LATERAL unnest(r.buckets, r.counts) AS h (bucket, spans)
     GROUP BY 1, 2, 3
 ) merged
 GROUP BY 1, 2
