@@ -19,7 +19,7 @@ from ares_otel.api.routers.remote_read import ReadLimits
 from ares_otel.cli import console
 from ares_otel.cli.components import COMPONENTS
 from ares_otel.cli.event_bus import Events
-from ares_otel.cli.ingest import Ingest, LocalIngest, make_host
+from ares_otel.cli.ingest import Ingest, LocalIngest, make_host, open_doors
 from ares_otel.cli.jaeger import open_jaeger_grpc
 from ares_otel.cli.jaeger_http import check_jaeger_port, make_jaeger, open_jaeger_door
 from ares_otel.cli.maintenance import MaintenanceJobs, partitions_of
@@ -229,9 +229,8 @@ class Ares:
         stack.push_async_callback(beats.stop)
         await beats.start()
 
-        self.doors["http"] = api.url
+        self.doors |= {"http": api.url, "database": url}
         self._find_receivers()
-        self.doors["database"] = url
         if options.demo:
             await self._start_demo()
         log.info("Ares OTel %s is ready.", __version__)
@@ -289,8 +288,7 @@ class Ares:
     def _find_receivers(self) -> None:
         """Notes where the receivers listen now, here and for a second start on the same directory."""
         assert self._ingest is not None
-        for name, address in self._ingest.doors.items():
-            self.doors[name] = address if "://" in address else f"http://{address}"
+        self.doors |= open_doors(self._ingest)
         if self._embedded is not None:
             self._embedded.announce({name: url for name, url in self.doors.items() if name != "database"})
 

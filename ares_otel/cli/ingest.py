@@ -32,6 +32,11 @@ class Ingest(Protocol):
         """Name → URL, or address, of each listener."""
         ...
 
+    @property
+    def inner(self) -> frozenset[str]:
+        """Those of `doors` that only other processes of this Ares need."""
+        ...
+
     async def replace(self, content: str, config: PipelineConfig) -> None:
         """Makes another configuration run; `content` is its file (as latin-1).
 
@@ -47,6 +52,15 @@ class Ingest(Protocol):
     def hurry(self) -> None:
         """A stop that is under way shall end now."""
         ...
+
+
+def open_doors(ingest: Ingest) -> dict[str, str]:
+    """Name → URL of each listener that people are told of."""
+    return {
+        name: address if "://" in address else f"http://{address}"
+        for name, address in ingest.doors.items()
+        if name not in ingest.inner
+    }
 
 
 def make_host(
@@ -110,6 +124,10 @@ class LocalIngest:
             for receiver in self._host.receivers.values()
             for name, address in getattr(receiver, "doors", {}).items()
         }
+
+    @property
+    def inner(self) -> frozenset[str]:
+        return frozenset()
 
     async def replace(self, content: str, config: PipelineConfig) -> None:
         await self._host.replace(config)

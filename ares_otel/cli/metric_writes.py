@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import httpx
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -177,11 +177,11 @@ def _largest_body(config: PipelineConfig) -> int:
 
 def _app_of(ingest: LocalIngest, target: _Target) -> ASGIApp | None:
     """The receiver's app: of the one that is called as its type is, else of the first of the configuration."""
-    apps: dict[str, Any] = {
-        id: receiver.http_app
+    apps: dict[str, ASGIApp] = {
+        id: receiver.lent
         for id, receiver in ingest.receivers.items()
         if isinstance(receiver, RemoteWriteReceiver if target is _REMOTE_WRITE else OtlpReceiver)
-        and receiver.http_app.takes(target.path)
+        and receiver.lent.takes(target.path)
     }
     return apps.get(target.component) or next(iter(apps.values()), None)
 

@@ -36,6 +36,8 @@ class Endpoint:
     """Name of the option that holds the host."""
     door: str = ""
     """What the listener is called on standard output, for example `otlp-http`."""
+    inner: bool = False
+    """It is only there for other processes of this Ares; nobody is told of it."""
 
     @property
     def name(self) -> str:
@@ -117,6 +119,11 @@ class Reservations:
             + shown(one.endpoint.host, one.port)
             for one in self._held
         }
+
+    @property
+    def inner(self) -> frozenset[str]:
+        """Those of `doors` that nobody is told of."""
+        return frozenset(one.endpoint.door for one in self._held if one.endpoint.inner)
 
     def close(self) -> None:
         """Gives all of it up. Safe twice."""

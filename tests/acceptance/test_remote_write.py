@@ -92,7 +92,7 @@ async def test_errors_on_the_api_are_those_of_remote_write(ares: AresProcess) ->
 async def test_otlp_is_taken_where_a_sender_appends_its_path_to_a_prometheus(
     ares: AresProcess, database: asyncpg.Connection
 ) -> None:
-    """Statement 27: partial success instead of an error for everybody."""
+    """With partial success, where a Prometheus answers an error for everything."""
     good, bad = gauge("alias.good", 1.0), gauge("alias.bad", 1.0)
     bad.name = ""
     request = metrics_request("alias", [good, bad])

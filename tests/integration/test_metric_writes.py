@@ -10,11 +10,14 @@ import httpx
 import pytest
 from google.rpc.status_pb2 import Status
 
-from ares_otel.cli.ingest import Ingest
+from ares_otel.cli.ingest import Ingest, LocalIngest
 from ares_otel.cli.metric_writes import PATHS, MetricWrites, with_paths
+from ares_otel.pipeline.component import Component
 from ares_otel.pipeline.config import PipelineConfig
+from ares_otel.pipeline.grace import Grace
 from ares_otel.pipeline.http_protocol import plain_error
 from ares_otel.receivers.otlp.http_app import PROMETHEUS_PATH
+from tests.support.otlp_receiver import until
 from tests.support.remote_write import NOW_MS, PATH, V1, V2, packed, request_v2, running, series, written
 
 NOTHING = PipelineConfig({}, {}, {}, {})
@@ -32,7 +35,7 @@ class Elsewhere:
 NOBODY = dict.fromkeys(("prometheusremotewrite", "otlp-http"), "http://127.0.0.1:1")
 
 
-def client_of(ingest: Elsewhere | None) -> tuple[MetricWrites, httpx.AsyncClient]:
+def client_of(ingest: Elsewhere | LocalIngest | None) -> tuple[MetricWrites, httpx.AsyncClient]:
     writes = MetricWrites(lambda: cast(Ingest | None, ingest), NOTHING)
     return writes, httpx.AsyncClient(transport=httpx.ASGITransport(app=writes), base_url="http://ares")
 
@@ -110,3 +113,50 @@ def test_errors_of_the_door_have_the_shape_of_the_path() -> None:
     elsewhere = {"type": "http", "path": "/api/v1/registry", "headers": []}
     assert bodies(elsewhere, 408, "Too slow.") == plain_error(elsewhere, 408, "Too slow.")
     assert set(PATHS) == {PATH, PROMETHEUS_PATH}
+
+
+class Here(LocalIngest):
+    """Pipelines in this process, of which only one receiver is known."""
+
+    def __init__(self, receiver: Component) -> None:
+        self.receiver = receiver
+
+    @property
+    def running(self) -> bool:
+        return True
+
+    @property
+    def receivers(self) -> Mapping[str, Component]:
+        return {"prometheusremotewrite": self.receiver}
+
+
+async def test_a_receiver_that_stops_waits_for_requests_of_the_api_and_takes_no_more() -> None:
+    async with running(endpoint="") as writing:
+        writes, client = client_of(Here(writing.receiver))
+        async with client:
+            writing.recording.gate = asyncio.Event()
+            first = asyncio.ensure_future(client.post(PATH, content=BODY, headers=SNAPPY))
+            await writing.recording.arrived.wait()
+            stopping = asyncio.create_task(writing.receiver.stop())
+            await until(lambda: writing.receiver.lent.stopped)
+            late = await client.post(PATH, content=BODY, headers=SNAPPY)
+            assert (late.status_code, written(late), late.headers["retry-after"]) == (503, (0, 0, 0), "1")
+            assert not stopping.done()
+            writing.recording.gate.set()
+            answer = await first
+            assert answer.status_code == 204, answer.text
+            await stopping
+        await writes.stop()
+
+
+async def test_requests_that_do_not_end_are_told_to_come_again() -> None:
+    async with running(endpoint="", services={Grace: Grace(0.2)}) as writing:
+        writes, client = client_of(Here(writing.receiver))
+        async with client:
+            writing.recording.gate = asyncio.Event()
+            call = asyncio.ensure_future(client.post(PATH, content=BODY, headers=SNAPPY))
+            await writing.recording.arrived.wait()
+            await writing.receiver.stop()
+            answer = await call
+            assert (answer.status_code, written(answer)) == (503, (0, 0, 0))
+        await writes.stop()

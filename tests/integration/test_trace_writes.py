@@ -51,6 +51,10 @@ class Elsewhere:
     def __init__(self, doors: Mapping[str, str]) -> None:
         self.doors = doors
 
+    @property
+    def inner(self) -> frozenset[str]:
+        return frozenset()
+
     async def replace(self, content: str, config: PipelineConfig) -> None: ...
     async def reasons_not_ready(self) -> list[str]:
         return []

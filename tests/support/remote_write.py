@@ -170,15 +170,16 @@ def written(answer: httpx.Response) -> tuple[int, int, int]:
 async def running(
     *, admission_bytes: int = 256 * 1024 * 1024, services: Mapping[type, Any] | None = None, **options: Any
 ) -> AsyncIterator[Running]:
-    """A receiver on a free port; keywords are its options."""
+    """A receiver on a free port, or with `endpoint=""` on none; keywords are its options."""
     telemetry, admission, recording = Telemetry(), Admission(admission_bytes), Recording()
     context = BuildContext("prometheusremotewrite", telemetry, admission, services=services or {})
-    config = FACTORY.config.model_validate({"endpoint": "127.0.0.1:0", **options})
+    given = {name: value for name, value in {"endpoint": "127.0.0.1:0", **options}.items() if value != ""}
+    config = FACTORY.config.model_validate(given)
     receiver = FACTORY.build(context, config, {METRICS: recording})
     assert isinstance(receiver, RemoteWriteReceiver)
     await receiver.start()
     try:
-        base = receiver.doors["prometheusremotewrite"]
+        base = receiver.doors.get("prometheusremotewrite", "http://nowhere.invalid")
         async with httpx.AsyncClient(base_url=base, trust_env=False, timeout=30) as client:
             yield Running(receiver, recording, telemetry, admission, client)
     finally:

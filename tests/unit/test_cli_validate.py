@@ -20,7 +20,7 @@ def test_the_default_configuration_is_valid_and_its_pipelines_are_shown(capsys: 
     assert capsys.readouterr().out.splitlines() == [
         "traces: otlp -> postgres",
         "logs: otlp -> postgres",
-        "metrics: otlp -> postgres",
+        "metrics: otlp, prometheusremotewrite -> postgres",
     ]
 
 
@@ -67,4 +67,4 @@ def test_a_warning_is_shown_and_does_not_fail(tmp_path: Path, capsys: pytest.Cap
     assert validate(file, {}) == 0
     out = capsys.readouterr().out
     assert "warning: exporters.debug: no pipeline uses it, so it is not started." in out
-    assert out.endswith("metrics: otlp -> postgres\n")
+    assert out.endswith("metrics: otlp, prometheusremotewrite -> postgres\n")

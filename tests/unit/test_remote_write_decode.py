@@ -384,6 +384,25 @@ def test_a_native_histogram_is_an_exponential_one_and_custom_buckets_are_explici
     assert len(found["exponential_histogram", "gaugehistogram"].exponential_histogram.data_points) == 1
 
 
+def test_the_end_of_native_histograms_may_be_told_by_a_sample() -> None:
+    """As Prometheus 3 does it: the type tells, or what came before."""
+    stale = [(NOW_MS + 5, STALE_NAN)]
+    typed = Told({"__name__": "h"}, stale, type=v2.Metadata.METRIC_TYPE_HISTOGRAM)
+    end = only_metric(second([typed]))
+    assert [point.flags for point in end.exponential_histogram.data_points] == [1]
+    assert type_of(end) == "histogram"
+    part = Told({"__name__": "h_sum"}, stale, type=v2.Metadata.METRIC_TYPE_HISTOGRAM)
+    assert only_metric(second([part])).HasField("sum")
+    custom = native((5, 6), schema=-53, custom_values=[0.5])
+    for told, kind in ((native(), "exponential_histogram"), (custom, "histogram"), (None, "gauge")):
+        book = SeriesBook(2**20)
+        before = Told({"__name__": "h"}, [] if told else [(NOW_MS, 1.0)], [told] if told else [])
+        first([before], book)
+        decoded = first([Told({"__name__": "h"}, stale)], book)
+        assert only_metric(decoded).WhichOneof("data") == kind
+        assert decoded.written == Written(1)
+
+
 @both
 def test_a_wrong_histogram_is_left_out_and_the_others_are_not(decode: Decode) -> None:
     floats = v2.Histogram(count_float=1.5, positive_counts=[1.5], timestamp=NOW_MS)

@@ -172,6 +172,11 @@ class Workers:
         """Name → address of what the workers listen on, as their receivers would name it."""
         return self._ports.doors
 
+    @property
+    def inner(self) -> frozenset[str]:
+        """Those of `doors` that only this process asks."""
+        return self._ports.inner
+
     async def metrics(self) -> MergedMetrics:
         """What this process and all workers have counted. Of a worker that hangs: what it had at the last look."""
         await asyncio.gather(*(worker.look(ANSWER_SECONDS) for worker in self._workers if worker.ready))

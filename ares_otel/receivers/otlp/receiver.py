@@ -19,6 +19,7 @@ from ares_otel.receivers.otlp.grpc_server import MIB, otlp_grpc_door
 from ares_otel.receivers.otlp.http_app import OtlpHttpApp
 from ares_otel.receivers.otlp.intake import Intake
 from ares_otel.receivers.serving.http_config import split_endpoint
+from ares_otel.receivers.serving.lent_app import LentApp
 from ares_otel.receivers.serving.workers import Workers
 
 
@@ -36,8 +37,9 @@ class OtlpReceiver:
         message_mib = (config.protocols.grpc or GrpcConfig()).max_recv_msg_size_mib
         self.export = GrpcExport(intake, context.admission, message_mib * MIB)
         """Takes requests over gRPC, whether the receiver has a gRPC listener of its own or not."""
-        self.http_app = OtlpHttpApp(config.protocols.http or HttpConfig(), intake)
-        """Takes requests over HTTP, whether the receiver has an HTTP listener of its own or not."""
+        app = OtlpHttpApp(config.protocols.http or HttpConfig(), intake)
+        self.lent = LentApp(app)
+        """Takes requests over HTTP that come to the HTTP API's port."""
         self._grpc: GrpcDoor | None = None
         self._http: HttpDoor | None = None
         if (grpc := config.protocols.grpc) is not None:
@@ -45,7 +47,6 @@ class OtlpReceiver:
             port_of_all = shared.port_of(context.id, "grpc")
             self._grpc = otlp_grpc_door(grpc, self.export, *settings, grace=grace, shared_port=port_of_all)
         if (http := config.protocols.http) is not None:
-            app = self.http_app
             host, port = split_endpoint(http.endpoint)
             setting, host_setting = settings_of(context.id, "http")
             shared_port = shared.port_of(context.id, "http")
@@ -96,6 +97,6 @@ class OtlpReceiver:
     async def stop(self) -> None:
         """Takes no new requests and finishes those that were accepted. Safe without `start`, and twice."""
         await asyncio.gather(*(listener.stop() for listener in (self._http, self._grpc) if listener is not None))
-        await self.export.stop(self._grace)
+        await asyncio.gather(self.export.stop(self._grace), self.lent.stop(self._grace))
         self._workers.close()
         self.doors = {}

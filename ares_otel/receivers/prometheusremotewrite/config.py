@@ -31,4 +31,5 @@ class RemoteWriteReceiverConfig(HttpServerConfig):
         """Where a receiver with this id and this configuration listens, where several processes share the work: the
         API's process hands on what comes to its own path."""
         host, port = split_endpoint(self.endpoint or INNER)
-        return [Endpoint(id, "http", host, port, self.setting(id), self.setting(id), door=id)]
+        setting = self.setting(id)
+        return [Endpoint(id, "http", host, port, setting, setting, door=id, inner=not self.endpoint)]

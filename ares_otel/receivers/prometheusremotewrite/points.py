@@ -17,6 +17,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
 
 from ares_otel.model.prometheus.native_histogram import (
     CUSTOM_BUCKETS,
+    STALE_NAN,
     STALE_NAN_BITS,
     NativeHistogram,
     ResetHint,
@@ -31,6 +32,9 @@ from ares_otel.receivers.prometheusremotewrite.written import Complaints, Writte
 
 MAX_AHEAD_NS = 600 * 10**9
 """How far ahead of Ares's clock a sample may be, as in Prometheus."""
+MAX_EXEMPLAR_BYTES = 2 * MAX_LABELS_BYTES
+MAX_HISTOGRAM_BYTES = 512 * 1024
+"""Encoded. Both are looked at before they are decoded, for what is tiny there can be large here."""
 _MS = 10**6
 _TRACE_ID, _SPAN_ID = "trace_id", "span_id"
 _STALE = STALE_NAN_BITS.to_bytes(8, "big")
@@ -76,10 +80,15 @@ class Points:
                 self._reject(series, WrongPoint(self._untimely(time)))
                 continue
             value = sample.value
-            start = self._start(series, sample.start_timestamp or start_ms, time)
+            began = sample.start_timestamp or start_ms
+            start = self._start(series, began, time) if began else 0
             if value != value and _BITS(value) == _STALE:
+                if series.native is not None:
+                    self._add_end(series, series.native, time)
+                    continue
                 point = encoding.absent_point(time * _MS, start, attributes)
             else:
+                series.native = None
                 point = encoding.number_point(time * _MS, start, value, attributes)
             if self._places is not None:
                 self._places.setdefault(series, []).append((time, series.family, len(points)))
@@ -99,10 +108,14 @@ class Points:
         try:
             made = _exemplar(labels, value, self._checked(time_ms) * _MS)
         except WrongPoint as error:
-            self.left_exemplars += 1
-            self._complaints.add(f"an exemplar of {series.name[:200]}: {error}")
+            self.refuse_exemplar(series, str(error))
         else:
             self._exemplars.setdefault(series, []).append(made)
+
+    def refuse_exemplar(self, series: Series, reason: str) -> None:
+        """Leaves an exemplar out."""
+        self.left_exemplars += 1
+        self._complaints.add(f"an exemplar of {series.name[:200]}: {reason}")
 
     def finish(self, *, lonely: bool) -> tuple[bytes, Written]:
         """The request in OTLP, and what is in it. An exemplar goes to the point of its series with its time, or the
@@ -128,23 +141,41 @@ class Points:
         payload = encoding.request_of({family: points for family, points in self._families.items() if points})
         return payload, Written(self.samples, self.histograms, self.exemplars)
 
+    def _add_end(self, series: Series, family: Family, time_ms: int) -> None:
+        """The end of a series of native histograms, which was told by a sample."""
+        end = NativeHistogram(CUSTOM_BUCKETS if family.kind == encoding.HISTOGRAM else 0, 0, STALE_NAN)
+        self._append_histogram(series, family, to_otlp(end), time_ms)
+        self.samples += 1
+
     def _add_histogram(self, series: Series, encoded: bytes, start_ms: int) -> None:
+        if len(encoded) > MAX_HISTOGRAM_BYTES:
+            raise WrongPoint(f"a histogram takes more than {MAX_HISTOGRAM_BYTES // 1024} KiB")
         try:
             told = Histogram.FromString(encoded)
         except DecodeError:
             raise WrongPoint("a histogram is no valid protobuf message") from None
         time = self._checked(told.timestamp)
         point = to_otlp(native_of(told))
-        point.time_unix_nano = time * _MS
         point.start_time_unix_nano = self._start(series, told.start_timestamp or start_ms, time, cumulative=True)
-        point.attributes.extend(NumberDataPoint.FromString(series.attributes).attributes)
         gauge = told.reset_hint == Histogram.RESET_HINT_GAUGE
         family = series.histograms(custom=told.schema == CUSTOM_BUCKETS, gauge=gauge)
+        series.native = family
+        self._append_histogram(series, family, point, time)
+        self.histograms += 1
+
+    def _append_histogram(
+        self,
+        series: Series,
+        family: Family,
+        point: ExponentialHistogramDataPoint | HistogramDataPoint,
+        time_ms: int,
+    ) -> None:
+        point.time_unix_nano = time_ms * _MS
+        point.attributes.extend(NumberDataPoint.FromString(series.attributes).attributes)
         points = self._families.setdefault(family, [])
         if self._places is not None:
-            self._places.setdefault(series, []).append((time, family, len(points)))
+            self._places.setdefault(series, []).append((time_ms, family, len(points)))
         points.append(point.SerializeToString())
-        self.histograms += 1
 
     def _start(self, series: Series, start_ms: int, time_ms: int, *, cumulative: bool = False) -> int:
         """When the series began, nanoseconds; 0 for unknown. One behind the point says nothing."""

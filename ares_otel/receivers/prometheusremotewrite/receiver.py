@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 from ares_otel.model.batch import Consumer
@@ -15,6 +16,7 @@ from ares_otel.receivers.prometheusremotewrite.config import INNER, RemoteWriteR
 from ares_otel.receivers.prometheusremotewrite.http_app import RemoteWriteApp
 from ares_otel.receivers.prometheusremotewrite.intake import RemoteWriteIntake
 from ares_otel.receivers.serving.http_config import split_endpoint
+from ares_otel.receivers.serving.lent_app import LentApp
 from ares_otel.receivers.serving.workers import Workers
 
 
@@ -28,8 +30,10 @@ class RemoteWriteReceiver:
         self._policy: BindPolicy = context.services.get(BindPolicy, BindPolicy())
         self._setting = config.setting(context.id)
         self._workers = Workers()
-        self.http_app = RemoteWriteApp(config, RemoteWriteIntake(context, consumers, self._workers))
-        """Takes requests, whoever listens for them."""
+        app = RemoteWriteApp(config, RemoteWriteIntake(context, consumers, self._workers))
+        self.lent = LentApp(app)
+        """Takes requests that come to the HTTP API's port."""
+        self._grace = context.services.get(Grace, Grace())
         shared: SharedPorts = context.services.get(SharedPorts, SharedPorts())
         shared_port = shared.port_of(context.id, "http")
         self._door: HttpDoor | None = None
@@ -37,19 +41,19 @@ class RemoteWriteReceiver:
         if config.endpoint or shared_port is not None:
             self._door = HttpDoor(
                 context.id,
-                self.http_app,
+                app,
                 host=self._host,
                 port=shared_port or port,
                 setting=self._setting,
                 allowed_hosts=self._policy.allowed_hosts,
-                origin_allowed=self.http_app.cors.allows,
-                error_bodies=self.http_app.error_body,
+                origin_allowed=app.cors.allows,
+                error_bodies=app.error_body,
                 limits=Limits(
                     max_connections=config.max_connections,
                     max_concurrent_requests=config.max_concurrent_requests,
                     connection_seconds=ROTATION_SECONDS if shared_port else 0.0,
                 ),
-                grace=context.services.get(Grace, Grace()),
+                grace=self._grace,
                 shared=shared_port is not None,
             )
         self.doors: Mapping[str, str] = {}
@@ -69,8 +73,7 @@ class RemoteWriteReceiver:
 
     async def stop(self) -> None:
         """Takes no new requests and finishes those that were accepted. Safe without `start`, and twice."""
-        if self._door is not None:
-            await self._door.stop()
+        await asyncio.gather(self.lent.stop(self._grace), *([self._door.stop()] if self._door is not None else []))
         self._workers.close()
         self.doors = {}
 

@@ -16,6 +16,9 @@ NAME = "__name__"
 COUNTER, UNKNOWN = "counter", "unknown"
 TYPES = (UNKNOWN, COUNTER, "gauge", "histogram", "gaugehistogram", "summary", "info", "stateset")
 """Types by their number in both versions."""
+_NATIVE_TYPES = ("histogram", "gaugehistogram")
+PARTS = ("_bucket", "_count", "_sum", "_gcount", "_gsum")
+"""What the series of a histogram, or of a summary, have behind its name."""
 _CUMULATIVE_PARTS = ("_bucket", "_count", "_sum")
 
 
@@ -26,7 +29,7 @@ class WrongSeries(ValueError):
 class Series:
     """A series that is right."""
 
-    __slots__ = ("attributes", "cumulative", "family", "name")
+    __slots__ = ("attributes", "cumulative", "family", "name", "native")
 
     def __init__(self, labels: Sequence[tuple[str, str]], type_name: str | None) -> None:
         """
@@ -46,6 +49,11 @@ class Series:
             encoding.metric_tail(type_name),
             SUM if self.cumulative else GAUGE,
         )
+        self.native: Family | None = None
+        """The family of its native histograms, when it has such: by its type and name, or as it came last. A Prometheus
+        marks the end of those by a sample too."""
+        if type_name in _NATIVE_TYPES and not self.name.endswith(PARTS):
+            self.native = self.histograms(custom=False, gauge=type_name == "gaugehistogram")
 
     def histograms(self, *, custom: bool, gauge: bool) -> Family:
         """The family of its native histograms."""
@@ -74,6 +82,18 @@ def is_cumulative(name: str, type_name: str, labels: Mapping[str, str]) -> bool:
     return type_name == COUNTER or (type_name in ("histogram", "summary") and name.endswith(_CUMULATIVE_PARTS))
 
 
+def check_count(labels: int) -> None:
+    """Raises WrongSeries for more labels than a series may have."""
+    if labels > MAX_LABELS:
+        raise WrongSeries(f"a series has more than {MAX_LABELS} labels")
+
+
+def check_size(size: int) -> None:
+    """Raises WrongSeries for more bytes than names and values may take together."""
+    if size > MAX_LABELS_BYTES:
+        raise WrongSeries(f"the labels of a series take more than {MAX_LABELS_BYTES // 1024} KiB")
+
+
 def make_series(texts: Sequence[bytes], type_name: str | None) -> Series:
     """The series of names and values that take turns, in any order of the labels.
 
@@ -82,10 +102,8 @@ def make_series(texts: Sequence[bytes], type_name: str | None) -> Series:
     """
     if len(texts) % 2:
         raise WrongSeries("a label has a name and no value")
-    if len(texts) > 2 * MAX_LABELS:
-        raise WrongSeries(f"a series has more than {MAX_LABELS} labels")
-    if sum(map(len, texts)) > MAX_LABELS_BYTES:
-        raise WrongSeries(f"the labels of a series take more than {MAX_LABELS_BYTES // 1024} KiB")
+    check_count(len(texts) // 2)
+    check_size(sum(map(len, texts)))
     labels: dict[str, str] = {}
     try:
         pairs = [(texts[at].decode(), texts[at + 1].decode()) for at in range(0, len(texts), 2)]
