@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import asyncpg
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from ares_otel.model.prometheus.selector import InvalidSelector, parse_selector
@@ -89,7 +89,8 @@ async def find(url: str, population: Sequence[tuple[str, Labels]], texts: Sequen
     return found
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@example([("up", {})], [[("__name__", "!=", ""), ("__name__", "=~", "")]], 1)
 @given(populations, questions, st.sampled_from((1, 2, 100)))
 def test_the_index_finds_what_a_plain_reading_of_the_matchers_says(
     module_database_url: str, population: list[tuple[str, Labels]], asked: list[list[Condition]], many: int

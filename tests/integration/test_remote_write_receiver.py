@@ -172,7 +172,7 @@ async def test_a_body_that_inflates_beyond_the_memory_budget_is_answered_503() -
     async with running(admission_bytes=64 * 2**20) as writing:
         with writing.admission.reservation() as others:
             others.grow(60 * 2**20)
-            answer = await writing.post(packed(b"\x0a\x00" * 200_000))
+            answer = await writing.post(packed(b"\x0a\x00" * 30_000))
             assert answer.status_code == 503
             assert int(answer.headers["retry-after"]) >= 1
         assert writing.admission.used_bytes == 0
@@ -282,3 +282,21 @@ async def test_metadata_is_handed_on_by_itself() -> None:
         assert (await writing.write(b, content_type=V2)).status_code == 204
     assert kept.found == [MetricMetadata("a", "gauge", "s", "Of a."), MetricMetadata("b_total", "counter", "", "Of b.")]
     assert len(writing.recording.batches) == 1
+
+
+async def test_parts_that_are_absurdly_large_are_refused_before_they_are_decoded() -> None:
+    """What takes two bytes there can take fifty here."""
+    request = request_v1([A])
+    labels = [v1.Label(name=str(number), value="x") for number in range(20_000)]
+    request.timeseries[0].exemplars.add(labels=labels, value=1.0, timestamp=NOW)
+    wide = request.timeseries.add(labels=request.timeseries[0].labels)
+    wide.histograms.add(timestamp=NOW).positive_spans.extend([v1.BucketSpan()] * 300_000)
+    long = request.timeseries.add()
+    long.labels.extend([v1.Label(name="__name__", value="a"), v1.Label(name="b", value="c" * 100_000)])
+    long.samples.add(value=1.0, timestamp=NOW)
+    async with running() as writing:
+        answer = await writing.post(packed(request))
+        assert answer.status_code == 400
+        for reason in ("an exemplar of a_total", "a histogram takes more than 512 KiB", "more than 64 KiB"):
+            assert reason in answer.text
+        assert [batch.items for batch in writing.recording.batches] == [2]

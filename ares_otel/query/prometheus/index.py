@@ -164,6 +164,8 @@ async def _add(reader: Reader, made: Conditions, matcher: Matcher) -> bool:
     takes_empty = matcher.test("")  # what a series without the label has
     if value in ANYTHING:
         return not negative
+    if not value:
+        return _demand(made, await _ids(reader, [has]), positive=negative, single=True)
     if value in SOMETHING:
         return _demand(made, await _ids(reader, [has]), positive=not negative, single=True)
     if takes_empty and not negative:  # without the label, or with a value that matches

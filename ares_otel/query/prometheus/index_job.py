@@ -97,6 +97,8 @@ class SeriesIndex:
         self._clock = clock
         self._pooled = pooled
         self._whole_from = float("-inf")
+        self._revision: int | None = None
+        """By which everything was translated."""
         self._complaints = Complaints(log, clock)
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -162,8 +164,12 @@ class SeriesIndex:
     async def _round(self, reader: Reader) -> None:
         await self._set_translation(reader)
         state = await catch_up(reader, patient=True)
-        removed = await self._translate_again(reader, state)
-        if self._clock.monotonic() >= self._whole_from:
+        whole = self._clock.monotonic() >= self._whole_from
+        removed = 0
+        if whole or state.revision != self._revision:  # a process that had not heard of it may add a few later
+            removed = await self._translate_again(reader, state)
+            self._revision = state.revision
+        if whole:
             self._observer.translated(await add_missing(reader, state, lately=False))
             removed += await _remove_gone(reader)
             if removed:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-ANYTHING = ("", ".*", "(.*)", "^.*$")
+ANYTHING = (".*", "(.*)", "^.*$")
 SOMETHING = (".+", "(.+)", "^.+$")
 _META = frozenset(r".+*?()[]{}|^$")
 _OPTIONAL = frozenset("*?{")

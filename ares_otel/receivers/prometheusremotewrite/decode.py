@@ -17,14 +17,28 @@ from ares_otel.model.prometheus.metadata import MetricMetadata
 from ares_otel.model.prometheus.proto import write_bare_pb2 as bare
 from ares_otel.model.prometheus.proto.write_v2_pb2 import Exemplar as ExemplarV2
 from ares_otel.receivers.prometheusremotewrite.encoding import field
-from ares_otel.receivers.prometheusremotewrite.points import Points
-from ares_otel.receivers.prometheusremotewrite.series import PARTS, TYPES, Series, SeriesBook, WrongSeries, make_series
+from ares_otel.receivers.prometheusremotewrite.points import MAX_EXEMPLAR_BYTES, Points
+from ares_otel.receivers.prometheusremotewrite.series import (
+    PARTS,
+    TYPES,
+    Series,
+    SeriesBook,
+    WrongSeries,
+    check_count,
+    check_size,
+    make_series,
+)
 from ares_otel.receivers.prometheusremotewrite.written import Complaints, Decoded
 
 MAX_SERIES = 200_000
 """Series, samples, or symbols in one request. Prometheus sends 2,000 samples."""
-_SERIES_BYTES = 200
-_SAMPLE_BYTES = 64
+_SERIES_TAG_1, _SERIES_TAG_2 = 0x0A, 0x2A
+_SERIES_BYTES, _OTHER_BYTES, _TINY_BYTES = 700, 300, 64
+_BYTES_1, _BYTES_2 = 5, 11
+_SMALL = 8
+_TAG_OR_SMALL = bytes(0 if byte < _SMALL else 1 if byte in b"\x0a\x12\x1a\x22\x2a" else 2 for byte in range(256))
+"""Translates a body so that `\\1\\0` stands where a field of less than `_SMALL` bytes may stand."""
+MAX_METADATA_BYTES = 64 * 1024
 
 _WITH_PARTS = frozenset(TYPES.index(name) for name in ("histogram", "gaugehistogram", "summary"))
 
@@ -53,21 +67,19 @@ def decode_v1(body: bytes, now_ns: int, book: SeriesBook) -> Decoded:
     if with_exemplars:
         points.expect_exemplars()
     for told in request.timeseries:
-        labels = list(told.labels)
-        key = _key(labels)
-        series = book.find(key)
-        if series is None:
-            try:
-                series = make_series(_texts(labels), None)
-            except WrongSeries as error:
-                _reject(points, complaints, told, error)
-                continue
-            book.keep(key, series)
+        try:
+            series = _series_v1(told.labels, book)
+        except WrongSeries as error:
+            _reject(points, complaints, told, error)
+            continue
         points.add_samples(series, told.samples)
         if told.histograms:
             points.add_histograms(series, told.histograms)
         if with_exemplars:
             for encoded in told.exemplars:
+                if len(encoded) > MAX_EXEMPLAR_BYTES:
+                    points.refuse_exemplar(series, "it has too many labels, or too long ones")
+                    continue
                 exemplar = _part(bare.ExemplarV1, encoded)
                 texts = [text for label in exemplar.labels for text in (label.name, label.value)]
                 points.add_exemplar(series, texts, exemplar.value, exemplar.timestamp)
@@ -118,21 +130,32 @@ def decode_v2(body: bytes, now_ns: int, book: SeriesBook) -> Decoded:
     return Decoded(payload, written, points.rejected, complaints.text, points.left_exemplars, found)
 
 
-def memory(body: bytes) -> int:
+def memory(body: bytes, *, second: bool) -> int:
     """How many bytes of memory the decoded request and its OTLP may take, at most about: from its outer fields, and
-    from what may be a sample.
+    from what may be a field of next to nothing.
+
+    Args:
+        second: it is one of 2.0.
 
     Raises:
         TooLarge: it holds too many series, or symbols.
     """
-    return 5 * len(body) + _SERIES_BYTES * _count_fields(body) + _SAMPLE_BYTES * body.count(b"\x12")
+    series, others = _count_fields(body, _SERIES_TAG_2 if second else _SERIES_TAG_1)
+    tiny = body.translate(_TAG_OR_SMALL).count(b"\1\0")
+    size = (_BYTES_2 if second else _BYTES_1) * len(body)  # a reference of one byte becomes four, and they are copied
+    return size + _SERIES_BYTES * series + _OTHER_BYTES * others + _TINY_BYTES * tiny
 
 
-def _count_fields(body: bytes) -> int:
-    """Fields of the outer message, all of which have a length; behind another one, as many as could be."""
-    count = at = 0
+def _count_fields(body: bytes, series_tag: int) -> tuple[int, int]:
+    """Series and other fields of the outer message, all of which have a length; behind another one, as many as could
+    be."""
+    series = others = at = 0
     end = len(body)
     while at < end and body[at] & 7 == 2:
+        if body[at] == series_tag:
+            series += 1
+        else:
+            others += 1
         size = shift = 0
         at += 1
         while at < end and shift < 35:
@@ -143,10 +166,9 @@ def _count_fields(body: bytes) -> int:
                 break
             shift += 7
         at += size
-        count += 1
-        if count > 2 * MAX_SERIES:
+        if series + others > 2 * MAX_SERIES:
             raise _too_many()
-    return count + max(0, end - at) // 2
+    return series, others + max(0, end - at) // 2
 
 
 def _have_exemplars(series: Sequence[bare.TimeSeriesV1] | Sequence[bare.TimeSeriesV2]) -> bool:
@@ -185,6 +207,18 @@ def _reject(
     complaints.add(str(error))
 
 
+def _series_v1(told: Sequence[bytes], book: SeriesBook) -> Series:
+    check_count(len(told))
+    labels = list(told)
+    key = _key(labels)
+    series = book.find(key)
+    if series is None:
+        check_size(sum(map(len, labels)) - 4 * len(labels))
+        series = make_series(_texts(labels), None)
+        book.keep(key, series)
+    return series
+
+
 def _texts(labels: Sequence[bytes]) -> list[bytes]:
     """Names and values of labels of 1.0, which take turns."""
     together = _part(bare.Labels, b"".join([field(0x0A, label) for label in labels]))
@@ -197,6 +231,7 @@ def _key(texts: list[Any]) -> bytes:
 
 
 def _series_v2(refs: Sequence[int], number: int, symbols: Sequence[bytes], book: SeriesBook) -> Series:
+    check_count(len(refs) // 2)
     texts = _looked_up(refs, symbols)
     key = _key([*texts, number])
     series = book.find(key)
@@ -214,12 +249,16 @@ def _looked_up(refs: Sequence[int], symbols: Sequence[bytes]) -> list[bytes]:
 
 
 def _exemplar_v2(encoded: bytes, symbols: Sequence[bytes]) -> tuple[ExemplarV2, list[bytes]]:
+    if len(encoded) > MAX_EXEMPLAR_BYTES:
+        raise WrongSeries("an exemplar has too many labels")
     exemplar = _part(ExemplarV2, encoded)
     return exemplar, _looked_up(exemplar.labels_refs, symbols)
 
 
 def _metadata(encoded: bytes) -> MetricMetadata | None:
     """What 1.0 tells of a metric; None for what cannot be kept: nobody is told of that, as metadata comes again."""
+    if len(encoded) > MAX_METADATA_BYTES:
+        return None
     told = _part(bare.MetadataV1, encoded)
     return _made_metadata(told.metric_family_name, told.type, told.unit, told.help)
 
@@ -229,7 +268,7 @@ def _metadata_v2(series: Series, told: bare.MetadataV2, symbols: Sequence[bytes]
         unit, help_ = symbols[told.unit_ref], symbols[told.help_ref]
     except IndexError:
         return None
-    if not (told.type or unit or help_):
+    if not (told.type or unit or help_) or len(unit) + len(help_) > MAX_METADATA_BYTES:
         return None
     name = series.name
     if told.type in _WITH_PARTS:

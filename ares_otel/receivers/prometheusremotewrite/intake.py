@@ -70,7 +70,7 @@ class RemoteWriteIntake(RequestIntake):
         size = inflated_size(body, limit)
         reservation.grow(2 * size)
         inflated = await run(size, lambda: inflate(body, size))
-        reservation.grow(await run(size, lambda: memory(inflated)))
+        reservation.grow(await run(size, lambda: memory(inflated, second=second)))
         work = partial(self._decoded, inflated, arrival, second=second)
         return await run(size, work, inline_bytes=DECODE_INLINE_BYTES)
 

@@ -32,6 +32,9 @@ from ares_otel.receivers.prometheusremotewrite.written import Complaints, Writte
 
 MAX_AHEAD_NS = 600 * 10**9
 """How far ahead of Ares's clock a sample may be, as in Prometheus."""
+MAX_EXEMPLAR_BYTES = 2 * MAX_LABELS_BYTES
+MAX_HISTOGRAM_BYTES = 512 * 1024
+"""Encoded. Both are looked at before they are decoded, for what is tiny there can be large here."""
 _MS = 10**6
 _TRACE_ID, _SPAN_ID = "trace_id", "span_id"
 _STALE = STALE_NAN_BITS.to_bytes(8, "big")
@@ -105,10 +108,14 @@ class Points:
         try:
             made = _exemplar(labels, value, self._checked(time_ms) * _MS)
         except WrongPoint as error:
-            self.left_exemplars += 1
-            self._complaints.add(f"an exemplar of {series.name[:200]}: {error}")
+            self.refuse_exemplar(series, str(error))
         else:
             self._exemplars.setdefault(series, []).append(made)
+
+    def refuse_exemplar(self, series: Series, reason: str) -> None:
+        """Leaves an exemplar out."""
+        self.left_exemplars += 1
+        self._complaints.add(f"an exemplar of {series.name[:200]}: {reason}")
 
     def finish(self, *, lonely: bool) -> tuple[bytes, Written]:
         """The request in OTLP, and what is in it. An exemplar goes to the point of its series with its time, or the
@@ -141,6 +148,8 @@ class Points:
         self.samples += 1
 
     def _add_histogram(self, series: Series, encoded: bytes, start_ms: int) -> None:
+        if len(encoded) > MAX_HISTOGRAM_BYTES:
+            raise WrongPoint(f"a histogram takes more than {MAX_HISTOGRAM_BYTES // 1024} KiB")
         try:
             told = Histogram.FromString(encoded)
         except DecodeError:

@@ -82,6 +82,18 @@ def is_cumulative(name: str, type_name: str, labels: Mapping[str, str]) -> bool:
     return type_name == COUNTER or (type_name in ("histogram", "summary") and name.endswith(_CUMULATIVE_PARTS))
 
 
+def check_count(labels: int) -> None:
+    """Raises WrongSeries for more labels than a series may have."""
+    if labels > MAX_LABELS:
+        raise WrongSeries(f"a series has more than {MAX_LABELS} labels")
+
+
+def check_size(size: int) -> None:
+    """Raises WrongSeries for more bytes than names and values may take together."""
+    if size > MAX_LABELS_BYTES:
+        raise WrongSeries(f"the labels of a series take more than {MAX_LABELS_BYTES // 1024} KiB")
+
+
 def make_series(texts: Sequence[bytes], type_name: str | None) -> Series:
     """The series of names and values that take turns, in any order of the labels.
 
@@ -90,10 +102,8 @@ def make_series(texts: Sequence[bytes], type_name: str | None) -> Series:
     """
     if len(texts) % 2:
         raise WrongSeries("a label has a name and no value")
-    if len(texts) > 2 * MAX_LABELS:
-        raise WrongSeries(f"a series has more than {MAX_LABELS} labels")
-    if sum(map(len, texts)) > MAX_LABELS_BYTES:
-        raise WrongSeries(f"the labels of a series take more than {MAX_LABELS_BYTES // 1024} KiB")
+    check_count(len(texts) // 2)
+    check_size(sum(map(len, texts)))
     labels: dict[str, str] = {}
     try:
         pairs = [(texts[at].decode(), texts[at + 1].decode()) for at in range(0, len(texts), 2)]
