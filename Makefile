@@ -76,10 +76,11 @@ format: $(VENV)/.installed-dev ## Rewrite the code in the project's style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(VENV)/.installed-dev ## Write the generated reference pages
+docs: $(VENV)/.installed-dev ## Write the generated reference pages and Grafana's dashboards
 	$(BIN)/python -m tests.support.reference
 	$(BIN)/python -m tests.support.pipeline_reference
 	$(BIN)/python -m tests.support.testing_page
+	$(BIN)/python -m tests.support.grafana
 
 proto: $(VENV)/.installed-dev ## Write the modules that are generated from the .proto files
 	$(BIN)/python -m tests.support.protos

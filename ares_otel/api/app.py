@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import RedirectResponse
 from fastapi.routing import APIRoute
 from prometheus_client import CollectorRegistry
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from ares_otel.api import problems
@@ -21,6 +22,7 @@ from ares_otel.api.routers.config import config_router
 from ares_otel.api.routers.config import install as install_config
 from ares_otel.api.routers.config_watch import config_watch_router
 from ares_otel.api.routers.events import events_router
+from ares_otel.api.routers.federate import federate_router
 from ares_otel.api.routers.meta import Gather, ReadyCheck, meta_router
 from ares_otel.api.routers.observability import observability_router
 from ares_otel.api.routers.partitions import partitions_router
@@ -28,6 +30,7 @@ from ares_otel.api.routers.pinned import pinned_router
 from ares_otel.api.routers.prometheus import prometheus_router
 from ares_otel.api.routers.registry import registry_router
 from ares_otel.api.routers.rejected import rejected_router
+from ares_otel.api.routers.remote_read import ReadLimits, remote_read_router
 from ares_otel.api.routers.services import services_router
 from ares_otel.api.sampling.app import SamplingEndpoint
 from ares_otel.api.sampling.router import sampling_router
@@ -39,6 +42,8 @@ from ares_otel.model.bus import TopicCount
 from ares_otel.model.clock import SYSTEM_CLOCK, Clock
 from ares_otel.query.partitions import Partitions
 
+METRIC_WRITES = ("/prometheus/api/v1/write", "/prometheus/api/v1/otlp/v1/metrics")
+"""Paths of remote write, and of OTLP where a sender appends its path to a Prometheus's address."""
 _DESCRIPTION = """Logs, metrics and traces of every service that sends OTLP here.
 
 Every error is `application/problem+json` (RFC 9457). Lists page by cursor: give `next` back as `cursor`.
@@ -61,6 +66,8 @@ def create_app(
     partitions: Partitions | None = None,
     jaeger: ASGIApp | None = None,
     sampling: SamplingEndpoint | None = None,
+    read_limits: ReadLimits | None = None,
+    metric_writes: ASGIApp | None = None,
 ) -> FastAPI:
     """The REST API, Swagger UI, `/healthz`, `/readyz` and `/metrics`.
 
@@ -81,6 +88,8 @@ def create_app(
         partitions: for `/api/v1/partitions`; without it there is no such path.
         jaeger: what is below `/jaeger`, Jaeger's HTTP APIs; see `jaeger.door`.
         sampling: for `/api/v1/sampling` and `/jaeger/api/sampling`; without it there are no such paths.
+        read_limits: what one remote read may get.
+        metric_writes: what takes metrics at `METRIC_WRITES`; it answers every method.
     """
     app = FastAPI(
         title="Ares OTel",
@@ -109,7 +118,11 @@ def create_app(
         app.include_router(sampling_router(pool, sampling))
     app.include_router(meta_router(registry, ready, gather))
     app.include_router(prometheus_router(pool))
+    app.include_router(remote_read_router(pool, read_limits or ReadLimits()))
+    app.include_router(federate_router(pool, clock))
     app.include_router(swagger_router())
+    if metric_writes is not None:
+        app.router.routes += [Route(path, metric_writes, include_in_schema=False) for path in METRIC_WRITES]
     if jaeger is not None:
         app.add_route("/jaeger", _to_jaeger, include_in_schema=False)
         app.mount("/jaeger", jaeger, name="jaeger")

@@ -56,6 +56,7 @@ class IngestedParameters(NoParameters):
     """Unlike Prometheus's: without it two scopes with one metric have the same labels, and one is left out."""
     label_name_underscore_sanitization: Exact = True
     label_name_preserve_multiple_underscores: Exact = True
+    type_and_unit_labels: Exact = False
     unit_table: str = "1.0.0"
 
 

@@ -13,7 +13,9 @@ import asyncpg
 
 from ares_otel import __version__
 from ares_otel.api.app import create_app
+from ares_otel.api.own_pages import NamedPages
 from ares_otel.api.problems import problem_body
+from ares_otel.api.routers.remote_read import ReadLimits
 from ares_otel.cli import console
 from ares_otel.cli.components import COMPONENTS
 from ares_otel.cli.event_bus import Events
@@ -21,14 +23,17 @@ from ares_otel.cli.ingest import Ingest, LocalIngest, make_host
 from ares_otel.cli.jaeger import open_jaeger_grpc
 from ares_otel.cli.jaeger_http import check_jaeger_port, make_jaeger, open_jaeger_door
 from ares_otel.cli.maintenance import MaintenanceJobs, partitions_of
+from ares_otel.cli.metric_writes import make_metric_writes, with_paths
 from ares_otel.cli.options import UpOptions
 from ares_otel.cli.own_config import follow_settings
 from ares_otel.cli.own_registration import OwnRegistration
 from ares_otel.cli.own_settings import FileSettings, OwnSettings
 from ares_otel.cli.own_telemetry import SERVICE, OwnTelemetry
+from ares_otel.cli.prometheus_index import series_index
 from ares_otel.cli.read_pool import open_read_pool
 from ares_otel.cli.rollups import rollup_job
 from ares_otel.cli.sampling import Sampling, check_port
+from ares_otel.cli.scrape_targets import registry_targets
 from ares_otel.cli.storing import Storing, say_encoder
 from ares_otel.cli.workers.setup import (
     OTHERS_CONNECTIONS,
@@ -144,6 +149,9 @@ class Ares:
         rollups = rollup_job(store, manager, telemetry, pooled=facts.pooled)
         stack.push_async_callback(rollups.stop)
         await rollups.start()
+        index = series_index(store, manager, telemetry, pooled=facts.pooled)
+        stack.push_async_callback(index.stop)
+        await index.start()
         sampling = Sampling(pool, store, manager, telemetry, pooled=facts.pooled)
         await sampling.start(stack)
         await heartbeats.start()
@@ -176,17 +184,19 @@ class Ares:
             partitions=partitions,
             jaeger=jaeger,
             sampling=sampling.endpoint,
+            read_limits=ReadLimits(max_samples=options.query_max_samples),
+            metric_writes=make_metric_writes(lambda: self._ingest, config, stack),
         )
         own.instrument(app)
         api = HttpDoor(
             "http",
-            app,
+            NamedPages(app, self._instance_id()),
             host=options.host,
             port=options.http_port,
             setting="--http-port",
             host_setting="--host",
             allowed_hosts=options.allowed_hosts,
-            error_bodies=problem_body,
+            error_bodies=with_paths(problem_body),
             lifespan="on",
             grace=self._grace,
         )
@@ -198,9 +208,9 @@ class Ares:
         self.doors |= await sampling.open_door(options, self._grace, stack)
 
         if workers is None:
-            ingest = self._ingest = LocalIngest(
-                make_host(options, telemetry, store, self._grace, Identity(self._instance_id()))
-            )
+            identity, targets = Identity(self._instance_id()), registry_targets(options, url, facts, stack)
+            host = make_host(options, telemetry, store, self._grace, identity, targets=targets)
+            ingest = self._ingest = LocalIngest(host)
             stack.push_bounded("The pipeline", ingest.stop)
             await ingest.replace(self._content, config)
         else:

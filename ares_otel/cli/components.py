@@ -9,11 +9,15 @@ from ares_otel.exporters.postgres import exporter as postgres
 from ares_otel.pipeline.component import Factory
 from ares_otel.processors import attributes, filter, probabilistic_sampler, redaction, resource
 from ares_otel.receivers.otlp import factory as otlp_receiver
+from ares_otel.receivers.prometheus import receiver as prometheus_receiver
+from ares_otel.receivers.prometheusremotewrite import receiver as remote_write_receiver
 from ares_otel.receivers.zipkin import receiver as zipkin_receiver
 
 COMPONENTS: tuple[Factory, ...] = (
     otlp_receiver.FACTORY,
     zipkin_receiver.FACTORY,
+    remote_write_receiver.FACTORY,
+    prometheus_receiver.FACTORY,
     attributes.FACTORY,
     filter.FACTORY,
     probabilistic_sampler.FACTORY,

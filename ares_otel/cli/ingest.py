@@ -7,6 +7,7 @@ from typing import Protocol
 
 from ares_otel.cli.options import UpOptions
 from ares_otel.cli.storing import body_scanner
+from ares_otel.model.prometheus.metadata import MetadataBook
 from ares_otel.model.scan import BodyScanner
 from ares_otel.pipeline.admission import Admission
 from ares_otel.pipeline.component import Component
@@ -18,6 +19,8 @@ from ares_otel.pipeline.identity import Identity
 from ares_otel.pipeline.listen import BindPolicy
 from ares_otel.pipeline.shared_ports import SharedPorts
 from ares_otel.pipeline.telemetry import Telemetry
+from ares_otel.receivers.prometheus.discovery import TargetSource
+from ares_otel.receivers.prometheus.receiver import Scrapers
 from ares_otel.storage.store import Store
 
 
@@ -53,20 +56,32 @@ def make_host(
     grace: Grace,
     identity: Identity,
     ports: SharedPorts | None = None,
+    *,
+    targets: TargetSource | None = None,
 ) -> PipelineHost:
     """The pipelines of a process, with their part of the memory.
 
     Args:
         identity: who writes the series that connectors make.
         ports: what its receivers listen on together with other processes.
+        targets: services that registered themselves, for receivers that scrape.
     """
     admission = Admission(options.admission_limit_mib * 1024 * 1024)
     telemetry.gauge("ares_otel_admission_limit_bytes").set(admission.limit_bytes)
     telemetry.gauge("ares_otel_admission_used_bytes").set_function(lambda: admission.used_bytes)
     policy = BindPolicy(options.allow_unauthenticated, options.allowed_hosts)
-    services: dict[type, object] = {Store: store, BindPolicy: policy, Grace: grace, Identity: identity}
+    services: dict[type, object] = {
+        Store: store,
+        BindPolicy: policy,
+        Grace: grace,
+        Identity: identity,
+        Scrapers: Scrapers(),
+        MetadataBook: store.metadata,
+    }
     if (scanner := body_scanner()) is not None:
         services[BodyScanner] = scanner
+    if targets is not None:
+        services[TargetSource] = targets
     if ports is not None:
         services[SharedPorts] = ports
     return PipelineHost(Parts(telemetry, admission, services=services), grace=grace)
@@ -77,6 +92,11 @@ class LocalIngest:
 
     def __init__(self, host: PipelineHost) -> None:
         self._host = host
+
+    @property
+    def running(self) -> bool:
+        """Whether a configuration runs: not before the first one does, and not after the stop."""
+        return self._host.config is not None
 
     @property
     def receivers(self) -> Mapping[str, Component]:

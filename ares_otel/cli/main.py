@@ -167,6 +167,16 @@ def up(
             " signal ends the waiting.",
         ),
     ] = 25.0,
+    query_max_samples: Annotated[
+        int,
+        typer.Option(
+            envvar="ARES_OTEL_QUERY_MAX_SAMPLES",
+            min=1,
+            max=50_000_000,
+            help="Samples that one remote read of a Prometheus may get; more is refused. Two are answered at a time,"
+            " and each sample takes 16 bytes until it was sent.",
+        ),
+    ] = 5_000_000,
     probe_allow_local: Annotated[
         bool,
         typer.Option(
@@ -214,6 +224,7 @@ def up(
         spool_dir=spool_dir,
         spool_limit_mib=spool_limit_mib,
         shutdown_grace=shutdown_grace,
+        query_max_samples=query_max_samples,
         probe_allow_local=probe_allow_local,
         demo=demo,
         workers=workers,

@@ -17,7 +17,7 @@ from ares_otel.query.partitions import STATES, PartitionListing, Partitions
 from ares_otel.query.reader import DatabaseUnavailable, QueryTooSlow
 from ares_otel.storage.maintenance import Maintenance
 from ares_otel.storage.partitions.settings import Disk, RetentionSettings, SealSettings
-from ares_otel.storage.rows.encoded import PARTITIONED
+from ares_otel.storage.rows.encoded import KEPT
 from ares_otel.storage.sqlstate import DATABASE_ERRORS
 from ares_otel.storage.store import Store
 
@@ -54,6 +54,7 @@ def seal_settings(manager: ConfigManager) -> SealSettings:
         grace_hours=manager.get_float("seal.grace_hours", default.grace_hours),
         memory_mb=manager.get_int("seal.memory_mb", default.memory_mb),
         rebuild=manager.get_bool("seal.rebuild", default.rebuild),
+        pack=manager.get_bool("seal.pack", default.pack),
         workers=manager.get_int("seal.workers", default.workers),
         pause_seconds=manager.get_float("seal.pause_seconds", default.pause_seconds),
         timeout_minutes=manager.get_float("seal.timeout_minutes", default.timeout_minutes),
@@ -134,7 +135,7 @@ class MaintenanceJobs:
 
 def show(listing: PartitionListing, telemetry: Telemetry) -> None:
     """Sets the gauges about partitions."""
-    for table in PARTITIONED:
+    for table in KEPT:
         rows = [row for row in listing.partitions if row.table_name == table]
         for state in STATES:
             count = sum(row.state == state for row in rows)
@@ -164,6 +165,10 @@ class TelemetryMaintenanceObserver:
 
     def sealed(self, table: str) -> None:
         self._telemetry.counter("ares_otel_partitions_sealed").labels(table=table).inc()
+
+    def packed(self, samples: int, duplicates: int) -> None:
+        self._telemetry.counter("ares_otel_packed_samples").inc(samples)
+        self._telemetry.counter("ares_otel_duplicate_samples").inc(duplicates)
 
     def pruned(self, what: str, rows: int) -> None:
         self._telemetry.counter("ares_otel_pruned_rows").labels(table=what).inc(rows)

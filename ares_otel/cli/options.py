@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ares_otel.api.jaeger.adjust import MAX_SKEW_NS
+from ares_otel.api.routers.remote_read import MAX_SAMPLES
 from ares_otel.model.errors import StartError
 from ares_otel.pipeline.config import PipelineConfig
 from ares_otel.pipeline.problem import suggestion
@@ -55,6 +56,8 @@ class UpOptions:
     spool_dir: Path | None = None
     spool_limit_mib: int = 1024
     shutdown_grace: float = 25.0
+    query_max_samples: int = MAX_SAMPLES
+    """Of one remote read."""
     probe_allow_local: bool = False
     demo: bool = False
     workers: int = 1

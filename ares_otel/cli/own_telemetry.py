@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
 SERVICE = "ares-api"
 """Ares's own service name, the same as in `service_config`."""
-QUIET_PATHS = r"//[^/]+/(healthz|readyz|metrics|swagger|openapi\.json|jaeger)"
-"""Requests of probes, scrapers and browsers' assets are not worth a span, and each look at a trace through Jaeger's API
-would be a trace in its own list."""
+QUIET_PATHS = r"//[^/]+/(healthz|readyz|metrics|swagger|openapi\.json|jaeger|prometheus)"
+"""Requests of probes, scrapers, senders and browsers' assets are not worth a span, and each look at a trace through
+Jaeger's API would be a trace in its own list."""
 RECEIVER, TRANSPORT = "self", "internal"
 """Who received it, in Ares's own account."""
 PATIENCE = 10.0

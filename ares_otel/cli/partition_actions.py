@@ -33,9 +33,11 @@ from ares_otel.storage.partitions.archive import archive, require_parquet
 from ares_otel.storage.partitions.jobs import read_jobs
 from ares_otel.storage.partitions.lock import RETENTION, SEAL, exclusive
 from ares_otel.storage.partitions.observer import SilentMaintenanceObserver
+from ares_otel.storage.partitions.packing import packs_name
 from ares_otel.storage.partitions.plan import COMMAND, Removal, closed
 from ares_otel.storage.partitions.retention import Retention
-from ares_otel.storage.partitions.seal import INDEX_SET, Sealer
+from ares_otel.storage.partitions.seal import Sealer, index_set
+from ares_otel.storage.rows.encoded import KEPT, SAMPLES
 from ares_otel.storage.sqlstate import DATABASE_ERRORS
 
 TURN_SECONDS = 60.0
@@ -106,8 +108,12 @@ class PartitionActions:
             )
             if not names:
                 await sealer.run()
-                sealed = {job.partition.name for job in await read_jobs(connection) if job.sealed_with == INDEX_SET}
-                return _tell(as_json, {"sealed": sorted(sealed)})
+                sealed = sorted(
+                    job.partition.name
+                    for job in await read_jobs(connection)
+                    if job.sealed_with == index_set(job.partition.table)
+                )
+                return _tell(as_json, {"sealed": sealed})
             chosen = await self._chosen(connection, names, None)
             for partition in chosen:
                 await sealer.seal(partition)
@@ -178,7 +184,7 @@ class PartitionActions:
         self, connection: asyncpg.Connection, names: Sequence[str], older_than: float | None, *, any_age: bool = False
     ) -> Sequence[Partition]:
         """The partitions that are meant. Raises StartError for a name that is none, or one whose time is not over."""
-        existing = await list_partitions(connection)
+        existing = await list_partitions(connection, KEPT)
         now: datetime = await connection.fetchval("SELECT now()")
         if older_than is not None:
             return closed(existing, now - timedelta(days=older_than))
@@ -188,7 +194,14 @@ class PartitionActions:
                 raise StartError(f"There is no partition {name}; `ares-otel partitions ls` shows those there are.")
             if by_name[name].end > now and not any_age:
                 raise StartError(f"{name} is not closed: it takes rows, or will; it closes at {by_name[name].end}.")
-        return [by_name[name] for name in names]
+        chosen = []
+        for name in names:
+            chosen.append(by_name[name])
+            # What is meant by a partition of samples is all of them.
+            packs = packs_name(by_name[name])
+            if by_name[name].table == SAMPLES and packs in by_name and packs not in names:
+                chosen.append(by_name[packs])
+        return chosen
 
 
 async def _wait_for_turn(deadline: float) -> None:

@@ -47,6 +47,11 @@ class Grace:
         if self._end is None:
             self._end = self._clock.monotonic() + self.seconds
 
+    @property
+    def begun(self) -> bool:
+        """Whether Ares is stopping."""
+        return self._end is not None
+
     def cut(self) -> None:
         """Somebody is in a hurry: requests in work are told to come back now, and nothing is waited for any more."""
         self.begin()

@@ -12,7 +12,9 @@ class Identity:
     instance_id: str = ""
     """`service.instance.id` of this Ares: the same after a restart."""
     worker: int = 0
-    """Number of the worker that this process is; 0 when it is none."""
+    """Number of the worker that this process is, from 1; 0 when it is none."""
+    workers: int = 1
+    """How many of them there are."""
 
     service: str = "ares-api"
     """`service.name` of Ares."""

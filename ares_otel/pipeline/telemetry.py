@@ -128,6 +128,12 @@ INSTRUMENTS: dict[str, Instrument] = {
             (*_RECEIVER, "signal", "reason"),
         ),
         Instrument(
+            "ares_otel_remote_write_exemplars",
+            Counter,
+            "Exemplars of remote write that were stored, or left out: invalid ones, and those without a sample",
+            ("receiver", "outcome"),
+        ),
+        Instrument(
             "ares_otel_connector_items",
             Counter,
             "Items that connectors got: `taken`, `repeated` by the sender, or `failed` to look into",
@@ -140,6 +146,14 @@ INSTRUMENTS: dict[str, Instrument] = {
             "`dropped` because too many waited for theirs",
             ("connector", "outcome"),
         ),
+        Instrument(
+            "ares_otel_scrapes",
+            Counter,
+            "Scrapes of targets: `ok`, `failed` (then `up` is 0), or `skipped` for lack of memory here; and native "
+            "histograms that could not be stored: `wrong_histogram`",
+            ("receiver", "outcome"),
+        ),
+        Instrument("ares_otel_scrape_targets", Gauge, "Targets that are scraped", ("receiver",)),
         Instrument("ares_otel_admission_used_bytes", Gauge, "Bytes of requests that are in memory now"),
         Instrument("ares_otel_admission_limit_bytes", Gauge, "Bytes of requests that may be in memory at once"),
         Instrument("otelcol_exporter_queue_size", Gauge, "Batches waiting in a tee exporter's queue", ("exporter",)),
@@ -204,8 +218,26 @@ INSTRUMENTS: dict[str, Instrument] = {
         Instrument("ares_otel_partitions_freed_bytes", Counter, "Bytes on disk of dropped partitions", ("table",)),
         Instrument("ares_otel_partitions_archived", Counter, "Partitions written to a file and verified", ("table",)),
         Instrument("ares_otel_partitions_sealed", Counter, "Closed partitions that got their indexes", ("table",)),
+        Instrument("ares_otel_packed_samples", Counter, "Samples that were packed when their partition was sealed"),
+        Instrument(
+            "ares_otel_duplicate_samples",
+            Counter,
+            "Samples left out when they were packed, because there was one of their series and time already",
+        ),
         Instrument("ares_otel_partition_job_failures", Counter, "Failures of the jobs on partitions", ("job",)),
         Instrument("ares_otel_pruned_rows", Counter, "Rows that were deleted one by one for their age", ("table",)),
+        Instrument(
+            "ares_otel_prometheus_index_series",
+            Gauge,
+            "Stored series in the index for Prometheus, and those that have no form there: deltas, untranslatable",
+            ("state",),
+        ),
+        Instrument(
+            "ares_otel_prometheus_index_translated_series",
+            Counter,
+            "Series that the job on the index translated: again by other rules, or because no read had met them",
+        ),
+        Instrument("ares_otel_prometheus_index_failures", Counter, "Rounds of the job on the index that failed"),
         Instrument(
             "ares_otel_rollup_waiting_rows", Gauge, "Increments that waited when the last round began", ("table",)
         ),
@@ -223,7 +255,10 @@ INSTRUMENTS: dict[str, Instrument] = {
             "Minutes that should be in the service map and are not yet",
         ),
         Instrument(
-            "ares_otel_rollup_failures", Counter, "Failures of the job on roll-ups: merge, edges or age", ("step",)
+            "ares_otel_rollup_failures",
+            Counter,
+            "Failures of the job on roll-ups: merge, totals, edges or age",
+            ("step",),
         ),
         Instrument("ares_otel_sampling_answers", Counter, "Strategies that clients were told", ("transport",)),
         Instrument(

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import asyncpg
 
-from ares_otel.model.signal import SIGNALS
+from ares_otel.model.signal import METRICS, SIGNALS
 from ares_otel.query.statements import Statement, load_statements
 from ares_otel.storage.partitions import list_partitions
-from ares_otel.storage.rows.encoded import DISTRIBUTIONS, LOGS, SAMPLES, SPANS
+from ares_otel.storage.rows.encoded import DISTRIBUTIONS, KEPT, LOGS, PACKS, SAMPLES, SPANS
 
 _STATEMENTS = load_statements("ledger.sql")
 _ROWS = {"traces": _STATEMENTS["traces"], "logs": _STATEMENTS["logs"], "metrics": _STATEMENTS["metrics"]}
-_TABLES = {"traces": (SPANS,), "logs": (LOGS,), "metrics": (SAMPLES, DISTRIBUTIONS)}
+_TABLES = {"traces": (SPANS,), "logs": (LOGS,), "metrics": (SAMPLES, DISTRIBUTIONS, PACKS)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,8 @@ async def read_ledger(connection: asyncpg.Connection, *, since: datetime | None 
         for signal in SIGNALS:
             start = max([oldest["received_at"], *(floors[table] for table in _TABLES[signal] if table in floors)])
             start = start if since is None else max(start, since)
+            if signal == METRICS.name:
+                start = await _whole_second(connection, start)
             receipts = await _one(connection, _STATEMENTS["receipts"], signal=signal, since=start)
             rows = await _one(connection, _ROWS[signal], since=start)
             entries.append(Entry(signal, start, receipts["requests"], receipts["items"], rows["items"], rows["by_sql"]))
@@ -86,12 +88,21 @@ def ledger_imbalances(entries: Sequence[Entry]) -> list[str]:
 async def _floors(connection: asyncpg.Connection) -> dict[str, datetime]:
     """For each table the receive time from which on no row can have been dropped with a partition."""
     floors: dict[str, datetime] = {}
-    for partition in await list_partitions(connection):
+    for partition in await list_partitions(connection, KEPT):
         floors[partition.table] = min(partition.start, floors.get(partition.table, partition.start))
     for row in await connection.fetch(_STATEMENTS["floors"].bind({})[0]):
         table = row["table_name"]
         floors[table] = max(row["settled_at"], floors.get(table, row["settled_at"]))
     return floors
+
+
+async def _whole_second(connection: asyncpg.Connection, start: datetime) -> datetime:
+    """The time, or the next second that begins, where samples that were received since then are packed: of those only
+    the second of the receipt is known."""
+    last = (await _one(connection, _STATEMENTS["packed_since"]))["last_received_at"]
+    if last is None or last < start or not start.microsecond:
+        return start
+    return start.replace(microsecond=0) + timedelta(seconds=1)
 
 
 async def _one(connection: asyncpg.Connection, statement: Statement, **values: object) -> Any:

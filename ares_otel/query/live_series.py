@@ -20,6 +20,7 @@ from ares_otel.model.prometheus.points import is_stale
 from ares_otel.model.prometheus.values import any_value_text, attribute_text
 from ares_otel.query.reader import Reader, reading
 from ares_otel.query.statements import load_statements
+from ares_otel.query.totals import cumulative_point, has_total, totals_of
 from ares_otel.storage.rows.restore_metrics import point_of
 from ares_otel.storage.rows.restore_values import attributes
 
@@ -64,6 +65,8 @@ class Series:
     scope_id: UUID | None
     service_name: str
     first_seen: datetime
+    prometheus_type: str = ""
+    """The type in Prometheus's words, of those that came from one; see `verbatim`."""
 
 
 @dataclass(slots=True)
@@ -82,6 +85,8 @@ class LivePage:
     """Series with their newest point of OTLP, which has no attributes."""
     too_large: int = 0
     """Series that were left out for the size of their attributes or of their point."""
+    not_added_up: int = 0
+    """Series of deltas that have no total yet: their first points came a moment ago."""
 
 
 async def live_series(
@@ -90,6 +95,7 @@ async def live_series(
     choose: Callable[[Sequence[Series]], Sequence[Series]],
     *,
     own: str,
+    buckets: bool = False,
     now: datetime | None = None,
 ) -> AsyncIterator[LivePage]:
     """All live series, in the order of their ids.
@@ -98,6 +104,7 @@ async def live_series(
         definitions: filled before `choose` is asked about what refers to them.
         choose: those of a page that are wanted; only of these a point is looked for. Called in a thread.
         own: series of this service are left out.
+        buckets: whether exponential histograms come with their buckets.
 
     Raises:
         DatabaseUnavailable, QueryTooSlow: see `reader`.
@@ -105,6 +112,7 @@ async def live_series(
     now = now or datetime.now(UTC)
     window = {"lower": now - STALENESS, "upper": now}
     after: UUID | None = None
+    more: dict[str, dict[str, Any]] = {"numbers": {}, "distributions": {"buckets": buckets}}
     async with reading(pool, heavy=True) as reader:
         while True:
             rows = await reader.fetch(
@@ -116,13 +124,21 @@ async def live_series(
             found: dict[UUID, Any] = {}
             for name, ids in _by_table(wanted).items():
                 if ids:
-                    for row in await reader.fetch(_SQL[name], ids=ids, max_bytes=MAX_SERIES_BYTES, **window):
+                    for row in await reader.fetch(
+                        _SQL[name], ids=ids, max_bytes=MAX_SERIES_BYTES, **window, **more[name]
+                    ):
                         found[row["series_id"]] = row
-            large = [id_ for id_, row in found.items() if row["too_large"]]
-            for id_ in large:
-                del found[id_]
+            large = _without_large(found)
             points = await asyncio.to_thread(_points, wanted, found)
-            yield LivePage(points, len(rows) - len(small) + len(large))
+            deltas = [series.series_id for series, _ in points if has_total(series.metric_type, series.temporality)]
+            totals = {}
+            if deltas:
+                totals = await totals_of(reader, deltas, buckets=buckets, max_bytes=MAX_SERIES_BYTES)
+            not_added_up = len(deltas) - len(totals)
+            large += _without_large(totals)
+            if deltas:
+                points = await asyncio.to_thread(_cumulative, points, totals)
+            yield LivePage(points, len(rows) - len(small) + large, not_added_up)
             if len(rows) < PAGE:
                 return
             after = rows[-1]["series_id"]
@@ -160,6 +176,7 @@ def _series(row: Any) -> Series:
         row["scope_id"],
         row["service_name"],
         row["first_seen"],
+        row["prometheus_type"] or "",
     )
 
 
@@ -175,6 +192,25 @@ def _by_table(wanted: Sequence[Series]) -> dict[str, list[UUID]]:
     numbers = [series.series_id for series in wanted if series.metric_type in _NUMBERS]
     others = [series.series_id for series in wanted if series.metric_type not in _NUMBERS]
     return {"numbers": numbers, "distributions": others}
+
+
+def _without_large(rows: dict[UUID, Any]) -> int:
+    """Removes what is too large; returns how many."""
+    large = [id_ for id_, row in rows.items() if row["too_large"]]
+    for id_ in large:
+        del rows[id_]
+    return len(large)
+
+
+def _cumulative(points: list[tuple[Series, Any]], totals: Mapping[UUID, Any]) -> list[tuple[Series, Any]]:
+    """Points with totals in place of deltas; without deltas that have none."""
+    made = []
+    for series, point in points:
+        if not has_total(series.metric_type, series.temporality):
+            made.append((series, point))
+        elif (total := totals.get(series.series_id)) is not None:
+            made.append((series, cumulative_point(point, total)))
+    return made
 
 
 def _points(wanted: Sequence[Series], found: Mapping[UUID, Any]) -> list[tuple[Series, Any]]:

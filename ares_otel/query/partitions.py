@@ -17,7 +17,7 @@ from ares_otel.storage.partitions.lengths import LENGTHS, aligned, name_for
 from ares_otel.storage.partitions.plan import due_at
 from ares_otel.storage.partitions.seal import grace_of
 from ares_otel.storage.partitions.settings import SIGNAL_OF, RetentionSettings, SealSettings
-from ares_otel.storage.rows.encoded import PARTITIONED
+from ares_otel.storage.rows.encoded import KEPT, PACKS, PARTITIONED
 
 _STATEMENTS = load_statements("partitions.sql")
 _BOUNDS = re.compile(r"FROM \('([^']+)'\) TO \('([^']+)'\)")
@@ -100,10 +100,10 @@ class Partitions:
         """All partitions. Raises DatabaseUnavailable (also while somebody holds one locked), QueryTooSlow."""
         async with reading(self._pool) as reader, reader.transaction(lock_timeout=LOCK_SECONDS):
             now = (await reader.fetch(_STATEMENTS["utc"]))[0]["now"]
-            records = await reader.fetch(_STATEMENTS["partitions"], tables=list(PARTITIONED))
+            records = await reader.fetch(_STATEMENTS["partitions"], tables=list(KEPT))
         retention = self._retention()
         rows = [row for record in records if (row := _row(record, retention, now)) is not None]
-        rows.sort(key=lambda row: (PARTITIONED.index(row.table_name), row.range_start, row.partition_name))
+        rows.sort(key=lambda row: (KEPT.index(row.table_name), row.range_start, row.partition_name))
         return PartitionListing(now, rows, next_actions(rows, retention, self._seal(), now))
 
 
@@ -151,7 +151,7 @@ def next_actions(
     """For each action the partition that is the next one to have it, soonest first; what could be done already stands
     at the current time."""
     actions = [_next_made(rows, now)]
-    sealable = [row for row in rows if row.state in (OPEN, CLOSED)]
+    sealable = [row for row in rows if row.state in (OPEN, CLOSED) and row.table_name != PACKS]
     if seal.enabled and sealable:
         row = min(sealable, key=lambda row: (_sealable(row, seal), row.table_name))
         actions.append(NextAction("seal", row.partition_name, max(now, _sealable(row, seal))))

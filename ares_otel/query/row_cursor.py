@@ -26,6 +26,8 @@ class RowCursor:
         self._cursor: asyncpg.cursor.Cursor = cursor
         self._wide = itemgetter(*wide)
         self._wanted = _FIRST_ROWS
+        self.most = SLICE_ROWS
+        """Rows that are fetched at once; more where none of them can be large."""
         self.size = 0
         """About how many bytes the rows have that were fetched last."""
         self.done = False
@@ -42,5 +44,5 @@ class RowCursor:
         self.done = len(rows) < self._wanted
         if rows:
             self.size = sum([len(value) for row in rows for value in self._wide(row) if value])
-            self._wanted = max(1, min(SLICE_ROWS, 2 * self._wanted, SLICE_BYTES * len(rows) // max(1, self.size)))
+            self._wanted = max(1, min(self.most, 2 * self._wanted, SLICE_BYTES * len(rows) // max(1, self.size)))
         return rows

@@ -24,6 +24,7 @@ from ares_otel.storage.breaker import Breaker
 from ares_otel.storage.encoders import Encoders
 from ares_otel.storage.observer import SilentObserver, StorageObserver
 from ares_otel.storage.partitions import ensure_partitions, narrowed, read_windows
+from ares_otel.storage.prometheus_metadata import MetadataKeeper
 from ares_otel.storage.receipts import known_answer
 from ares_otel.storage.replay import OnReplayed, Replayer
 from ares_otel.storage.rows.encoded import EncodedBatch, Told, Windows
@@ -92,6 +93,8 @@ class Store:
             in_flights=self._options.get("statement_cache_size") != 0,  # 0 is for a pooler
         )
         self.replayer = Replayer(self, spool, on_replayed)
+        self.metadata = MetadataKeeper(self.connect, clock)
+        """Takes what Prometheus tells of metrics beside their samples."""
         self._makes_partitions = makes_partitions
         self._encoders = Encoders(threads=encoding_threads)
         self._under_way: dict[bytes, asyncio.Future[Accepted]] = {}
@@ -128,6 +131,7 @@ class Store:
                 await self._job
             self._job = None
         await self.replayer.stop()
+        await self.metadata.stop()
         await self.writer.stop()
         self._encoders.close()
 

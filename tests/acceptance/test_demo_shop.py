@@ -16,6 +16,8 @@ import pytest
 from ares_otel.demo import queries
 from tests.support.ares_process import AresProcess, command, environment, running_ares
 from tests.support.eventually import eventually
+from tests.support.grafana.dashboards import DASHBOARDS
+from tests.support.grafana.reader import SCRIPT, opened
 from tests.support.processes import alive, descendants, mentioning, wait_until_gone
 
 SERVICES = {"storefront", "orders", "payments", "inventory"}
@@ -182,6 +184,42 @@ async def every_suggested_query_finds_something_when_it_is_pasted_into_a_shell(
         await eventually(answered)
 
 
+async def every_panel_of_the_dashboards_finds_rows(ares: AresProcess, database: asyncpg.Connection) -> None:
+    """As the role that docs/grafana.md has made; but the service map, which waits for a whole minute."""
+    superuser = ares.database.replace("ares@", "postgres@")
+    options = ("-v", "role=grafana", "-v", "password=secret", "-f", str(SCRIPT))
+    done = await asyncio.create_subprocess_exec(
+        *command("psql", "--database-url", superuser, *options), stdout=PIPE, stderr=PIPE, env=environment()
+    )
+    _, err = await done.communicate()
+    assert done.returncode == 0, err.decode()
+    later = {"Who calls whom", "Called by", "Calls", "Rejected", "Spools"}
+    chosen = {
+        "Increase a second": {"service": "storefront", "metric": "shop.checkouts"},
+        "Mean of a histogram": {"service": "payments", "metric": "payment.charge.duration"},
+    }
+    usual = {
+        "metrics": {"service": "inventory", "metric": "inventory.stock"},
+        "trace": {
+            "trace_id": await database.fetchval("SELECT trace_id FROM v_logs WHERE trace_id IS NOT NULL LIMIT 1")
+        },
+        "service": {"service": "payments"},
+    }
+    reading = await asyncpg.connect(ares.database.replace("ares@", "grafana@"))
+    try:
+        for board in DASHBOARDS:
+            for panel in (panel for row in board.rows for panel in row if panel.title not in later):
+                values = chosen.get(panel.title, usual.get(board.name, {}))
+                for sql in (target["rawSql"] for target in panel.targets if "rawSql" in target):
+
+                    async def found(board: str = board.name, values: Any = values, sql: str = sql) -> Any:
+                        return await reading.fetch(opened(board, **values).expanded(sql))
+
+                    assert await eventually(found), panel.title
+    finally:
+        await reading.close()
+
+
 async def test_the_shop_fills_tables_and_views_with_rows_that_mean_something(
     data_dir: Path, subtests: pytest.Subtests
 ) -> None:
@@ -198,6 +236,7 @@ async def test_the_shop_fills_tables_and_views_with_rows_that_mean_something(
                 metrics_of_every_kind_come_from_every_service,
                 shipments_link_to_the_traces_of_their_orders,
                 every_suggested_query_finds_something_when_it_is_pasted_into_a_shell,
+                every_panel_of_the_dashboards_finds_rows,
             ):
                 with subtests.test(check.__name__):
                     await check(ares, database)

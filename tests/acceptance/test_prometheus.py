@@ -1,4 +1,5 @@
-"""A real Prometheus scrapes what Ares ingested, and PromQL there gives the values that are in the tables here."""
+"""Real Prometheuses, of Debian and a current one, scrape what Ares ingested, and PromQL there gives the values that are
+in the tables here."""
 
 from __future__ import annotations
 
@@ -16,13 +17,21 @@ from tests.support.ares_process import AresProcess
 from tests.support.eventually import eventually
 from tests.support.ingested import PATH, counter, gauge, histogram
 from tests.support.otlp_samples import metrics_request, number_point
-from tests.support.prometheus import PROGRAM, Prometheus, needs_prometheus, prometheus
+from tests.support.prometheus import (
+    BUILD_SECONDS,
+    PROGRAM,
+    Prometheus,
+    current_or_skip,
+    needs_prometheus,
+    prometheus,
+    running_prometheus,
+)
 
-pytestmark = needs_prometheus
+pytestmark = [needs_prometheus, pytest.mark.timeout(BUILD_SECONDS + 180)]
 
 
-@pytest.fixture(scope="module")
-def scraping(ares: AresProcess) -> Iterator[Prometheus]:
+@pytest.fixture(scope="module", params=[2, 3], ids=["Prometheus 2", "Prometheus 3"])
+def scraping(ares: AresProcess, request: pytest.FixtureRequest) -> Iterator[Prometheus]:
     """Configured as docs/prometheus.md says."""
     target = ares.http.removeprefix("http://")
     job = {
@@ -31,8 +40,12 @@ def scraping(ares: AresProcess) -> Iterator[Prometheus]:
         "honor_labels": True,
         "static_configs": [{"targets": [target]}],
     }
-    with prometheus(job) as server:
-        yield server
+    if request.param == 2:
+        with prometheus(job) as server:
+            yield server
+    else:
+        with running_prometheus(current_or_skip(), {"scrape_configs": [job]}) as server:
+            yield server
 
 
 async def send(ares: AresProcess, request: object) -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,12 +23,16 @@ import pytest
 from ares_otel.api.jaeger.proto import storage_v2_pb2
 from ares_otel.model.batch import DEFAULT_TENANT, batch_key
 from ares_otel.model.signal import TRACES
+from ares_otel.receivers.otlp.http_app import PROMETHEUS_PATH
 from tests.faults.support.account import Metrics, read_metrics, unbalanced
 from tests.support.ares_process import AresProcess, run_ares, running_ares
 from tests.support.eventually import eventually
+from tests.support.ingested import gauge
 from tests.support.jaeger_shop import jaeger_clients, spans_of
-from tests.support.otlp_samples import span, trace_request
+from tests.support.otlp_samples import metrics_request, span, trace_request
 from tests.support.postgres import copied_database
+from tests.support.remote_write import PATH as WRITE
+from tests.support.remote_write import V2, packed, request_v2, series, written
 from tests.support.senders import different_requests, send_all
 from tests.support.spool import opened, otlp_record
 from tests.support.stuck import stuck
@@ -54,6 +59,24 @@ def ares(postgres_server: str, tmp_path_factory: pytest.TempPathFactory, config:
     flags = ("--workers", "2", "--config", str(config))
     with copied_database(postgres_server) as url, running_ares(folder, "--database-url", url, *flags) as ares:
         yield ares
+
+
+async def test_what_is_written_to_the_api_goes_through_the_workers(ares: AresProcess) -> None:
+    """Remote write, and OTLP where a sender appends its path to a Prometheus's address: see test_remote_write.py."""
+    now = time.time_ns() // 10**6
+    told = [series("over_workers_total", (now + place, 1.0), place=str(place)) for place in range(20)]
+    body = packed(request_v2(told))
+    metrics = metrics_request("over workers", [gauge("over.workers", 1.0)]).SerializeToString()
+    async with httpx.AsyncClient(base_url=ares.http, trust_env=False) as client:
+        for _ in range(4):  # the second time it is a retry, which another worker may get
+            answer = await client.post(WRITE, content=body, headers={"content-type": V2})
+            assert (answer.status_code, written(answer)) == (204, (20, 0, 0))
+        assert (await client.post(PROMETHEUS_PATH, content=metrics, headers=OTLP)).status_code == 200
+    connection = await asyncpg.connect(ares.database)
+    count = "SELECT count(*) FROM service_metrics WHERE metric_name = $1"
+    assert await connection.fetchval(count, "over_workers_total") == 20
+    assert await connection.fetchval(count, "over.workers") == 1
+    await connection.close()
 
 
 def leave(directory: Path, service: str) -> None:

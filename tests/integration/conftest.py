@@ -11,7 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from ares_otel.storage import breaker, replay
-from ares_otel.storage.rows.encoded import DEFINITIONS, INCREMENTS, PARTITIONED
+from ares_otel.storage.rows.encoded import DEFINITIONS, INCREMENTS, KEPT
 from ares_otel.storage.store import Store
 from tests.support.bus import Buses, buses
 from tests.support.otlp_sink import Sink, otlp_sink
@@ -44,7 +44,8 @@ def emptied_database_url(module_database_url: str) -> Iterator[str]:
 
 async def _empty(url: str) -> None:
     connection = await asyncpg.connect(url)
-    for table in (*PARTITIONED, *INCREMENTS, *DEFINITIONS, "ingest_receipts", "ingest_rejected"):
+    of_prometheus = ("prometheus_series", "prometheus_labels", "metric_totals", "metric_day_totals")
+    for table in (*KEPT, *INCREMENTS, *DEFINITIONS, "ingest_receipts", "ingest_rejected", *of_prometheus):
         await connection.execute(f"DELETE FROM {table}")
     await connection.close()
 

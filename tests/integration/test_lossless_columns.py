@@ -9,6 +9,7 @@ from ares_otel.model.batch import Batch
 from ares_otel.storage.partitions import read_windows
 from ares_otel.storage.rows.columns import COPY_COLUMNS
 from ares_otel.storage.rows.encoded import (
+    DELTAS,
     DISTRIBUTIONS,
     INCREMENTS,
     LOG_ROLLUPS,
@@ -59,7 +60,7 @@ async def test_every_column_that_must_have_a_value_is_encoded(database_url: str,
     [
         (batch_of(trace_request(spans=5)), {SPANS: 5, SPAN_ROLLUPS: 1}),
         (batch_of(logs_request(records=4)), {LOGS: 4, LOG_ROLLUPS: 1}),
-        (batch_of(metrics_request()), {SAMPLES: 5, DISTRIBUTIONS: 3}),
+        (batch_of(metrics_request()), {SAMPLES: 5, DISTRIBUTIONS: 3, DELTAS: 1}),
     ],
     ids=["traces", "logs", "metrics"],
 )

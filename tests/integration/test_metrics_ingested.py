@@ -392,6 +392,7 @@ async def test_the_newest_points_are_found_by_the_index_in_the_partitions_of_the
     statements = load_statements("live_series.sql")
     for name, table in {"numbers": "metric_samples", "distributions": "metric_distributions"}.items():
         values = {"ids": [uuid4()], "max_bytes": 1000, "lower": noon - STALENESS, "upper": noon}
+        values |= {"buckets": True} if name == "distributions" else {}
         text, arguments = statements[name].bind(values)
         async with api.pool.acquire() as connection, connection.transaction():
             await connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")

@@ -8,7 +8,7 @@ import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 
@@ -17,7 +17,14 @@ class UnavailableError(RuntimeError):
 
 
 def install(
-    source: Path, name: str, what: str, package: str = ".", *, seconds: float = 900, tests: bool = False
+    source: Path,
+    name: str,
+    what: str,
+    package: str = ".",
+    *,
+    tags: Sequence[str] = (),
+    tests: bool = False,
+    seconds: float = 900,
 ) -> Path:
     """The program, built when it is not there yet.
 
@@ -26,6 +33,7 @@ def install(
         name: of the binary.
         what: the program is called in a reason.
         package: to be built.
+        tags: build tags, which leave out what no test needs.
         tests: the program is the tests of the package.
 
     Raises:
@@ -36,6 +44,7 @@ def install(
     if go is None:
         raise UnavailableError(f"{what} is built with Go, which is not on the PATH")
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(source.iterdir()) if path.is_file()))
+    digest.update(",".join(tags).encode())
     cache = Path(os.environ.get("ARES_OTEL_TEST_CACHE") or Path.home() / ".cache" / "ares-otel-tests")
     folder = cache / f"{name}-{digest.hexdigest()[:16]}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -50,7 +59,7 @@ def install(
             if fetched.returncode != 0:
                 raise UnavailableError(f"Go cannot fetch the modules of {what}: {fetched.stderr[-500:]}")
             built = folder / f"{name}.new"
-            flags = ["-trimpath", "-ldflags", "-s -w"]
+            flags = ["-trimpath", "-ldflags", "-s -w", "-tags", ",".join(tags)]
             verb = ["test", "-c"] if tests else ["build"]
             made = _go([go, *verb, *flags, "-o", str(built), package], source, env, seconds)
             assert made.returncode == 0, f"{what} does not compile:\n{made.stderr[-2000:]}"

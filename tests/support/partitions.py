@@ -68,6 +68,7 @@ class Counting:
         self.drops: list[tuple[str, str, int]] = []
         self.archives: list[tuple[str, int, int]] = []
         self.seals: list[str] = []
+        self.packs: list[tuple[int, int]] = []
         self.prunes: dict[str, int] = {}
         self.failures: list[str] = []
         self.full: list[bool] = []
@@ -80,6 +81,9 @@ class Counting:
 
     def sealed(self, table: str) -> None:
         self.seals.append(table)
+
+    def packed(self, samples: int, duplicates: int) -> None:
+        self.packs.append((samples, duplicates))
 
     def pruned(self, what: str, rows: int) -> None:
         self.prunes[what] = self.prunes.get(what, 0) + rows

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import sys
 
-from tests.support import collector, jaeger, jaeger_remote_sampler, remote_write_suite
+from tests.support import collector, jaeger, jaeger_remote_sampler, otlp_translator, prometheus, remote_write_suite
 from tests.support.go_program import UnavailableError
 
 
 def main() -> int:
     """Says where each program is, or why it is not; 1 when one is missing."""
     missing = 0
-    for program in (collector, jaeger_remote_sampler, remote_write_suite, jaeger):
+    for program in (collector, jaeger_remote_sampler, otlp_translator, remote_write_suite, prometheus, jaeger):
         try:
             print(program.install(), flush=True)
         except UnavailableError as error:

@@ -14,6 +14,8 @@ import yaml
 
 from ares_otel.cli.main import app
 from ares_otel.cli.options import OTHER_VARIABLES
+from tests.support.grafana.model import JAEGER, POSTGRESQL
+from tests.support.prometheus import PROGRAM, needs_prometheus
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 FILES = sorted(path for path in DEPLOY.rglob("*") if path.is_file())
@@ -76,31 +78,70 @@ def test_the_override_changes_only_services_and_volumes_that_it_names() -> None:
         assert {volume.split(":")[0] for volume in service.get("volumes", [])} <= volumes
 
 
-@pytest.mark.parametrize("name", ["compose.grafana.yaml", "compose.jaeger.yaml"])
-def test_what_runs_beside_ares_finds_it_by_its_name_and_mounts_what_is_there(name: str) -> None:
+BESIDE = ["compose.grafana.yaml", "compose.jaeger.yaml", "compose.prometheus.yaml"]
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_what_runs_beside_ares_mounts_what_is_there(name: str) -> None:
+    volumes = set(compose(name).get("volumes", {}))
+    for service in compose(name)["services"].values():
+        for place in (mount.split(":")[0] for mount in service["volumes"]):
+            assert place in volumes or (DEPLOY / place).exists()
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_what_runs_beside_ares_finds_it_by_its_name(name: str) -> None:
     base = compose("compose.yaml")["services"]["ares-otel"]
-    [(_, beside)] = compose(name)["services"].items()
-    [mount] = beside["volumes"]
-    assert (DEPLOY / mount.split(":")[0]).is_file()
-    asked = {value for key, value in beside["environment"].items() if key.startswith("ARES_")}
     ports = {port.rpartition(":")[2] for port in base["ports"]}
     assert base["environment"]["ARES_OTEL_ALLOWED_HOSTS"] == "ares-otel"
-    assert [re.findall(r"ares-otel:(\d+)", value)[0] in ports for value in asked] == [True]
+    said = (DEPLOY / name).read_text() + (DEPLOY / "prometheus" / "prometheus.yml").read_text()
+    named = re.findall(r"ares-otel:(\d+)", said)
+    assert named
+    assert set(named) <= ports
 
 
 def test_every_variable_that_jaeger_and_grafana_are_given_is_read_by_their_files() -> None:
-    for name, service, file in (
-        ("compose.grafana.yaml", "grafana", "grafana/datasources.yaml"),
-        ("compose.jaeger.yaml", "jaeger", "jaeger/jaeger.yaml"),
+    sources = DEPLOY / "grafana" / "provisioning" / "datasources"
+    for names, service, files in (
+        (["compose.grafana.yaml", "compose.prometheus.yaml"], "grafana", sorted(sources.iterdir())),
+        (["compose.jaeger.yaml"], "jaeger", [DEPLOY / "jaeger" / "jaeger.yaml"]),
     ):
-        named = set(re.findall(r"\$\{(?:env:)?([A-Z_]+)", (DEPLOY / file).read_text()))
-        assert named == set(compose(name)["services"][service]["environment"])
+        read = {name for file in files for name in re.findall(r"\$\{(?:env:)?([A-Z_]+)", file.read_text())}
+        given = {name for file in names for name in compose(file)["services"][service]["environment"]}
+        assert read == given
 
 
-def test_grafana_asks_below_jaegers_path_and_by_a_fixed_uid() -> None:
-    [source] = yaml.safe_load((DEPLOY / "grafana" / "datasources.yaml").read_text())["datasources"]
-    assert (source["type"], source["uid"], source["access"]) == ("jaeger", "ares-jaeger", "proxy")
-    assert compose("compose.grafana.yaml")["services"]["grafana"]["environment"]["ARES_JAEGER_URL"].endswith("/jaeger")
+def test_grafana_has_the_data_sources_under_the_uids_that_the_dashboards_name() -> None:
+    found = {}
+    for file in (DEPLOY / "grafana" / "provisioning" / "datasources").iterdir():
+        [source] = yaml.safe_load(file.read_text())["datasources"]
+        assert source["access"] == "proxy"
+        found[source["uid"]] = source["type"]
+    assert found == {
+        "ares-jaeger": "jaeger",
+        "ares-postgresql": "grafana-postgresql-datasource",
+        "ares-prometheus": "prometheus",
+    }
+    assert {one["uid"]: one["type"] for one in (POSTGRESQL, JAEGER)}.items() <= found.items()
+    environment = compose("compose.grafana.yaml")["services"]["grafana"]["environment"]
+    assert environment["ARES_JAEGER_URL"].endswith("/jaeger")
+    database = compose("compose.postgres.yaml")["services"]["postgres"]["environment"]["POSTGRES_DB"]
+    assert environment["ARES_POSTGRES_DATABASE"] == database
+
+
+def test_grafana_finds_the_dashboards_where_they_are_mounted() -> None:
+    [provider] = yaml.safe_load((DEPLOY / "grafana/provisioning/dashboards/ares.yaml").read_text())["providers"]
+    mounts = compose("compose.grafana.yaml")["services"]["grafana"]["volumes"]
+    assert f"./grafana/dashboards:{provider['options']['path']}:ro" in mounts
+
+
+@needs_prometheus
+def test_prometheus_understands_its_configuration() -> None:
+    assert PROGRAM is not None
+    promtool = Path(PROGRAM).with_name("promtool")
+    command: list[Path | str] = [promtool, "check", "config", DEPLOY / "prometheus" / "prometheus.yml"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_image_does_not_run_as_root() -> None:

@@ -89,7 +89,11 @@ def test_values_keep_names_apart(one: str, other: str) -> None:
         ("application/openmetrics-text; q=x, text/plain; q=0.1", Format()),
         (PROMETHEUS_3, Format(True, "1.0.0", Escaping.ALLOW_UTF8)),
         (PROMETHEUS_2, Format(True, "1.0.0")),
-        (WITH_PROTOBUF, Format(True, "1.0.0", Escaping.ALLOW_UTF8)),
+        (WITH_PROTOBUF, Format(protobuf=True)),
+        (f"{PROTOBUF};escaping=allow-utf-8", Format(escaping=Escaping.ALLOW_UTF8, protobuf=True)),
+        (f"{PROTOBUF};encoding=text, text/plain", Format()),
+        ("application/vnd.google.protobuf", Format()),
+        (f"{PROTOBUF};q=0.1, application/openmetrics-text;q=0.2", Format(True, "1.0.0")),
         (", ;;, text/plain;;q=1", Format()),
         ("x," * MAX_CLAUSES + "application/openmetrics-text", Format()),
     ],
@@ -102,6 +106,8 @@ def test_the_content_type_names_version_and_escaping() -> None:
     assert Format().content_type == "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
     chosen = Format(True, "1.0.0", Escaping.ALLOW_UTF8).content_type
     assert chosen == "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=allow-utf-8"
+    told = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited; escaping=dots"
+    assert Format(escaping=Escaping.DOTS, protobuf=True).content_type == told
 
 
 @given(st.text(max_size=60) | st.text('aq=;,.01/*" ', max_size=60))

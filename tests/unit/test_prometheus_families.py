@@ -19,6 +19,7 @@ from ares_otel.model.prometheus.escaping import Escaping
 from ares_otel.model.prometheus.negotiation import Format
 from ares_otel.query.ingested import Gathering, LeftOut, Wanted
 from ares_otel.query.live_series import LivePage, Resource, Series
+from tests.support.exposition_messages import families_of, labels_of
 from tests.support.otlp_samples import exponential_point, histogram_point, number_point, summary_point
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -57,6 +58,12 @@ FORMATS = [
 
 def answer(sent: Sequence[Any], wanted: Wanted) -> tuple[str, LeftOut]:
     """The text for series that are all live, and what it leaves out."""
+    made, left_out = body(sent, wanted)
+    return made.decode(), left_out
+
+
+def body(sent: Sequence[Any], wanted: Wanted) -> tuple[bytes, LeftOut]:
+    """The same in any format."""
     gathering = Gathering(wanted)
     for number, attributes in enumerate(RESOURCES):
         gathering.definitions.resources[UUID(int=number)] = Resource(attributes, NOON + timedelta(hours=number))
@@ -79,7 +86,7 @@ def answer(sent: Sequence[Any], wanted: Wanted) -> tuple[str, LeftOut]:
     chosen = gathering.choose(page)
     gathering.add(LivePage([(series, POINTS[series.metric_type]()) for series in chosen]))
     made = gathering.finish()
-    return b"".join(made.chunks()).decode(), made.left_out
+    return b"".join(made.chunks()), made.left_out
 
 
 @settings(max_examples=150)
@@ -104,6 +111,22 @@ def test_an_answer_has_each_family_and_each_sample_once_and_is_read_by_the_offic
     assert len(names) == len(set(names)), "two families have a sample of one name"
     assert left_out.conflicts + left_out.duplicates + left_out.untranslatable <= len(sent) + 1
     assert not sent or families
+
+
+@settings(max_examples=100)
+@given(st.lists(SERIES, max_size=12), st.sampled_from(Strategy), st.sampled_from(Escaping))
+def test_an_answer_in_protobuf_has_each_family_and_each_metric_once(
+    sent: Sequence[Any], strategy: Strategy, escaping: Escaping
+) -> None:
+    """And leaves out as much as the text."""
+    config = TranslationConfig(translation_strategy=strategy)
+    data, left_out = body(sent, Wanted(config, Format(escaping=escaping, protobuf=True)))
+    found = families_of(data)
+    for family in found.values():
+        labels = [tuple(labels_of(metric).items()) for metric in family.metric]
+        assert len(labels) == len(set(labels))
+        assert all(list(pairs) == sorted(set(pairs)) for pairs in labels)
+    assert left_out == body(sent, Wanted(config, Format(escaping=escaping)))[1]
 
 
 @given(st.lists(SERIES, max_size=12), st.randoms())

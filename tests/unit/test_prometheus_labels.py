@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
 from ares_otel.model.prometheus.config import Strategy, TranslationConfig, Untranslatable
+from ares_otel.model.prometheus.kinds import Kind
 from ares_otel.model.prometheus.label_names import label_name
 from ares_otel.model.prometheus.labels import (
     ResourceLabels,
@@ -19,6 +20,7 @@ from ares_otel.model.prometheus.labels import (
     scope_labels,
     series_labels,
 )
+from ares_otel.model.prometheus.type_and_unit import type_and_unit_labels
 from ares_otel.model.prometheus.values import any_value_text, attribute_text
 from tests.support.otlp_samples import any_value
 
@@ -216,3 +218,23 @@ def test_a_scope_is_labels_where_that_is_wanted() -> None:
         "otel_scope_team_name": "blue",
     }
     assert scope_labels("", "", "", {}, scoped) == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "unit", "expected"),
+    [
+        (Kind.COUNTER, "By/s", {"__type__": "counter", "__unit__": "bytes_per_second"}),
+        (Kind.HISTOGRAM, "s", {"__type__": "histogram", "__unit__": "seconds"}),
+        (Kind.GAUGE, "1", {"__type__": "gauge"}),
+        (Kind.SUMMARY, "{call}/s", {"__type__": "summary", "__unit__": "per_second"}),
+        (Kind.UNKNOWN, "", {}),
+        (Kind.GAUGE, ".d.", {"__type__": "gauge", "__unit__": "days"}),  # Prometheus words it twice
+    ],
+)
+def test_type_and_unit_are_labels_where_that_is_wanted(kind: Kind, unit: str, expected: dict[str, str]) -> None:
+    assert type_and_unit_labels(kind, unit, "1.0.0") == expected
+
+
+def test_an_empty_value_is_not_joined() -> None:
+    assert attribute_labels({"a.b": "", "a_b": "x"}, DEFAULT).labels == {"a_b": "x"}
+    assert attribute_labels({"a.b": "x", "a_b": ""}, DEFAULT).labels == {"a_b": "x;"}

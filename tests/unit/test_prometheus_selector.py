@@ -97,3 +97,9 @@ def test_any_text_is_a_selector_or_refused(text: str) -> None:
     except InvalidSelector:
         return
     assert made.matchers
+
+
+@pytest.mark.parametrize("pattern", [r"(?i)[\\pL\\pN]{1,200}", r"\\pL{500}"])
+def test_a_regular_expression_that_needs_much_memory_is_refused(pattern: str) -> None:
+    with pytest.raises(InvalidSelector, match="too much memory"):
+        parse_selector(f'{{a=~"{pattern}"}}')

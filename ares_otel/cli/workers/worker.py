@@ -14,6 +14,7 @@ from ares_otel.cli.own_config import follow_settings
 from ares_otel.cli.own_settings import FileSettings, OwnSettings
 from ares_otel.cli.own_telemetry import OwnTelemetry
 from ares_otel.cli.process_limits import spare_the_collector
+from ares_otel.cli.scrape_targets import registry_targets
 from ares_otel.cli.storing import Storing
 from ares_otel.cli.workers.channel import Channel
 from ares_otel.cli.workers.relay import RelayedAudience, SeenRelay
@@ -99,7 +100,13 @@ class Worker:
         stack.push_bounded("Ares's own telemetry", own.stop, at_most=OWN_SECONDS)
         settings.apply()
         self._host = make_host(
-            told.options, telemetry, store, self._grace, Identity(told.instance_id, told.number), self._ports
+            told.options,
+            telemetry,
+            store,
+            self._grace,
+            Identity(told.instance_id, told.number, told.options.workers),
+            self._ports,
+            targets=registry_targets(told.options, told.url, facts, stack),
         )
         stack.push_bounded("The pipeline", self._host.stop)
         await self._host.replace(config)

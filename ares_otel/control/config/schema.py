@@ -14,6 +14,9 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
+from ares_otel.model.prometheus.config import Strategy
+from ares_otel.model.prometheus.units import UNIT_TABLES
+
 ARES = "ares-api"
 """The service that is Ares itself."""
 
@@ -70,6 +73,12 @@ def _is_days_by_service(value: Any) -> bool:
     )
 
 
+def _is_names(value: Any) -> bool:
+    return isinstance(value, list) and len(value) <= 1000 and all(isinstance(name, str) and name for name in value)
+
+
+_NAMES = KnownSetting('a list of names of attributes, such as ["k8s.pod.name"]', _is_names)
+_SWITCH = KnownSetting("true or false", lambda value: isinstance(value, bool))
 _DAYS = _number("0", "36500")
 _DAYS_OF_SERVICE = _number("0.00001", "36500")
 
@@ -114,10 +123,21 @@ KNOWN: Mapping[tuple[str, str], KnownSetting] = MappingProxyType(
         (ARES, "seal.grace_hours"): _number("0", "8760"),
         (ARES, "seal.memory_mb"): _whole(1, 65_536),
         (ARES, "seal.rebuild"): KnownSetting("true or false", lambda value: isinstance(value, bool)),
+        (ARES, "seal.pack"): KnownSetting("true or false", lambda value: isinstance(value, bool)),
         (ARES, "seal.workers"): _whole(0, 8),
         (ARES, "seal.pause_seconds"): _number("0", "3600"),
         (ARES, "seal.timeout_minutes"): _number("0.1", "1440"),
         (ARES, "rollups.interval_seconds"): _number("0.1", "3600"),
+        (ARES, "prometheus.translation_strategy"): _one_of(*Strategy),
+        (ARES, "prometheus.promote_resource_attributes"): _NAMES,
+        (ARES, "prometheus.promote_all_resource_attributes"): _SWITCH,
+        (ARES, "prometheus.ignore_resource_attributes"): _NAMES,
+        (ARES, "prometheus.keep_identifying_resource_attributes"): _SWITCH,
+        (ARES, "prometheus.promote_scope_metadata"): _SWITCH,
+        (ARES, "prometheus.label_name_underscore_sanitization"): _SWITCH,
+        (ARES, "prometheus.label_name_preserve_multiple_underscores"): _SWITCH,
+        (ARES, "prometheus.type_and_unit_labels"): _SWITCH,
+        (ARES, "prometheus.unit_table"): _one_of(*UNIT_TABLES),
         (ARES, "sampling.default_ratio"): _number("0", "1"),
         (ARES, "sampling.interval_seconds"): _number("1", "3600"),
         (ARES, "sampling.client_poll_seconds"): _number("0", "3600"),

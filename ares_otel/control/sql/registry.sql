@@ -220,3 +220,12 @@ JOIN (
 ) locked ON locked.id = p.id
 WHERE r.id = p.id AND r.health_url = p.url
 RETURNING r.id
+
+-- name: scrape_targets
+SELECT name, instance_id, version, status, port, health_url, metadata::text AS metadata
+  FROM service_registry
+ WHERE registered
+   AND metadata ?| ARRAY['prometheus.io/scrape', 'prometheus.io/port', 'prometheus.io/path']
+   AND status <> 'offline' -- when only_living
+ ORDER BY name, instance_id
+ LIMIT :most

@@ -50,6 +50,8 @@ class TranslationConfig:
     label_name_preserve_multiple_underscores: bool = True
     external_labels: tuple[tuple[str, str], ...] = ()
     """Labels that a series gets where it has none of that name."""
+    type_and_unit_labels: bool = False
+    """Whether every series carries `__type__` and `__unit__`, as with Prometheus's feature of that name."""
     unit_table: str = "1.0.0"
     """Version of the table of units, see `units`."""
 

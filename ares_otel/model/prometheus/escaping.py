@@ -6,6 +6,7 @@ https://prometheus.io/docs/instrumenting/escaping_schemes/
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from enum import StrEnum
 
 _METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
@@ -41,6 +42,17 @@ def escape_metric_name(name: str, scheme: Escaping) -> str:
 def escape_label_name(name: str, scheme: Escaping) -> str:
     """The name of a label under a scheme; `name` is not empty. A colon is illegal here."""
     return _escaped(name, scheme, _LABEL, "")
+
+
+def escape_labels(labels: Mapping[str, str], scheme: Escaping) -> dict[str, str]:
+    """Labels under a scheme, sorted by name. Those that become one have their values joined by `;`, and what becomes
+    `__name__` is left out."""
+    named: dict[str, str] = {}
+    for name in sorted(labels):
+        escaped = escape_label_name(name, scheme)
+        if escaped != "__name__":
+            named[escaped] = f"{named[escaped]};{labels[name]}" if escaped in named else labels[name]
+    return dict(sorted(named.items()))
 
 
 def _escaped(name: str, scheme: Escaping, legal: re.Pattern[str], extra: str) -> str:

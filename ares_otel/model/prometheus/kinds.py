@@ -12,6 +12,8 @@ class Kind(StrEnum):
     SUMMARY = "summary"
     INFO = "info"
     """Facts that do not change: `target_info`. A gauge where the format knows no such type."""
+    UNKNOWN = "unknown"
+    """A number of which nobody said what it is, or one line of a histogram; only of what came from a Prometheus."""
 
 
 DELTA = "delta"
@@ -30,3 +32,27 @@ def kind_of(metric_type: str, temporality: str | None) -> Kind | None:
     if temporality is not None and temporality != "cumulative":
         return None
     return _NUMBERS.get(metric_type) or _DISTRIBUTIONS.get(metric_type)
+
+
+def accumulated_kind(metric_type: str) -> Kind:
+    """The type of what deltas make when they are added up: counters and histograms."""
+    return _NUMBERS.get(metric_type) or _DISTRIBUTIONS[metric_type]
+
+
+def verbatim_kind(name: str, metric_type: str, told: str) -> Kind:
+    """The type of a series that came as Prometheus has it, see `verbatim`.
+
+    A series is what it says only where its lines are of that type: `x_bucket` of remote write says that it belongs to a
+    histogram, but alone it is none.
+
+    Args:
+        metric_type: as it is stored.
+        told: the type in Prometheus's words, "" where nobody said one.
+    """
+    if metric_type in _DISTRIBUTIONS:
+        return _DISTRIBUTIONS[metric_type]
+    if told == "info" and name.endswith("_info"):
+        return Kind.INFO
+    if metric_type == "counter" and told in ("", "counter"):
+        return Kind.COUNTER
+    return Kind.GAUGE if metric_type != "counter" and told in ("gauge", "stateset", "info") else Kind.UNKNOWN

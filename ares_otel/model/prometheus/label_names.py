@@ -7,7 +7,7 @@ import re
 from ares_otel.model.prometheus.config import TranslationConfig, Untranslatable
 
 _INVALID = re.compile(r"[^a-zA-Z0-9_]")
-_UNDERSCORES = re.compile(r"__+")
+_RUNS = re.compile(r"[^a-zA-Z0-9]+")
 _DIGITS = "0123456789"
 
 
@@ -15,26 +15,25 @@ def label_name(key: str, config: TranslationConfig) -> str:
     """The label's name.
 
     Raises:
-        Untranslatable: nothing is left of the key.
+        Untranslatable: nothing but underscores is left of the key.
     """
-    if not config.translation_strategy.escapes:
-        if not key:
-            raise Untranslatable("An attribute has no name.")
-        return key
-    made = _INVALID.sub("_", key)
-    if not config.label_name_preserve_multiple_underscores:
-        made = _collapsed(made)
-    if made[:1] in _DIGITS and made:
-        made = f"key_{made}"
-    elif config.label_name_underscore_sanitization and made.startswith("_") and not made.startswith("__"):
-        made = f"key{made}"
-    if not made or (made != key and not made.strip("_")):
+    made = _escaped(key, config) if config.translation_strategy.escapes else key
+    if not made.strip("_"):
         raise Untranslatable(f"Nothing is left of the attribute's name {key[:100]!r} without illegal characters.")
     return made
 
 
-def _collapsed(name: str) -> str:
-    """Each run of underscores as one; those around a reserved name (`__name__`) stay."""
-    if len(name) > 4 and name.startswith("__") and name.endswith("__"):
-        return f"__{_UNDERSCORES.sub('_', name[2:-2])}__"
-    return _UNDERSCORES.sub("_", name)
+def _escaped(key: str, config: TranslationConfig) -> str:
+    made = _INVALID.sub("_", key) if config.label_name_preserve_multiple_underscores else _collapsed(key)
+    if made[:1] in _DIGITS and made:
+        made = f"key_{made}"
+    elif config.label_name_underscore_sanitization and made.startswith("_") and not made.startswith("__"):
+        made = f"key{made}"
+    return made
+
+
+def _collapsed(key: str) -> str:
+    """Each run of underscores and illegal characters as one underscore; those around a reserved name stay (`__x__`)."""
+    if len(key) >= 4 and key.startswith("__") and key.endswith("__"):
+        return f"__{_RUNS.sub('_', key[2:-2])}__"
+    return _RUNS.sub("_", key)

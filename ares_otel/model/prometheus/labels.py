@@ -56,7 +56,7 @@ def attribute_labels(attributes: Attributes, config: TranslationConfig, leave_ou
         if name == NAME:
             continue
         value = attributes[key]
-        if name in done.labels:
+        if done.labels.get(name):  # an empty value is no label, so there is nothing to join
             done.labels[name] += f";{value}"
             joined.add(name)
         else:

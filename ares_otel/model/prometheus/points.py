@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
-from collections.abc import Iterable, Sequence
 from typing import Any
 
 from opentelemetry.proto.metrics.v1.metrics_pb2 import (
-    Exemplar,
     ExponentialHistogramDataPoint,
     HistogramDataPoint,
     NumberDataPoint,
     SummaryDataPoint,
 )
 
-from ares_otel.model.prometheus.config import TranslationConfig, Untranslatable
+from ares_otel.model.prometheus.config import TranslationConfig
+from ares_otel.model.prometheus.exemplars import by_bucket, exemplar_line, newest
 from ares_otel.model.prometheus.kinds import Kind
-from ares_otel.model.prometheus.labels import attribute_labels
-from ares_otel.model.prometheus.text import TOTAL, ExemplarLine, Lines, exemplar_labels, with_label
-from ares_otel.model.prometheus.values import any_value_text, bound_text
+from ares_otel.model.prometheus.text import TOTAL, ExemplarLine, Lines, with_label
+from ares_otel.model.prometheus.values import bound_text
 
 NO_RECORDED_VALUE = 1
 Point = NumberDataPoint | HistogramDataPoint | ExponentialHistogramDataPoint | SummaryDataPoint
@@ -67,17 +64,18 @@ class PointLines:
         return made
 
     def _number(self, name: str, kind: Kind, labels: str, point: NumberDataPoint, time: int | None) -> str:
-        value = point.as_int if point.WhichOneof("value") == "as_int" else point.as_double
         exemplar = None
         if self._openmetrics and kind is Kind.COUNTER and name.endswith(TOTAL) and point.exemplars:
-            exemplar = self._exemplar(_newest(point.exemplars))
-        return self._lines.sample(name, labels, value, time_unix_nano=time, exemplar=exemplar)
+            exemplar = exemplar_line(newest(point.exemplars), self._config)
+        return self._lines.sample(name, labels, number_of(point), time_unix_nano=time, exemplar=exemplar)
 
     def _histogram(
         self, family: str, labels: str, point: HistogramDataPoint | ExponentialHistogramDataPoint, time: int | None
     ) -> str:
-        buckets = _buckets(point)
-        exemplars = self._by_bucket([bound for bound, _ in buckets], point.exemplars)
+        buckets = classic_buckets(point)
+        exemplars: dict[int, ExemplarLine] = {}
+        if self._openmetrics and point.exemplars:
+            exemplars = by_bucket([bound for bound, _ in buckets], point.exemplars, self._config)
         lines = [
             self._lines.sample(
                 f"{family}_bucket",
@@ -97,12 +95,11 @@ class PointLines:
         return "".join(lines)
 
     def _summary(self, family: str, labels: str, point: SummaryDataPoint, time: int | None) -> str:
-        quantiles = {q.quantile: q.value for q in point.quantile_values if 0.0 <= q.quantile <= 1.0}
         lines = [
             self._lines.sample(
-                family, with_label(labels, "quantile", self._bound(quantile)), quantiles[quantile], time_unix_nano=time
+                family, with_label(labels, "quantile", self._bound(quantile)), value, time_unix_nano=time
             )
-            for quantile in sorted(quantiles)
+            for quantile, value in quantiles_of(point)
         ]
         lines.append(self._lines.sample(f"{family}_sum", labels, point.sum, time_unix_nano=time))
         lines.append(self._lines.sample(f"{family}_count", labels, point.count, time_unix_nano=time))
@@ -113,28 +110,19 @@ class PointLines:
         text = bound_text(bound)
         return f"{text}.0" if self._openmetrics and "." not in text and math.isfinite(bound) else text
 
-    def _by_bucket(self, bounds: Sequence[float], exemplars: Sequence[Exemplar]) -> dict[int, ExemplarLine]:
-        """The newest exemplar of each bucket."""
-        if not self._openmetrics or not exemplars:
-            return {}
-        found: dict[int, Exemplar] = {}
-        for exemplar in sorted(exemplars, key=lambda exemplar: exemplar.time_unix_nano):
-            value = _value(exemplar)
-            if not math.isnan(value):
-                found[bisect_left(bounds, value)] = exemplar
-        return {place: line for place, exemplar in found.items() if (line := self._exemplar(exemplar))}
 
-    def _exemplar(self, exemplar: Exemplar) -> ExemplarLine | None:
-        attributes = {pair.key: any_value_text(pair.value) for pair in exemplar.filtered_attributes}
-        try:
-            filtered = attribute_labels(attributes, self._config).labels
-        except Untranslatable:
-            filtered = {}
-        labels = exemplar_labels(exemplar.trace_id, exemplar.span_id, list(filtered.items()))
-        return ExemplarLine(labels, _value(exemplar), exemplar.time_unix_nano)
+def number_of(point: NumberDataPoint) -> float:
+    """The value of a number: a whole one is an int."""
+    return point.as_int if point.WhichOneof("value") == "as_int" else point.as_double
 
 
-def _buckets(point: HistogramDataPoint | ExponentialHistogramDataPoint) -> list[tuple[float, int]]:
+def quantiles_of(point: SummaryDataPoint) -> list[tuple[float, float]]:
+    """Quantiles and their values, each once and in order; what is no quantile is left out."""
+    quantiles = {q.quantile: q.value for q in point.quantile_values if 0.0 <= q.quantile <= 1.0}
+    return sorted(quantiles.items())
+
+
+def classic_buckets(point: HistogramDataPoint | ExponentialHistogramDataPoint) -> list[tuple[float, int]]:
     """Upper bounds and cumulative counts; the last bound is infinity, and its count that of all measurements.
 
     Bounds of an exponential histogram change with its scale, and each would be a series: in text it has the last bucket
@@ -150,11 +138,3 @@ def _buckets(point: HistogramDataPoint | ExponentialHistogramDataPoint) -> list[
             buckets.append((bound, total))
             last = bound
     return [*buckets, (math.inf, point.count)]
-
-
-def _newest(exemplars: Iterable[Exemplar]) -> Exemplar:
-    return max(exemplars, key=lambda exemplar: exemplar.time_unix_nano)
-
-
-def _value(exemplar: Exemplar) -> float:
-    return exemplar.as_int if exemplar.WhichOneof("value") == "as_int" else exemplar.as_double

@@ -14,6 +14,9 @@ from ares_otel.model.prometheus.labels import NAME
 MAX_LENGTH = 8192
 MAX_MATCHERS = 100
 MAX_PATTERN = 4096
+MAX_PATTERN_MEMORY = 1024 * 1024
+"""Bytes that RE2 may take for one pattern: its default is 8 MiB, and twenty characters can need three hundred
+milliseconds and 30 MB."""
 _BLANK = re.compile(r"[ \t\r\n]*")
 _METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
@@ -65,6 +68,19 @@ def parse_selector(text: str) -> Selector:
     if len(text) > MAX_LENGTH:
         raise InvalidSelector(f"must have {MAX_LENGTH} characters at most")
     return _Parser(text).selector()
+
+
+def make_matcher(label: str, operator: str, value: str) -> Matcher:
+    """A condition whose parts are known already; `operator` is `=`, `!=`, `=~` or `!~`.
+
+    Raises:
+        InvalidSelector: the value is no regular expression.
+    """
+
+    def fail(what: str) -> NoReturn:
+        raise InvalidSelector(what)
+
+    return _matcher(label, operator, value, fail)
 
 
 class _Parser:
@@ -183,8 +199,11 @@ def _regex(value: str, fail: Callable[[str], NoReturn]) -> Callable[[str], bool]
     options = re2.Options()
     options.log_errors = False
     options.dot_nl = True
+    options.max_mem = MAX_PATTERN_MEMORY
     try:
         compiled = re2.compile(value, options)
-    except re2.error:
+    except re2.error as error:
+        if "too large" in str(error):
+            fail(f"the regular expression {value[:100]!r} needs too much memory; repeat less in it")
         fail(f"{value[:100]!r} is not a regular expression in RE2's syntax")
     return lambda text: compiled.fullmatch(text) is not None

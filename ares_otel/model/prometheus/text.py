@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ares_otel.model.prometheus.escaping import (
-    escape_label_name,
+    escape_labels,
     escape_metric_name,
     is_legacy_label_name,
     is_legacy_metric_name,
 )
 from ares_otel.model.prometheus.kinds import Kind
-from ares_otel.model.prometheus.labels import NAME
 from ares_otel.model.prometheus.negotiation import Format
 from ares_otel.model.prometheus.values import seconds_text, value_text
 
@@ -21,6 +20,8 @@ _HELP = str.maketrans({"\\": r"\\", "\n": r"\n"})
 MAX_EXEMPLAR_RUNES = 128
 """Characters of an exemplar's labels, names and values together."""
 TOTAL = "_total"
+_PLAIN = {Kind.INFO: "gauge", Kind.UNKNOWN: "untyped"}
+"""Types that the plain format calls otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class Lines:
         shown = family if is_legacy_metric_name(family) else f'"{family.translate(_VALUE)}"'
         told: str = kind
         if not self.format.openmetrics:
-            told = "gauge" if kind is Kind.INFO else kind
+            told = _PLAIN.get(kind, kind)
         elif kind is Kind.COUNTER and family == escape_metric_name(name, self.format.escaping):
             told = "unknown"  # a counter of OpenMetrics ends in _total
         lines = []
@@ -68,13 +69,7 @@ class Lines:
 
     def labels(self, labels: Mapping[str, str]) -> str:
         """Pairs as they stand in braces, sorted by name. Names that an escape makes equal have their values joined."""
-        named: dict[str, str] = {}
-        for name in sorted(labels):
-            escaped = escape_label_name(name, self.format.escaping)
-            if escaped == NAME:
-                continue  # what an escape makes of another name
-            named[escaped] = f"{named[escaped]};{labels[name]}" if escaped in named else labels[name]
-        return ",".join(pair(name, value) for name, value in sorted(named.items()))
+        return ",".join(pair(name, value) for name, value in escape_labels(labels, self.format.escaping).items())
 
     def sample(
         self,

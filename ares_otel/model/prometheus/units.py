@@ -53,6 +53,8 @@ PER_UNITS: Mapping[str, str] = {
 }
 """The same behind a slash: `By/s` is bytes per second. `m` is meters before it and minute behind it."""
 
+_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
+"""What may stand around a unit: Unicode's white space, without the control characters that `str.strip` takes too."""
 _INVALID = re.compile(r"[^a-zA-Z0-9:]")
 _UNDERSCORES = re.compile(r"__+")
 
@@ -60,7 +62,7 @@ _UNDERSCORES = re.compile(r"__+")
 def unit_words(unit: str, table: str) -> tuple[str, str]:
     """The words for what stands before and behind the first slash, `("bytes", "per_second")`; "" where there is none.
     A part with a brace is an annotation and left out whole."""
-    main, _, per = (part.strip() for part in unit.partition("/"))
+    main, _, per = (part.strip(_SPACE) for part in unit.partition("/"))
     if "{" in main or "}" in main:
         main = ""
     if "{" in per or "}" in per:

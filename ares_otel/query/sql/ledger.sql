@@ -17,6 +17,9 @@ WHERE EXISTS (SELECT FROM ingest_receipts)
 -- Where rows were dropped: before a floor moved, and shortly after, late rows went where they are no more.
 SELECT table_name, moved_at + interval '2 minutes' AS settled_at FROM partition_floors
 
+-- name: packed_since
+SELECT max(last_received_at) AS last_received_at FROM metric_packs
+
 -- name: receipts
 SELECT count(*) AS requests, coalesce(sum(accepted - rejected_later), 0)::bigint AS items
 FROM ingest_receipts
@@ -37,6 +40,16 @@ SELECT coalesce(sum(p.points) FILTER (WHERE s.series_id IS NULL OR s.resource_id
        coalesce(sum(p.points) FILTER (WHERE s.series_id IS NOT NULL AND s.resource_id IS NULL), 0)::bigint AS by_sql
 FROM (
     SELECT tenant_id, series_id, count(*) AS points FROM metric_samples WHERE received_at >= :since GROUP BY 1, 2
+    UNION ALL
+    -- Packs tell the second of the receipt, and :since begins one where there are any.
+    SELECT k.tenant_id, k.series_id, count(*) AS points
+    FROM metric_packs k CROSS JOIN LATERAL unpacked(k) u
+    WHERE k.last_received_at >= :since AND u.received_at >= :since GROUP BY 1, 2
+    UNION ALL
+    -- What was left out as a duplicate had been stored as well.
+    SELECT k.tenant_id, k.series_id, count(*) AS points
+    FROM metric_packs k CROSS JOIN LATERAL unnest(k.duplicates) AS d (received_at)
+    WHERE k.last_received_at >= :since AND d.received_at >= :since GROUP BY 1, 2
     UNION ALL
     SELECT tenant_id, series_id, count(*) AS points FROM metric_distributions WHERE received_at >= :since GROUP BY 1, 2
 ) p

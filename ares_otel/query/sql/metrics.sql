@@ -12,10 +12,10 @@ FROM (
                octet_length(f.labels::text) + octet_length(f.metric_name) + octet_length(f.unit) AS row_bytes
         FROM (
             SELECT *
-            FROM service_metrics
+            FROM service_metrics_between(
+                COALESCE(:lower::timestamptz, '-infinity'), COALESCE(:upper::timestamptz, 'infinity')
+            )
             WHERE true
-              AND "timestamp" >= :lower                                                     -- when lower
-              AND "timestamp" < :upper                                                      -- when upper
               AND "timestamp" < :to_time                                                    -- when to_time
               AND service_name = left(:service, 255)                                        -- when service
               -- The index holds a bounded prefix of the name, so both are asked.

@@ -16,6 +16,9 @@ from ares_otel.receivers.serving.body import content_type
 from ares_otel.receivers.serving.http_app import TRANSPORT, Answer, PostApp, Read
 from ares_otel.receivers.serving.status import JSON, PROTOBUF, Failure, http_failure
 
+PROMETHEUS_PATH = "/prometheus/api/v1/otlp/v1/metrics"
+"""Where the HTTP API takes metrics too: what a sender appends to the address of a Prometheus."""
+
 
 class OtlpHttpApp(PostApp):
     """The app. Every answer that is not 2xx carries a `google.rpc.Status` in the encoding of the request, protobuf
@@ -23,7 +26,8 @@ class OtlpHttpApp(PostApp):
 
     def __init__(self, config: HttpConfig, intake: Intake) -> None:
         paths = {TRACES: config.traces_url_path, METRICS: config.metrics_url_path, LOGS: config.logs_url_path}
-        super().__init__(config, intake, {paths[signal]: signal for signal in intake.signals})
+        also = {PROMETHEUS_PATH: METRICS} if METRICS in intake.signals else {}
+        super().__init__(config, intake, {**also, **{paths[signal]: signal for signal in intake.signals}})
         self._otlp = intake
 
     def media_failure(self, scope: Scope) -> Failure | None:
@@ -39,8 +43,13 @@ class OtlpHttpApp(PostApp):
         return Answer(200, kind, response_body(signal, accepted, kind))
 
     def failed(self, scope: Scope | None, failure: Failure) -> Answer:
-        kind = _answer_type(scope)
-        return Answer(failure.http_status, kind, failure.body(kind))
+        return failure_answer(scope, failure)
+
+
+def failure_answer(scope: Scope | None, failure: Failure) -> Answer:
+    """The answer to a request that was not taken."""
+    kind = _answer_type(scope)
+    return Answer(failure.http_status, kind, failure.body(kind))
 
 
 def _answer_type(scope: Scope | None) -> str:

@@ -13,7 +13,7 @@ from ares_otel.pipeline.grpc_door import GrpcDoor
 from ares_otel.pipeline.http_door import HttpDoor, Limits
 from ares_otel.pipeline.listen import BindPolicy, check_bind
 from ares_otel.pipeline.shared_ports import ROTATION_SECONDS, SharedPorts
-from ares_otel.receivers.otlp.config import GrpcConfig, OtlpReceiverConfig, settings_of
+from ares_otel.receivers.otlp.config import GrpcConfig, HttpConfig, OtlpReceiverConfig, settings_of
 from ares_otel.receivers.otlp.grpc_export import GrpcExport
 from ares_otel.receivers.otlp.grpc_server import MIB, otlp_grpc_door
 from ares_otel.receivers.otlp.http_app import OtlpHttpApp
@@ -36,6 +36,8 @@ class OtlpReceiver:
         message_mib = (config.protocols.grpc or GrpcConfig()).max_recv_msg_size_mib
         self.export = GrpcExport(intake, context.admission, message_mib * MIB)
         """Takes requests over gRPC, whether the receiver has a gRPC listener of its own or not."""
+        self.http_app = OtlpHttpApp(config.protocols.http or HttpConfig(), intake)
+        """Takes requests over HTTP, whether the receiver has an HTTP listener of its own or not."""
         self._grpc: GrpcDoor | None = None
         self._http: HttpDoor | None = None
         if (grpc := config.protocols.grpc) is not None:
@@ -43,7 +45,7 @@ class OtlpReceiver:
             port_of_all = shared.port_of(context.id, "grpc")
             self._grpc = otlp_grpc_door(grpc, self.export, *settings, grace=grace, shared_port=port_of_all)
         if (http := config.protocols.http) is not None:
-            app = OtlpHttpApp(http, intake)
+            app = self.http_app
             host, port = split_endpoint(http.endpoint)
             setting, host_setting = settings_of(context.id, "http")
             shared_port = shared.port_of(context.id, "http")

@@ -4,7 +4,7 @@ answers look like is the protocol's. The host, the origin and the time of a body
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from starlette.types import Receive, Scope, Send
@@ -26,11 +26,12 @@ Read = Callable[[Reservation], Awaitable[bytes]]
 
 
 class Answer(NamedTuple):
-    """Status, content type and body of an answer. Without a body there is no content type."""
+    """Status, content type, body and further headers of an answer. Without a body there is no content type."""
 
     status: int
     content_type: str
     body: bytes
+    headers: Sequence[tuple[bytes, bytes]] = ()
 
 
 class PostApp(ABC):
@@ -41,6 +42,10 @@ class PostApp(ABC):
         self._reader = BodyReader(config.max_request_body_size, intake.workers)
         self._intake = intake
         self.cors = Cors(config.cors)
+
+    def takes(self, path: str) -> bool:
+        """Whether there is something at this path."""
+        return path.encode("ascii") in self._signals
 
     @abstractmethod
     def media_failure(self, scope: Scope) -> Failure | None:
@@ -57,6 +62,10 @@ class PostApp(ABC):
     @abstractmethod
     def failed(self, scope: Scope | None, failure: Failure) -> Answer:
         """The answer to a request that was not."""
+
+    def encoding(self, scope: Scope) -> str | Failure:
+        """How the body is encoded, as `content_encoding` has it."""
+        return content_encoding(scope)
 
     def not_found(self, path: bytes) -> str:
         """What is said about a path that is not served."""
@@ -83,13 +92,13 @@ class PostApp(ABC):
         failure = http_failure(status, message)
         self._intake.refused(None, TRANSPORT, failure.reason)
         answer = self.failed(scope, failure)
-        return ErrorBody(answer.content_type, answer.body, _retry_after(failure))
+        return ErrorBody(answer.content_type, answer.body, [*answer.headers, *_retry_after(failure)])
 
     async def _export(self, scope: Scope, receive: Receive, send: Send, signal: Signal, cors: Headers) -> None:
         if (failure := self.media_failure(scope)) is not None:
             await self._refuse(scope, send, signal, failure, cors)
             return
-        encoding = content_encoding(scope)
+        encoding = self.encoding(scope)
         if isinstance(encoding, Failure):
             await self._refuse(scope, send, signal, encoding, cors)
             return
@@ -102,9 +111,9 @@ class PostApp(ABC):
         except SenderGone:
             return
         if isinstance(answer, Failure):
-            await _send(send, self.failed(scope, answer), [*cors, *_retry_after(answer)])
+            await send_answer(send, self.failed(scope, answer), [*cors, *_retry_after(answer)])
         else:
-            await _send(send, self.accepted(scope, signal, answer), cors)
+            await send_answer(send, self.accepted(scope, signal, answer), cors)
 
     def _is_preflight(self, scope: Scope) -> bool:
         return self.cors.enabled and header(scope, b"access-control-request-method") is not None
@@ -119,12 +128,12 @@ class PostApp(ABC):
         self, scope: Scope, send: Send, signal: Signal | None, failure: Failure, headers: Headers
     ) -> None:
         self._intake.refused(signal, TRANSPORT, failure.reason)
-        await _send(send, self.failed(scope, failure), [*headers, *_retry_after(failure)])
+        await send_answer(send, self.failed(scope, failure), [*headers, *_retry_after(failure)])
 
 
-async def _send(send: Send, answer: Answer, headers: Headers) -> None:
+async def send_answer(send: Send, answer: Answer, headers: Headers) -> None:
     kind: Headers = [(b"content-type", answer.content_type.encode("ascii"))] if answer.content_type else []
-    start: Headers = [*kind, (b"content-length", b"%d" % len(answer.body)), *headers]
+    start: Headers = [*kind, (b"content-length", b"%d" % len(answer.body)), *answer.headers, *headers]
     await send({"type": "http.response.start", "status": answer.status, "headers": start})
     await send({"type": "http.response.body", "body": answer.body})
 

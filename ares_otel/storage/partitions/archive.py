@@ -21,6 +21,7 @@ from ares_otel.model.errors import AresError
 from ares_otel.storage.partitions.catalog import Partition, quoted
 from ares_otel.storage.partitions.columns import archive_columns
 from ares_otel.storage.partitions.jobs import remember
+from ares_otel.storage.rows.encoded import PACKS
 
 GROUP_ROWS = 50_000
 GROUP_BYTES = 16 * 1024 * 1024
@@ -117,10 +118,11 @@ def is_whole(path: Path, directory: Path, archive_id: str, rows: int) -> bool:
         return False
 
 
-async def count_rows(connection: asyncpg.Connection, name: str) -> int:
-    """Rows of a table. Raises asyncpg.PostgresError or TimeoutError."""
+async def count_rows(connection: asyncpg.Connection, partition: Partition) -> int:
+    """Rows that an archive of the partition, attached or not, has. Raises asyncpg.PostgresError or TimeoutError."""
+    what = "coalesce(sum(count), 0)::bigint" if partition.table == PACKS else "count(*)"
     count: int = await connection.fetchval(
-        f"SELECT count(*) FROM {quoted(name)}",  # noqa: S608 - quoted
+        f"SELECT {what} FROM {quoted(partition.name)}",  # noqa: S608 - quoted
         timeout=UNHURRIED_SECONDS,
     )
     return count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -62,14 +63,14 @@ def has_service_name(table: str) -> bool:
     return table in (SPANS, LOGS)
 
 
-async def list_partitions(connection: asyncpg.Connection) -> list[Partition]:
-    """The attached partitions of all telemetry tables, by table and time.
+async def list_partitions(connection: asyncpg.Connection, tables: Sequence[str] = PARTITIONED) -> list[Partition]:
+    """The attached partitions of the tables that rows are filed into, or of those that are named, by table and time.
 
     Raises asyncpg.PostgresError, and ValueError for a partition that has no range with two ends.
     """
     # Bounds are printed, and read again, in the session's own time zone and style. They hold no columns, so the
     # relation is not named: naming it would wait for whoever has locked it.
-    rows = await connection.fetch(_LIST, list(PARTITIONED))
+    rows = await connection.fetch(_LIST, list(tables))
     found = []
     for row in rows:
         if row["low"] is None or row["high"] is None:

@@ -14,7 +14,9 @@ from ares_otel.storage.partitions.jobs import read_jobs
 from ares_otel.storage.partitions.observer import MaintenanceObserver
 from ares_otel.storage.partitions.services import ServiceRetention
 from ares_otel.storage.partitions.settings import RetentionSettings
+from ares_otel.storage.prometheus_metadata import prune_metadata
 from ares_otel.storage.pruning import PACE, DefinitionWalk, Pace, prune_receipts, prune_rejected
+from ares_otel.storage.rows.encoded import KEPT
 
 
 class Housekeeping:
@@ -35,12 +37,13 @@ class Housekeeping:
 
         Raises OSError or asyncpg.InterfaceError when the database is not there.
         """
-        partitions = await list_partitions(connection)
+        partitions = await list_partitions(connection, KEPT)
         for service, days in settings.service_days.items():
             await self._try(self._prune_service(connection, partitions, service, days, now))
         detached = [job.partition for job in await read_jobs(connection) if job.exists]  # may have to be archived yet
         oldest = min((partition.start for partition in [*partitions, *detached]), default=now)
         await self._try(self._prune_definitions(connection, oldest))
+        await self._try(self._prune_metadata(connection, oldest))
         await self._try(self._prune_rejected(connection, settings, now))
         await self._try(self._prune_receipts(connection, settings))
 
@@ -62,6 +65,9 @@ class Housekeeping:
     async def _prune_definitions(self, connection: asyncpg.Connection, oldest: datetime) -> None:
         for table, rows in (await self._definitions.run(connection, oldest)).items():
             self._observer.pruned(table, rows)
+
+    async def _prune_metadata(self, connection: asyncpg.Connection, oldest: datetime) -> None:
+        self._observer.pruned("prometheus_metadata", await prune_metadata(connection, oldest, self._pace))
 
     async def _prune_rejected(self, connection: asyncpg.Connection, settings: RetentionSettings, now: datetime) -> None:
         rows = await prune_rejected(

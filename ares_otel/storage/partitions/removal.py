@@ -14,7 +14,7 @@ import asyncpg
 from ares_otel.model.errors import AresError
 from ares_otel.storage.partitions.catalog import Partition, quoted
 from ares_otel.storage.pinned.keeping import keep_pinned
-from ares_otel.storage.rows.encoded import PARTITIONED
+from ares_otel.storage.rows.encoded import KEPT
 
 PATIENCE = 10.0
 """Seconds that a concurrent detach may wait for transactions that use the table."""
@@ -41,7 +41,7 @@ async def finish_detaches(connection: asyncpg.Connection, *, patience: float = P
         FROM pg_inherits i JOIN pg_class p ON p.oid = i.inhparent JOIN pg_class c ON c.oid = i.inhrelid
         WHERE i.inhdetachpending AND i.inhparent = ANY (SELECT to_regclass(name) FROM unnest($1::text[]) AS name)
         """,
-        list(PARTITIONED),
+        list(KEPT),
     )
     for row in rows:
         await connection.execute(

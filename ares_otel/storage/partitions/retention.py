@@ -26,6 +26,7 @@ from ares_otel.storage.partitions.plan import COMMAND, DISK, Removal, closed, pl
 from ares_otel.storage.partitions.removal import PATIENCE, detach, drop_detached, finish_detaches
 from ares_otel.storage.partitions.settings import Disk, RetentionSettings
 from ares_otel.storage.pinned.keeping import keep_pinned
+from ares_otel.storage.rows.encoded import KEPT
 from ares_otel.storage.sqlstate import DATABASE_ERRORS
 
 _WHY = {
@@ -89,7 +90,7 @@ class Retention:
 
     async def decide(self) -> None:
         """Marks what has to go, and takes back what need not go any more because settings changed."""
-        partitions = await list_partitions(self._connection)
+        partitions = await list_partitions(self._connection, KEPT)
         sizes = {}
         if self._settings.max_bytes:
             sizes = await read_sizes(self._connection, [p.name for p in partitions])
@@ -154,7 +155,7 @@ class Retention:
             if not full:
                 return
             assert seen is not None
-            candidates = closed(await list_partitions(self._connection), self._now)
+            candidates = closed(await list_partitions(self._connection, KEPT), self._now)
             if not candidates:
                 self._complaints.about(
                     "disk", f"The disk is nearly full ({seen.free / 1e6:.0f} MB free) and no closed partition is left."
@@ -178,7 +179,7 @@ class Retention:
         directory = Path(self._settings.archive_directory)
         if job.archived_to is not None and job.archived_rows is not None:
             whole = is_whole(Path(job.archived_to), directory, job.archive_id.hex, job.archived_rows)
-            if whole and await count_rows(self._connection, job.partition.name) == job.archived_rows:
+            if whole and await count_rows(self._connection, job.partition) == job.archived_rows:
                 return
         done = await archive(self._connection, job.partition, directory)
         self._observer.archived(job.partition.table, done.rows, done.size)

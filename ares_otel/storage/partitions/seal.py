@@ -20,8 +20,9 @@ import asyncpg
 from ares_otel.storage.partitions.catalog import Partition, list_partitions, quoted
 from ares_otel.storage.partitions.jobs import read_jobs, record_failure, remember
 from ares_otel.storage.partitions.observer import MaintenanceObserver
+from ares_otel.storage.partitions.packing import pack, packs_of
 from ares_otel.storage.partitions.settings import SealSettings
-from ares_otel.storage.rows.encoded import LOGS, SPANS
+from ares_otel.storage.rows.encoded import LOGS, SAMPLES, SPANS
 
 RETRY_FIRST, RETRY_MOST = timedelta(minutes=1), timedelta(hours=6)
 """Time until a partition is tried again after a failure; doubled each time."""
@@ -78,9 +79,16 @@ SEARCH_INDEXES: dict[str, tuple[SearchIndex, ...]] = {
         SearchIndex("errors_idx", "(\"timestamp\", timestamp_ns, id) WHERE log_level = 'ERROR'"),
     ),
 }
-"""Samples are found by their series; they need no more than they have."""
+"""Samples are found by their series; they need no more than they have, and are packed."""
+_INDEX_SETS = {SAMPLES: 4}
+"""Table → what counts instead of the next."""
 INDEX_SET = 3
 """Number of this set: partitions that were sealed with an earlier one are sealed again."""
+
+
+def index_set(table: str) -> int:
+    """The number of the set that a sealed partition of the table has."""
+    return _INDEX_SETS.get(table, INDEX_SET)
 
 
 def sealable(partitions: list[Partition], sealed: set[str], settings: SealSettings, now: datetime) -> list[Partition]:
@@ -132,7 +140,11 @@ class Sealer:
         Raises OSError or asyncpg.InterfaceError when the database is not there.
         """
         jobs = {job.partition.name: job for job in await read_jobs(self._connection)}
-        done = {name for name, job in jobs.items() if job.sealed_with == INDEX_SET or job.leaving_reason is not None}
+        done = {
+            name
+            for name, job in jobs.items()
+            if job.sealed_with == index_set(job.partition.table) or job.leaving_reason is not None
+        }
         there: datetime = await self._connection.fetchval("SELECT now()")
         for partition in sealable(await list_partitions(self._connection), done, self._settings(), self._now):
             job = jobs.get(partition.name)
@@ -144,7 +156,8 @@ class Sealer:
 
     async def _try(self, partition: Partition, *, first: bool) -> None:
         try:
-            await self.seal(partition)
+            if not await self.seal(partition):
+                return
         except asyncpg.UndefinedTableError:
             return  # retention was faster
         except (asyncpg.PostgresError, TimeoutError) as error:
@@ -162,20 +175,54 @@ class Sealer:
             self._observer.sealed(partition.table)
             log.info("Sealed %s.", partition.name)
 
-    async def seal(self, partition: Partition) -> None:
-        """Seals one partition, whatever its age. Raises asyncpg.PostgresError or TimeoutError; what was built stays."""
+    async def seal(self, partition: Partition) -> bool:
+        """Seals one partition, whatever its age; False when ingest had no room for all of it.
+
+        Raises asyncpg.PostgresError or TimeoutError; what was built or packed stays."""
         await self._set_budget()
         for index in SEARCH_INDEXES.get(partition.table, ()):
             await self._build(partition, index)
+        if partition.table == SAMPLES and self._settings().pack and not await self._pack(partition):
+            return False
         await self._rebuild(partition)
         await self._slowly(f"VACUUM (FREEZE, ANALYZE, TRUNCATE false, PARALLEL 0) {quoted(partition.name)}")
+        await self._mark(partition)
+        return True
+
+    async def _mark(self, partition: Partition) -> None:
         await remember(self._connection, partition)
         await self._connection.execute(
             "UPDATE partition_jobs SET sealed_at = now(), sealed_with = $2, failures = 0, failed_at = NULL, "
             "last_error = NULL WHERE partition_name = $1",
             partition.name,
-            INDEX_SET,
+            index_set(partition.table),
         )
+
+    async def _pack(self, partition: Partition) -> bool:
+        """Packs samples; False when ingest has no room for all of them now."""
+        settings = self._settings()
+        try:
+            packed = await pack(
+                self._connection,
+                partition,
+                timeout=settings.timeout_minutes * 60,
+                go_on=lambda: not self._busy(),
+                rest=settings.pause_seconds / 20,
+            )
+        except asyncpg.FeatureNotSupportedError as error:
+            log.debug("Samples of %s stay rows, for this server does not pack them: %s", partition.name, error)
+            return True
+        self._observer.packed(packed.samples, packed.duplicates)
+        if packed.samples or packed.duplicates:
+            log.info(
+                "Packed %d samples of %s; %d were there already.", packed.samples, partition.name, packed.duplicates
+            )
+            # Here what is empty is given back: waiting for the lock of that ends when anybody else wants the table.
+            await self._slowly(f"VACUUM (PARALLEL 0) {quoted(partition.name)}")
+            packs = packs_of(partition)
+            await self._slowly(f"VACUUM (FREEZE, ANALYZE, TRUNCATE false, PARALLEL 0) {quoted(packs.name)}")
+            await self._mark(packs)
+        return packed.done
 
     async def _build(self, partition: Partition, index: SearchIndex) -> None:
         name = index.name(partition.name)

@@ -12,7 +12,7 @@ import asyncpg
 from ares_otel.storage.partitions.catalog import Partition, has_service_name, quoted, time_column
 from ares_otel.storage.pinned.keeping import pinned_ids
 from ares_otel.storage.pruning import PACE, Pace, Pruner
-from ares_otel.storage.rows.encoded import PARTITIONED
+from ares_otel.storage.rows.encoded import KEPT, PACKS
 
 SERIES_AT_ONCE = 500
 
@@ -39,7 +39,7 @@ class ServiceRetention:
         before = now - timedelta(days=days)
         pinned = await pinned_ids(connection)
         deleted: dict[str, int] = {}
-        for table in PARTITIONED:
+        for table in KEPT:
             for partition in partitions:
                 if partition.table != table or partition.start >= before or (service, partition.name) in self._clean:
                     continue
@@ -70,6 +70,8 @@ class ServiceRetention:
                 before,
                 pinned,
             )
+        if partition.table == PACKS:
+            time = "last_timestamp"  # a pack goes as a whole
         deleted = 0
         after: tuple[int, UUID] | None = None
         while not pruner.enough and (series := await _series(connection, service, after)):

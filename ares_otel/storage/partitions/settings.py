@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from ares_otel.storage.rows.encoded import DISTRIBUTIONS, LOGS, SAMPLES, SPANS
+from ares_otel.storage.rows.encoded import DISTRIBUTIONS, LOGS, PACKS, SAMPLES, SPANS
 
-SIGNAL_OF = {SPANS: "traces", LOGS: "logs", SAMPLES: "metrics", DISTRIBUTIONS: "metrics"}
+SIGNAL_OF = {SPANS: "traces", LOGS: "logs", SAMPLES: "metrics", DISTRIBUTIONS: "metrics", PACKS: "metrics"}
 """Table → the signal whose setting it obeys."""
 DAYS = 30.0
 LEAST_FREE_BYTES = 1024**3
@@ -55,6 +55,8 @@ class SealSettings:
     """maintenance_work_mem of the building session, MB."""
     rebuild: bool = True
     """Whether the B-trees that a partition was filled with are built anew."""
+    pack: bool = True
+    """Whether samples are packed."""
     workers: int = 0
     """Parallel workers of an index build besides the session itself."""
     pause_seconds: float = 5.0

@@ -1,4 +1,5 @@
-"""The job on roll-ups: merges increments every few seconds, finds the edges of each minute, and ages what is old.
+"""The job on roll-ups: merges increments every few seconds, adds up deltas, finds the edges of each minute, and ages
+what is old.
 
 Of all processes on a database one does it at a time. It can be killed anywhere: the next round goes on from there.
 """
@@ -24,8 +25,10 @@ from ares_otel.storage.rollups.logs import merge_logs
 from ares_otel.storage.rollups.observer import RollupObserver, SilentRollupObserver
 from ares_otel.storage.rollups.spans import merge_spans
 from ares_otel.storage.rollups.transaction import transaction
-from ares_otel.storage.rows.encoded import INCREMENTS, LOG_ROLLUPS, SPAN_ROLLUPS
+from ares_otel.storage.rows.encoded import DELTAS, LOG_ROLLUPS, SPAN_ROLLUPS
 from ares_otel.storage.sqlstate import DATABASE_ERRORS, is_timeout
+from ares_otel.storage.totals.adding import add_up
+from ares_otel.storage.totals.pruning import prune_totals
 
 INTERVAL = 5.0
 """Seconds between two rounds."""
@@ -90,7 +93,7 @@ class Rollups:
         self._edge_lag = edge_lag
         self._edge_most = edges.MOST_CHILDREN
         self._edges_from = self._age_from = float("-inf")
-        self._unvacuumed = dict.fromkeys(INCREMENTS, 0)
+        self._unvacuumed = dict.fromkeys((*READY, DELTAS), 0)
         self._complaints = Complaints(log, clock)
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -155,13 +158,14 @@ class Rollups:
     async def _round(self, connection: asyncpg.Connection) -> float:
         """Everything that is due; returns how many seconds merging took. Raises when merging failed."""
         began = self._clock.monotonic()
-        for table in INCREMENTS:
+        for table in READY:
             self._observer.waiting(table, await connection.fetchval(f"SELECT count(*) FROM {table}"))  # noqa: S608
         async with transaction(connection):
             await last_hour.move(connection)
-        for table in INCREMENTS:
+        for table in READY:
             await self._merge(connection, table)
         self._observer.merged_all()
+        await self._try("totals", connection, self._add_up)
         merging = self._clock.monotonic() - began
         await self._try("edges", connection, self._find_edges)
         await self._try("age", connection, self._age)
@@ -181,6 +185,22 @@ class Rollups:
             if self._unvacuumed[table] >= VACUUM_ROWS:
                 self._unvacuumed[table] = 0
                 await connection.execute(f"VACUUM (SKIP_LOCKED) {table}, {READY[table]}")
+            if count < self._batch:
+                return
+
+    async def _add_up(self, connection: asyncpg.Connection) -> None:
+        """Points that came as deltas into their totals."""
+        self._observer.waiting(DELTAS, await connection.fetchval(f"SELECT count(*) FROM {DELTAS}"))  # noqa: S608
+        while True:
+            began = self._clock.monotonic()
+            async with transaction(connection, one_snapshot=True):
+                count = await add_up(connection, self._batch)
+            if count:
+                self._observer.merged(DELTAS, count, self._clock.monotonic() - began)
+            self._unvacuumed[DELTAS] += count
+            if self._unvacuumed[DELTAS] >= VACUUM_ROWS:
+                self._unvacuumed[DELTAS] = 0
+                await connection.execute(f"VACUUM (SKIP_LOCKED) {DELTAS}")
             if count < self._batch:
                 return
 
@@ -213,6 +233,8 @@ class Rollups:
         self._age_from = self._clock.monotonic() + AGE_INTERVAL
         now = to_datetime(self._clock.time_ns())  # first what is old: it leaves even where an hour cannot be merged
         for table, rows in (await aging.drop_old(connection, self._retention(), now)).items():
+            self._observer.pruned(table, rows)
+        for table, rows in (await prune_totals(connection, self._retention(), now)).items():
             self._observer.pruned(table, rows)
         await aging.merge_hours(connection)
 

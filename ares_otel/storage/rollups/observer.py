@@ -37,7 +37,7 @@ class RollupObserver(Protocol):
         ...
 
     def failed(self, step: str) -> None:
-        """A step failed: merge, edges or age."""
+        """A step failed: merge, totals, edges or age."""
         ...
 
 

@@ -11,17 +11,25 @@ from ares_otel.storage.sqlstate import DATABASE_ERRORS
 
 MERGE = 0x41726573_4D657267
 """Key of the lock ("AresMerg")."""
-_BEGIN = "BEGIN; SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '{seconds}s'"
+_BEGIN = "BEGIN{isolation}; SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '{seconds}s'"
 
 
 @asynccontextmanager
-async def transaction(connection: asyncpg.Connection, *, seconds: int = 50) -> AsyncIterator[None]:
+async def transaction(
+    connection: asyncpg.Connection, *, seconds: int = 50, one_snapshot: bool = False
+) -> AsyncIterator[None]:
     """A transaction with bounded waits that holds the lock for changing roll-ups: one process does it at a time, and
     should the lock of the job fail (`partitions/lock.py`), a second one does no harm.
 
+    Args:
+        seconds: how long one statement may take.
+        one_snapshot: whether all its statements see the same moment.
+
     Raises asyncpg.LockNotAvailableError when another process is at it.
     """
-    await connection.execute(_BEGIN.format(seconds=seconds))
+    await connection.execute(
+        _BEGIN.format(isolation=" ISOLATION LEVEL REPEATABLE READ" if one_snapshot else "", seconds=seconds)
+    )
     try:
         if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", MERGE):
             raise asyncpg.LockNotAvailableError("Another process is merging roll-ups.")

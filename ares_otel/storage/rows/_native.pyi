@@ -62,6 +62,8 @@ def encode_metrics(
         int,
         dict[bytes, _Values],
         bool,
+        bytes,
+        int,
     ]
 ): ...
 def envelopes(signal: int, payload: bytes, limit: int) -> int: ...

@@ -6,7 +6,7 @@ scope shares stands first, what is almost always NULL stands last, so that both 
 
 from __future__ import annotations
 
-from ares_otel.storage.rows.encoded import DISTRIBUTIONS, LOG_ROLLUPS, LOGS, SAMPLES, SPAN_ROLLUPS, SPANS
+from ares_otel.storage.rows.encoded import DELTAS, DISTRIBUTIONS, LOG_ROLLUPS, LOGS, SAMPLES, SPAN_ROLLUPS, SPANS
 
 _SHARED = ("tenant_id", "received_at")
 _SCOPED = (*_SHARED, "resource_id", "scope_id", "service_name")
@@ -113,5 +113,6 @@ COPY_COLUMNS: dict[str, tuple[str, ...]] = {
         "trace_hashes",
         "threshold",
     ),
+    DELTAS: ("tenant_id", "series_id", "timestamp", "timestamp_ns", "value"),
 }
 """Table → columns, for `COPY table (columns) FROM STDIN (FORMAT binary)`."""

@@ -17,11 +17,17 @@ SAMPLES = "metric_samples"
 DISTRIBUTIONS = "metric_distributions"
 PARTITIONED = (SPANS, LOGS, SAMPLES, DISTRIBUTIONS)
 """The telemetry tables, all range-partitioned by time."""
+PACKS = "metric_packs"
+"""Where samples of sealed partitions go, many in a row (`partitions/packing.py`). Nothing is filed there directly."""
+KEPT = (*PARTITIONED, PACKS)
+"""All tables whose partitions retention keeps in bounds."""
 
 SPAN_ROLLUPS = "span_rollup_increments"
 LOG_ROLLUPS = "log_rollup_increments"
-INCREMENTS = (SPAN_ROLLUPS, LOG_ROLLUPS)
-"""What a request adds to the roll-ups (`rows/rollups.py`), written with its rows. No telemetry: no item of its own."""
+DELTAS = "metric_delta_arrivals"
+INCREMENTS = (SPAN_ROLLUPS, LOG_ROLLUPS, DELTAS)
+"""What a request adds to the roll-ups (`rows/rollups.py`) and to the totals of deltas (`rows/deltas.py`), written with
+its rows. No telemetry: no item of its own."""
 
 RESOURCES = "otel_resources"
 SCOPES = "otel_scopes"

@@ -13,8 +13,9 @@ from ares_otel.storage.rows import copy_format
 from ares_otel.storage.rows.columns import COPY_COLUMNS
 from ares_otel.storage.rows.context import Encoding
 from ares_otel.storage.rows.copy_format import NULL
+from ares_otel.storage.rows.deltas import DeltaArrivals
 from ares_otel.storage.rows.distributions import encode_distribution
-from ares_otel.storage.rows.encoded import DISTRIBUTIONS, SAMPLES, SERIES
+from ares_otel.storage.rows.encoded import DELTAS, DISTRIBUTIONS, SAMPLES, SERIES
 from ares_otel.storage.rows.envelope import Envelope, walk
 from ares_otel.storage.rows.identity import canonical_attributes, hasher, part
 from ares_otel.storage.rows.points import encode_end, encode_time, is_absent
@@ -31,6 +32,7 @@ _DISTRIBUTION_HEAD = copy_format.tuple_head(len(COPY_COLUMNS[DISTRIBUTIONS]))
 
 def encode_metrics(encoding: Encoding, request: ExportMetricsServiceRequest) -> None:
     """Writes the rows of a request into `encoding.out`."""
+    arrivals = DeltaArrivals(encoding.tenant_id)
     for envelope, metrics in walk(encoding, request.resource_metrics, "scope_metrics", "metrics", _count):
         for metric in metrics:
             kind = metric.WhichOneof("data")
@@ -44,10 +46,12 @@ def encode_metrics(encoding: Encoding, request: ExportMetricsServiceRequest) -> 
             except InvalidItem as error:
                 encoding.reject(error.reason, len(points))
                 continue
+            deltas = arrivals if _adds_up(metric) else None
             if kind in ("gauge", "sum"):
-                encoding.append(SAMPLES, points, _sample_encoder(encoding, series))
+                encoding.append(SAMPLES, points, _sample_encoder(encoding, series, deltas))
             else:
-                encoding.append(DISTRIBUTIONS, points, _distribution_encoder(encoding, series))
+                encoding.append(DISTRIBUTIONS, points, _distribution_encoder(encoding, series, deltas))
+    encoding.add_increments(DELTAS, arrivals.rows)
 
 
 def _count(metrics: Sequence[Metric]) -> int:
@@ -122,7 +126,18 @@ def _describe(metric: Metric) -> tuple[str, str | None, bool | None]:
     return ("counter" if data.is_monotonic else "updowncounter"), temporality, data.is_monotonic
 
 
-def _sample_encoder(encoding: Encoding, series: Callable[[Any], bytes]) -> Callable[[NumberDataPoint], bytes]:
+def _adds_up(metric: Metric) -> bool:
+    """Whether its points are deltas that have a total: those of a counter or a histogram."""
+    kind = metric.WhichOneof("data")
+    if kind not in _WITH_TEMPORALITY:
+        return False
+    data = getattr(metric, kind)
+    return bool(data.aggregation_temporality == TEMPORALITIES.index("delta") and (kind != "sum" or data.is_monotonic))
+
+
+def _sample_encoder(
+    encoding: Encoding, series: Callable[[Any], bytes], deltas: DeltaArrivals | None
+) -> Callable[[NumberDataPoint], bytes]:
     window = encoding.windows[SAMPLES]
     prefix = _SAMPLE_HEAD + encoding.shared + _UUID
 
@@ -130,7 +145,10 @@ def _sample_encoder(encoding: Encoding, series: Callable[[Any], bytes]) -> Calla
         time, original = encode_time(point, window, encoding.filing_ns(window))
         value, exact = _encode_value(point)
         end = encode_end(encoding, point, original, exact=exact)
-        return b"".join((prefix, series(point), time, value, end))
+        series_id = series(point)
+        if deltas is not None:
+            deltas.add_number(series_id, time, value)
+        return b"".join((prefix, series_id, time, value, end))
 
     return encode
 
@@ -147,7 +165,9 @@ def _encode_value(point: NumberDataPoint) -> tuple[bytes, bool]:
     return NULL + NULL, True
 
 
-def _distribution_encoder(encoding: Encoding, series: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
+def _distribution_encoder(
+    encoding: Encoding, series: Callable[[Any], bytes], deltas: DeltaArrivals | None
+) -> Callable[[Any], bytes]:
     window = encoding.windows[DISTRIBUTIONS]
     prefix = _DISTRIBUTION_HEAD + encoding.shared + _UUID
 
@@ -155,6 +175,9 @@ def _distribution_encoder(encoding: Encoding, series: Callable[[Any], bytes]) ->
         time, original = encode_time(point, window, encoding.filing_ns(window))
         fields, exact = encode_distribution(encoding, point)
         end = encode_end(encoding, point, original, exact=exact)
-        return b"".join((prefix, series(point), time, fields, end))
+        series_id = series(point)
+        if deltas is not None and not is_absent(point):
+            deltas.add_distribution(series_id, time)
+        return b"".join((prefix, series_id, time, fields, end))
 
     return encode

@@ -6,7 +6,7 @@ from ares_otel.model.batch import Batch
 from ares_otel.model.errors import TooLarge
 from ares_otel.storage.rows import _native
 from ares_otel.storage.rows.context import EXPANDS, Encoding
-from ares_otel.storage.rows.encoded import DISTRIBUTIONS, MAX_BYTES, SAMPLES, SERIES
+from ares_otel.storage.rows.encoded import DELTAS, DISTRIBUTIONS, MAX_BYTES, SAMPLES, SERIES
 from ares_otel.storage.rows.known import KnownSeries
 from ares_otel.storage.rows.native_result import ODD, ODD_CLOCK, add_rows, by_uuid, fill, is_usual_clock
 
@@ -61,7 +61,8 @@ def encode_metrics(encoding: Encoding, batch: Batch, known: KnownSeries | None) 
     for name, rows, count in reversed(tables) if distributions_first else tables:
         add_rows(out, name, rows, count)
     fill(out, *made[9:13])
-    series, left_out = made[13:]
+    series, left_out, deltas, delta_count = made[13:]
+    add_rows(out, DELTAS, deltas, delta_count)
     if series:
         out.definitions[SERIES] = by_uuid(series)
     if left_out:

@@ -42,9 +42,18 @@ WHERE tenant_id = $1 AND ($2::uuid IS NULL OR trace_id = $2)
 ORDER BY "timestamp", timestamp_ns, id
 """
 _SAMPLES = """
-SELECT * FROM metric_samples
+SELECT series_id, id, "timestamp", timestamp_ns, value, value_int, start_time, start_ns, flags, exemplars, point_raw,
+       original_time_unix_nano
+FROM metric_samples
 WHERE tenant_id = $1 AND ($2::timestamptz IS NULL OR "timestamp" >= $2)
   AND ($3::timestamptz IS NULL OR "timestamp" < $3)
+UNION ALL
+SELECT k.series_id, u.id, u."timestamp", u.timestamp_ns, u.value, u.value_int, u.start_time, u.start_ns, NULL,
+       u.exemplars, NULL, NULL
+FROM metric_packs k CROSS JOIN LATERAL unpacked(k) u
+WHERE k.tenant_id = $1 AND ($2::timestamptz IS NULL
+       OR (k."timestamp" >= $2 - interval '1 day' AND k.last_timestamp >= $2 AND u."timestamp" >= $2))
+  AND ($3::timestamptz IS NULL OR (k."timestamp" < $3 AND u."timestamp" < $3))
 ORDER BY "timestamp", timestamp_ns, id
 """
 _DISTRIBUTIONS = """

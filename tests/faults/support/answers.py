@@ -9,12 +9,19 @@ from typing import Any
 import grpc
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from ares_otel.model.signal import Signal
 from tests.faults.support.items import Request
 from tests.faults.support.oracle import State
+from tests.support.remote_write import PATH, V2, VERSIONS, Told, packed, request_v2
 
 PROTOBUF = "application/x-protobuf"
+_WRITE_HEADERS = {
+    "content-type": V2,
+    "content-encoding": "snappy",
+    "x-prometheus-remote-write-version": VERSIONS[V2],
+}
 _LOST = {grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.ABORTED}
 _CHANNEL = [
     ("grpc.use_local_subchannel_pool", 1),
@@ -93,7 +100,63 @@ class HttpDoor:
             self._connection = None
 
 
-Door = GrpcDoor | HttpDoor
+class WriteDoor:
+    """Remote write 2.0 at `HOST:PORT` of the HTTP API, over one connection that is kept. It takes metrics: each item is
+    a series of its own, whose labels are the item's attributes. Used by one thread."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._connection: http.client.HTTPConnection | None = None
+
+    def send(self, request: Request, timeout: float) -> Answer:
+        """One attempt; waits at most `timeout` seconds for each piece of the answer."""
+        if self._connection is None:
+            self._connection = http.client.HTTPConnection(self._address, timeout=timeout)
+        try:
+            self._connection.request("POST", PATH, as_remote_write(request.body), _WRITE_HEADERS)
+            response = self._connection.getresponse()
+            body = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            return Answer(State.UNKNOWN, reason=repr(error))
+        reason = f"HTTP {response.status}"
+        written = int(response.getheader("x-prometheus-remote-write-samples-written", "-1"))
+        if response.status == 204:
+            short = written != len(request.items)
+            complaint = f"{written} of {len(request.items)} samples are said to be written" if short else ""
+            return Answer(State.ACKNOWLEDGED, complaint=complaint)
+        if response.status == 400:
+            return Answer(State.REFUSED, reason=reason, complaint=f"{reason}: {body[:200]!r}")
+        delay = response.getheader("retry-after", "")
+        ok = response.status == 503 and delay.isdigit() and written == 0
+        complaint = "" if ok else f"{reason}, delay {delay!r}, {written} written: {body[:200]!r}"
+        return Answer(State.UNKNOWN, reason=reason, said_later=True, complaint=complaint)
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def as_remote_write(body: bytes) -> bytes:
+    """The gauges of an OTLP request as a remote write body; the same for the same request."""
+    told = [
+        Told(
+            {
+                "__name__": metric.name,
+                "job": resource.resource.attributes[0].value.string_value,
+                **{pair.key: pair.value.string_value or str(pair.value.int_value) for pair in point.attributes},
+            },
+            [(point.time_unix_nano // 10**6, float(point.as_int))],
+        )
+        for resource in ExportMetricsServiceRequest.FromString(body).resource_metrics
+        for metric in resource.scope_metrics[0].metrics
+        for point in metric.gauge.data_points
+    ]
+    return packed(request_v2(told))
+
+
+Door = GrpcDoor | HttpDoor | WriteDoor
 
 
 def _accepted(signal: Signal, body: bytes) -> Answer:

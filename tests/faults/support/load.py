@@ -91,11 +91,11 @@ class Load(Progress):
 
 @contextlib.asynccontextmanager
 async def under_load(
-    oracle: Oracle, doors: Doors, *, grpc: int = 2, http: int = 1, **options: Any
+    oracle: Oracle, doors: Doors, *, grpc: int = 2, http: int = 1, write: int = 0, **options: Any
 ) -> AsyncIterator[Load]:
-    """So many senders by gRPC and by HTTP, for the length of a block; `options` are those of `RawSender`. At the end of
-    the block they are stopped, and none of them may have a complaint."""
-    counts: dict[Protocol, int] = {"grpc": grpc, "http": http}
+    """So many senders by gRPC, by HTTP and by remote write, for the length of a block; `options` are those of
+    `RawSender`. At the end of the block they are stopped, and none of them may have a complaint."""
+    counts: dict[Protocol, int] = {"grpc": grpc, "http": http, "write": write}
     senders = [
         RawSender(oracle, doors, f"{kind}-{next(_NUMBERS)}", protocol=kind, **options)
         for kind, count in counts.items()
@@ -112,4 +112,4 @@ async def under_load(
             sender.stop()
         raise
     await load.stop()
-    assert load.complaints() == []
+    assert load.complaints() == [], load.complaints()[:5]

@@ -10,15 +10,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ares_otel.model.signal import SIGNALS, Signal
-from tests.faults.support.answers import Answer, Door, GrpcDoor, HttpDoor
+from ares_otel.model.signal import METRICS, SIGNALS, Signal
+from tests.faults.support.answers import Answer, Door, GrpcDoor, HttpDoor, WriteDoor
 from tests.faults.support.items import Maker
 from tests.faults.support.oracle import Oracle, State, Told
 
-Protocol = Literal["grpc", "http"]
+Protocol = Literal["grpc", "http", "write"]
 PAUSE = 0.05
 """Seconds until a request that found nobody is sent again. Shorter than the delay that receivers ask for, on purpose:
 these are impatient senders."""
+
+
+_DOORS: dict[Protocol, type[GrpcDoor | HttpDoor | WriteDoor]] = {
+    "grpc": GrpcDoor,
+    "http": HttpDoor,
+    "write": WriteDoor,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +34,8 @@ class Doors:
 
     grpc: tuple[str, ...]
     http: tuple[str, ...]
+    write: tuple[str, ...] = ()
+    """Of remote write: the HTTP API."""
 
 
 @dataclass
@@ -78,12 +87,12 @@ class RawSender(threading.Thread):
         self.idle = threading.Event()
         """Set when the sender has stopped by itself: it sent `most` requests."""
         self._oracle = oracle
-        self._signals = itertools.cycle(signals)
+        self._signals = itertools.cycle((METRICS,) if protocol == "write" else signals)
         self._maker = Maker(oracle.run, name, time_ns=time_ns)
         self._items, self._size, self._most = items, size, most
         self._repeat_every, self._poison_every = repeat_every, poison_every
         self._attempt_seconds, self._give_up_seconds = attempt_seconds, give_up_seconds
-        made = GrpcDoor if protocol == "grpc" else HttpDoor
+        made = _DOORS[protocol]
         self._doors: list[Door] = [made(address) for address in getattr(doors, protocol)]
         self._turn = 0
         self._pause = pause

@@ -29,7 +29,11 @@ class Site:
         doors = ("--http-port", "--otlp-grpc-port", "--otlp-http-port", "--jaeger-grpc-port", "--sampling-port")
         ports = {door: free_port() for door in doors}
         self.api = f"http://127.0.0.1:{ports['--http-port']}"
-        self.doors = Doors((f"127.0.0.1:{ports['--otlp-grpc-port']}",), (f"127.0.0.1:{ports['--otlp-http-port']}",))
+        self.doors = Doors(
+            (f"127.0.0.1:{ports['--otlp-grpc-port']}",),
+            (f"127.0.0.1:{ports['--otlp-http-port']}",),
+            (f"127.0.0.1:{ports['--http-port']}",),
+        )
         self._arguments = [*(["--database-url", database_url] if database_url else []), *arguments]
         for option, port in ports.items():
             self._arguments += [option, str(port)]
@@ -101,6 +105,7 @@ def both_doors(*sites: Site) -> Doors:
     return Doors(
         tuple(address for site in sites for address in site.doors.grpc),
         tuple(address for site in sites for address in site.doors.http),
+        tuple(address for site in sites for address in site.doors.write),
     )
 
 

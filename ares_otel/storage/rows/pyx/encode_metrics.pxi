@@ -85,7 +85,7 @@ def encode_metrics(
     Returns:
         What `encode` returns: a place in `native.ODD`, or a tuple: whether it is too large; samples and how many,
         distributions and how many, whether a distribution came first; items, rejected, reasons; resources, scopes,
-        services; bytes of the definitions; series, and whether some were left out.
+        services; bytes of the definitions; series, and whether some were left out; points that are deltas and how many.
     """
     cdef Request r
     cdef Signal s
@@ -135,6 +135,8 @@ def encode_metrics(
             r.definition_bytes,
             series,
             bool(r.left_out),
+            rows_of(&r.increments),
+            r.increment_count,
         )
     finally:
         end_request(&r)

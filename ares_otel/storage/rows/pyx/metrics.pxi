@@ -3,6 +3,8 @@
 cdef enum:
     SAMPLE_FIELDS = 13
     DISTRIBUTION_FIELDS = 27
+    DELTA_FIELDS = 5
+    DELTA = 1             # the temporality
 
 cdef struct MetricFields:
     Slice name
@@ -158,10 +160,38 @@ cdef int add_point(
     return add_point_end(r, b, kind, point, exact or reason[0] != 0, late)
 
 
+cdef int add_delta(Request *r, int kind, Point *point, const u8 *series_id) noexcept nogil:
+    """The tuple of metric_delta_arrivals for a point that was stored: what deltas.py does."""
+    cdef Buf *b = &r.increments
+    cdef u64 start = r.window_start if kind <= SUM else r.more_start
+    cdef u64 end = r.window_end if kind <= SUM else r.more_end
+    if is_absent(point) or (kind <= SUM and point.number_kind == NO_VALUE):
+        return OK
+    if rare(reserve(b, 80)):
+        return NO_MEMORY
+    put16(tail(b), DELTA_FIELDS)
+    b.len += 2
+    put_bytes(b, r.shared, 8)  # tenant_id
+    put_uuid(b, series_id)
+    if rare(point.time < start or point.time >= end or point.time == 0):
+        put_time(b, r.filing_ns if kind <= SUM else r.more_filing_ns)
+    else:
+        put_time(b, point.time)
+    if kind > SUM:
+        put_null(b)
+    elif point.number_kind == DOUBLE_NUMBER:
+        put_int8(b, point.number)
+    else:
+        put_float8(b, <double><i64>point.number)
+    r.increment_count += 1
+    return OK
+
+
 cdef int encode_points(
-    Request *r, MetricFields *m, const Blake2 *base, int invalid
+    Request *r, MetricFields *m, const Blake2 *base, int invalid, bint deltas
 ) noexcept nogil:
-    """The points of a metric. All are read to their ends, also where `invalid` says why none can be stored."""
+    """The points of a metric. All are read to their ends, also where `invalid` says why none can be stored. `deltas`
+    says whether they have a total."""
     cdef Buf *b = &r.rows if m.kind <= SUM else &r.more
     cdef const u8 *p = m.data.p
     cdef const u8 *e = m.data.p + m.data.n
@@ -195,6 +225,10 @@ cdef int encode_points(
         if rc:
             return rc
         r.items += 1
+        if rare(deltas):
+            rc = add_delta(r, m.kind, &point, series.id)
+            if rc:
+                return rc
         if m.kind <= SUM:
             r.row_count += 1
         else:
@@ -203,7 +237,7 @@ cdef int encode_points(
         if r.rows.len > r.max_bytes or r.more.len > r.max_bytes:
             r.too_large = True
         if rare(r.too_large):
-            r.rows.len = r.more.len = 0
+            r.rows.len = r.more.len = r.increments.len = 0
 
 
 cdef int encode_metric(Request *r, const u8 *p, const u8 *e) noexcept nogil:
@@ -235,4 +269,6 @@ cdef int encode_metric(Request *r, const u8 *p, const u8 *e) noexcept nogil:
     r.metrics.len += sizeof(Described)
     invalid = reason_of(&m, d)
     forget_series(r)
-    return encode_points(r, &m, &base, invalid)
+    return encode_points(
+        r, &m, &base, invalid, d.has_temporality and d.temporality == DELTA and (m.kind != SUM or d.monotonic)
+    )

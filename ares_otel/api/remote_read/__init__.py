@@ -1,0 +1,1 @@
+"""Remote read: a Prometheus that answers queries also with what Ares has. Requests, and answers of both types."""

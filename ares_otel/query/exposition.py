@@ -1,0 +1,142 @@
+"""Families of metrics for one answer to a scrape, and what becomes of those that cannot stand beside each other.
+
+* Two types under one name: the one that was there first stays, the other one is left out.
+* Two descriptions or units: those of the series that was there first.
+* Two series with the same labels (several senders without a `service.instance.id`, a sender that was started again):
+  the one that appeared last, always, so that a counter does not jump between two senders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from uuid import UUID
+
+from ares_otel.model.prometheus.escaping import escape_metric_name
+from ares_otel.model.prometheus.kinds import Kind
+from ares_otel.model.prometheus.negotiation import Format
+from ares_otel.model.prometheus.points import sample_names
+from ares_otel.model.prometheus.text import TOTAL
+from ares_otel.model.prometheus.writers import Key, Writer
+
+_CHUNK = 256 * 1024
+Entry = tuple[datetime, UUID, bytes]
+"""When a series appeared, which one it is, its samples."""
+
+
+@dataclass(slots=True)
+class Family:
+    name: str
+    kind: Kind
+    unit: str
+    description: str
+    first_seen: datetime
+    series: dict[Key, Entry] = field(default_factory=dict)
+    """By labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Series that are live and not in the answer, by reason. None of them is an error of who asks.
+
+    Where names or selectors are given, deltas and names that cannot be translated are not counted: nobody can say
+    whether they were meant.
+    """
+
+    limit: int = 0
+    """Beyond the limit that was asked for; where some are, it is not known how many."""
+    duplicates: int = 0
+    """Of another series with the same name and labels."""
+    conflicts: int = 0
+    """Of a metric whose name belongs to one of another type."""
+    deltas: int = 0
+    """Without cumulative values."""
+    untranslatable: int = 0
+    """With a name that has no form in Prometheus, a point that the format has no place for, or attributes or buckets of
+    more than 64 KiB."""
+
+    def plus(self, **counts: int) -> LeftOut:
+        """The same and more."""
+        return replace(self, **{name: getattr(self, name) + count for name, count in counts.items()})
+
+
+@dataclass(slots=True)
+class Exposition:
+    """A finished answer."""
+
+    families: list[Family]
+    left_out: LeftOut
+    _writer: Writer
+
+    def chunks(self) -> Iterator[bytes]:
+        """The answer, in pieces of some hundred kilobytes."""
+        pieces: list[bytes] = []
+        size = 0
+        for family in self.families:
+            metrics = [family.series[key][2] for key in sorted(family.series)]
+            for piece in self._writer.family(family.name, family.kind, family.unit, family.description, metrics):
+                pieces.append(piece)
+                size += len(piece)
+                if size > _CHUNK:
+                    yield b"".join(pieces)
+                    pieces, size = [], 0
+        pieces.append(self._writer.end)
+        yield b"".join(pieces)
+
+
+class Families:
+    """Collects the families of an answer."""
+
+    def __init__(self, format_: Format) -> None:
+        self._format = format_
+        self._families: dict[tuple[str, Kind], Family] = {}
+
+    def family(self, name: str, kind: Kind, unit: str, description: str, first_seen: datetime) -> Family:
+        """The family of a series, which says what is told about it where the series is the first one.
+
+        Args:
+            unit: in words.
+        """
+        key = (escape_metric_name(name, self._format.escaping), kind)
+        family = self._families.get(key)
+        if family is None or first_seen < family.first_seen:
+            kept = {} if family is None else family.series
+            family = self._families[key] = Family(name, kind, unit, description, first_seen, kept)
+        return family
+
+    def finished(self) -> tuple[list[Family], set[str], int]:
+        """Families by name, the names that they take, and how many series were in conflict."""
+        taken: set[str] = set()
+        kept: list[tuple[str, Family]] = []
+        conflicts = 0
+        for (escaped, kind), family in sorted(self._families.items(), key=lambda item: (item[1].first_seen, item[0])):
+            names = _claimed(escaped, kind, openmetrics=self._format.openmetrics)
+            if not taken.isdisjoint(names):
+                conflicts += len(family.series)
+                continue
+            taken.update(names)
+            kept.append((escaped, family))
+        kept.sort(key=lambda item: item[0])
+        return [family for _, family in kept], taken, conflicts
+
+
+def put(family: Family, key: Key, entry: Entry) -> bool:
+    """Adds a series; whether another one had its labels already. The one that appeared last stays."""
+    there = family.series.get(key)
+    if there is None or entry[:2] > there[:2]:
+        family.series[key] = entry
+    return there is not None
+
+
+def _claimed(name: str, kind: Kind, *, openmetrics: bool) -> tuple[str, ...]:
+    """Names that no other family may have: its own and those of its samples."""
+    names = sample_names(name, kind)
+    if not openmetrics:
+        return names
+    if kind is Kind.COUNTER and name.endswith(TOTAL):
+        family = name.removesuffix(TOTAL)
+        return (family, name, f"{family}_created")
+    if kind is Kind.INFO:
+        return (name.removesuffix("_info"), name)
+    return (*names, f"{name}_created") if kind in (Kind.HISTOGRAM, Kind.SUMMARY) else names

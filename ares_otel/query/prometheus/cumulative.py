@@ -1,0 +1,61 @@
+"""Samples of counters that came as deltas, as the counter they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ares_otel.query.prometheus.columns import NumberColumns, number_columns
+from ares_otel.query.reader import Reader
+from ares_otel.query.statements import load_statements
+
+_SQL = load_statements("totals.sql")
+_DAY = timedelta(days=1)
+
+
+async def cumulative_columns(
+    reader: Reader, series: Sequence[UUID], start_ms: int, end_ms: int, *, max_samples: int
+) -> NumberColumns:
+    """The counters at the times of their deltas from `start_ms` to `end_ms` (milliseconds since 1970), both inclusive.
+
+    What was counted before is what was counted altogether, less what came since: the days after that of `start_ms` are
+    stored as sums, and of that day itself the samples are read to its end.
+
+    Args:
+        series: monotonic sums of deltas, each once.
+
+    Raises:
+        TooManySamples: more than `max_samples`, those that are only read for what was counted before among them.
+        DatabaseUnavailable, QueryTooSlow: see `reader`.
+    """
+    day = datetime.fromtimestamp(start_ms / 1000, UTC).date()
+    end_of_day = round(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() * 1000) + 86_400_000 - 1
+    columns = await number_columns(reader, series, start_ms, max(end_ms, end_of_day), max_samples=max_samples)
+    altogether = np.zeros(len(series))
+    later = np.zeros(len(series))
+    for row in await reader.fetch(_SQL["numbers"], ids=list(series), day=day):
+        altogether[row["n"]], later[row["n"]] = row["value"], row["later"]
+    return _counters(columns, altogether - later, end_of_day, end_ms)
+
+
+def _counters(columns: NumberColumns, totals: NDArray[np.float64], end_of_day: int, end_ms: int) -> NumberColumns:
+    """Deltas as counters.
+
+    Args:
+        totals: of each series, everything up to `end_of_day`.
+    """
+    deltas = np.where(np.isfinite(columns.values) & (columns.values > 0), columns.values, 0.0)
+    running = np.concatenate(([0.0], np.cumsum(deltas)))
+    up_to_day = np.concatenate(([0.0], np.cumsum(np.where(columns.timestamps <= end_of_day, deltas, 0.0))))
+    starts, ends = columns.offsets[:-1], columns.offsets[1:]
+    before = np.maximum(totals - (up_to_day[ends] - up_to_day[starts]), 0.0)
+    values = running[1:] + np.repeat(before - running[starts], ends - starts)
+    stale = np.isnan(columns.values)
+    values.view(np.int64)[stale] = columns.values.view(np.int64)[stale]  # bit for bit
+    kept = columns.timestamps <= end_ms
+    offsets = np.concatenate(([0], np.cumsum(kept)))[columns.offsets]
+    return NumberColumns(columns.series, offsets.astype(np.int64), columns.timestamps[kept], values[kept])

@@ -1,0 +1,1 @@
+"""The `prometheus` receiver: scrapes pages of metrics, as a Prometheus does."""

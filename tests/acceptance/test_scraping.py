@@ -1,0 +1,324 @@
+"""Applications with a page of metrics and nothing else: a real Ares with two workers scrapes them, and its tables hold
+what a Prometheus that scrapes the same page has."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, Summary, start_http_server
+
+from tests.support.ares_process import AresProcess, running_ares
+from tests.support.eventually import eventually
+from tests.support.postgres import copied_database
+from tests.support.prometheus import needs_prometheus, prometheus
+from tests.support.scraped import Web, web
+
+PAGE = b"""\
+# HELP orders_total Orders "placed".
+# TYPE orders_total counter
+orders_total{kind="a\\"b\\\\c\\n"} 3
+orders_total{kind="\xe2\x98\x83",job="inner"} 4.5
+# TYPE queue_size gauge
+queue_size 7
+plain{a="b"} -0.25
+never NaN
+# TYPE wait_seconds histogram
+wait_seconds_bucket{m="GET",le="0.1"} 1
+wait_seconds_bucket{m="GET",le="2.5"} 3
+wait_seconds_bucket{m="GET",le="+Inf"} 4
+wait_seconds_sum{m="GET"} 6.25
+wait_seconds_count{m="GET"} 4
+# TYPE odd histogram
+odd_bucket{le="1"} 1.5
+odd_bucket{le="+Inf"} 2
+odd_sum 1
+odd_count 2
+# TYPE size_bytes summary
+size_bytes{quantile="0.5"} 12
+size_bytes{quantile="0.99"} 80.5
+size_bytes_sum 99
+size_bytes_count 5
+"""
+CONFIG = """
+receivers:
+  otlp:
+    protocols:
+      grpc: {endpoint: "127.0.0.1:${env:ARES_OTEL_OTLP_GRPC_PORT:-0}"}
+      http: {endpoint: "127.0.0.1:${env:ARES_OTEL_OTLP_HTTP_PORT:-0}"}
+  prometheus:
+    config:
+      global: {scrape_interval: 500ms, scrape_timeout: 500ms}
+      scrape_configs: %s
+exporters: {postgres: }
+service:
+  pipelines:
+    traces: {receivers: [otlp], exporters: [postgres]}
+    metrics: {receivers: [otlp, prometheus], exporters: [postgres]}
+"""
+Line = tuple[str, str]
+"""Name and labels, as JSON, of a sample."""
+
+
+class Application:
+    """The official client's page."""
+
+    def __init__(self) -> None:
+        registry = CollectorRegistry()
+        self.orders = Counter("orders", "Orders.", ["kind"], registry=registry)
+        self.orders.labels("a").inc(3, {"trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"})
+        Gauge("queue_size", "Waiting.", registry=registry).set(7)
+        self.waits = Histogram("wait_seconds", "Wait.", registry=registry, buckets=(0.1, 1))
+        self.waits.observe(0.5)
+        Summary("size_bytes", "Size.", registry=registry).observe(4)
+        Info("build", "Build.", registry=registry).info({"version": "1.2"})
+        self.server, self._thread = start_http_server(0, addr="127.0.0.1", registry=registry)
+        self.address = f"127.0.0.1:{self.server.server_port}"
+
+    def stop(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture(scope="module")
+def application() -> Iterator[Application]:
+    made = Application()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def config(application: Application, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("scraping") / "config.yaml"
+    configure(file, job("app", application.address), registered())
+    return file
+
+
+def job(name: str, *addresses: str, **more: Any) -> dict[str, Any]:
+    return {"job_name": name, "static_configs": [{"targets": list(addresses)}], **more}
+
+
+def registered() -> dict[str, Any]:
+    return {"job_name": "registered", "ares_registry_sd_configs": [{"refresh_interval": "1s"}]}
+
+
+def configure(file: Path, *jobs: dict[str, Any]) -> None:
+    file.write_text(CONFIG % json.dumps(jobs))
+
+
+@pytest.fixture(scope="module")
+def ares(postgres_server: str, tmp_path_factory: pytest.TempPathFactory, config: Path) -> Iterator[AresProcess]:
+    flags = ("--config", str(config), "--workers", "2", "--probe-allow-local")
+    with (
+        copied_database(postgres_server) as url,
+        running_ares(tmp_path_factory.mktemp("ares"), "--database-url", url, *flags) as ares,
+    ):
+        yield ares
+
+
+@pytest.fixture
+async def page() -> AsyncIterator[Web]:
+    async with web(body=PAGE) as made:
+        yield made
+
+
+@pytest.fixture
+def reload(ares: AresProcess, config: Path, application: Application) -> Iterator[Callable[..., None]]:
+    """Makes Ares scrape other jobs too; at the end those of the module alone."""
+
+    def changed(*jobs: dict[str, Any]) -> None:
+        configure(config, job("app", application.address), registered(), *jobs)
+        os.kill(ares.pid, signal.SIGHUP)
+
+    yield changed
+    changed()
+
+
+NEWEST = """
+SELECT DISTINCT ON (metric_name, labels) metric_name, metric_type, metric_value, labels::text AS labels, timestamp
+  FROM service_metrics WHERE labels->>'job' = $1 AND metric_name LIKE $2
+ ORDER BY metric_name, labels, timestamp DESC
+"""
+
+
+async def newest(database: asyncpg.Connection, job: str, name: str = "%") -> dict[str, Any]:
+    """The newest value of each metric with one series; None where it ended."""
+    return {row["metric_name"]: row["metric_value"] for row in await database.fetch(NEWEST, job, name)}
+
+
+async def test_the_official_client_s_page_lands_in_the_tables(
+    ares: AresProcess, application: Application, database: asyncpg.Connection
+) -> None:
+    async def stored() -> bool:
+        return (await newest(database, "app")).get("orders_total") == 3
+
+    await eventually(stored)
+    application.orders.labels("a").inc(2)
+
+    async def counted() -> bool:
+        return (await newest(database, "app")).get("orders_total") == 5
+
+    await eventually(counted)
+    rows = {row["metric_name"]: row for row in await database.fetch(NEWEST, "app", "%")}
+    assert {name: row["metric_type"] for name, row in rows.items() if not name.startswith("scrape_")} == {
+        "orders_total": "counter",
+        "queue_size": "gauge",
+        "wait_seconds": "histogram",
+        "size_bytes": "summary",
+        "build_info": "gauge",
+        "up": "gauge",
+    }
+    assert json.loads(rows["orders_total"]["labels"]) == {"kind": "a", "job": "app", "instance": application.address}
+    service = await database.fetchval(
+        "SELECT service_name FROM service_metrics WHERE metric_name = 'orders_total' LIMIT 1"
+    )
+    assert service == "app"
+
+
+async def test_each_target_is_scraped_by_one_of_the_workers(ares: AresProcess) -> None:
+    async def one_of_them() -> bool:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            figures = (await client.get(f"{ares.http}/metrics")).text
+        return 'ares_otel_scrape_targets{receiver="prometheus"} 1.0' in figures
+
+    await eventually(one_of_them)
+
+
+async def test_a_target_that_dies_is_down_its_series_end_and_it_comes_back(
+    ares: AresProcess, reload: Callable[..., None], page: Web, database: asyncpg.Connection
+) -> None:
+    reload(job("dying", page.address))
+
+    async def seen(up: float, queue: float | None) -> bool:
+        made = await newest(database, "dying")
+        return made.get("up") == up and made.get("queue_size", "missing") == queue
+
+    await eventually(lambda: seen(1, 7))
+    page.status = 500
+    await eventually(lambda: seen(0, None))
+    page.status = 200
+    await eventually(lambda: seen(1, 7))
+    reload()
+
+    async def ended() -> bool:
+        made = await newest(database, "dying")
+        return made["up"] is None and made["queue_size"] is None
+
+    await eventually(ended)
+
+
+async def test_registered_services_are_scraped(ares: AresProcess, page: Web, database: asyncpg.Connection) -> None:
+    service = {
+        "name": "billing",
+        "instance_id": "billing-1",
+        "metadata": {
+            "prometheus.io/scrape": "true",
+            "prometheus.io/host": "127.0.0.1",
+            "prometheus.io/port": page.port,
+        },
+    }
+    async with httpx.AsyncClient(trust_env=False) as client:
+        answer = await client.post(f"{ares.http}/api/v1/registry", json=service)
+        assert answer.status_code == 201, answer.text
+
+        async def stored() -> bool:
+            return (await newest(database, "billing")).get("queue_size") == 7
+
+        await eventually(stored)
+        labels = await database.fetchval(
+            "SELECT labels::text FROM service_metrics "
+            "WHERE metric_name = 'queue_size' AND labels->>'job' = 'billing' LIMIT 1"
+        )
+        assert json.loads(labels) == {"job": "billing", "instance": "billing-1"}
+        (await client.delete(f"{ares.http}/api/v1/registry/{answer.json()['id']}")).raise_for_status()
+
+    async def ended() -> bool:
+        return (await newest(database, "billing"))["up"] is None
+
+    await eventually(ended)
+
+
+async def test_ares_scrapes_itself_but_not_what_it_shows_of_others(
+    ares: AresProcess, reload: Callable[..., None], database: asyncpg.Connection
+) -> None:
+    address = ares.http.removeprefix("http://")
+    reload(job("own", address), job("loop", address, metrics_path="/metrics/ingested", honor_labels=True))
+
+    async def stored() -> bool:
+        own, loop = await newest(database, "own"), await newest(database, "loop")
+        return own.get("up") == 1 and "ares_otel_encoder_info" in own and loop.get("up") == 0
+
+    await eventually(stored)
+    assert {name for name in await newest(database, "loop") if not name.startswith("scrape_")} == {"up"}
+
+
+@needs_prometheus
+async def test_the_tables_hold_what_a_prometheus_has_of_the_same_page(
+    ares: AresProcess, reload: Callable[..., None], page: Web, database: asyncpg.Connection
+) -> None:
+    reload(job("page", page.address))
+
+    async def stored() -> bool:
+        return "queue_size" in await newest(database, "page")
+
+    await eventually(stored)
+    with prometheus(job("page", page.address)) as server:
+
+        async def scraped() -> bool:
+            with contextlib.suppress(httpx.TransportError):  # it is starting
+                return await server.has('up{job="page"} == 1')
+            return False
+
+        await eventually(scraped)
+        found = await server.query('{job="page"}')
+        theirs = {line_of(json.loads(labels)): value for labels, value in found.items()}
+    ours = await lines(database, "page")
+    for made in (ours, theirs):
+        for line in [line for line in made if line[0] in ("scrape_duration_seconds", "scrape_series_added")]:
+            del made[line]
+    assert ours.keys() == theirs.keys()
+    assert {line: str(float(value)) for line, value in ours.items()} == {
+        line: str(value) for line, value in theirs.items()
+    }
+
+
+def line_of(labels: dict[str, str]) -> Line:
+    """Bounds are numbers: whether they are written `1` or `1.0` is the version's."""
+    for name in ("le", "quantile"):
+        if name in labels:
+            labels[name] = str(float(labels[name]))
+    name = labels.pop("__name__")
+    return name, json.dumps(labels, sort_keys=True)
+
+
+async def lines(database: asyncpg.Connection, job: str) -> dict[Line, float]:
+    """The newest samples of a job as Prometheus has them."""
+    found = {}
+    for row in await database.fetch(NEWEST, job, "%"):
+        labels = json.loads(row["labels"])
+        if row["metric_type"] not in ("histogram", "summary"):
+            found[line_of({"__name__": row["metric_name"], **labels})] = row["metric_value"]
+    distributions = await database.fetch(
+        "SELECT DISTINCT ON (series_id) s.metric_name, s.labels::text AS labels, p.* FROM metric_distributions p "
+        "JOIN metric_series s USING (series_id) WHERE s.labels->>'job' = $1 ORDER BY series_id, p.timestamp DESC",
+        job,
+    )
+    for row in distributions:
+        name, labels = row["metric_name"], json.loads(row["labels"])
+        found[line_of({"__name__": f"{name}_sum", **labels})] = row["sum"]
+        found[line_of({"__name__": f"{name}_count", **labels})] = row["count"]
+        for quantile, value in zip(row["quantiles"] or (), row["quantile_values"] or (), strict=True):
+            found[line_of({"__name__": name, **labels, "quantile": str(quantile)})] = value
+        bounds = [*(row["explicit_bounds"] or ()), float("inf")]
+        for bound, count in zip(bounds, accumulate(row["bucket_counts"] or ()), strict=False):
+            found[line_of({"__name__": f"{name}_bucket", **labels, "le": str(bound)})] = count
+    return found

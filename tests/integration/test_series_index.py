@@ -1,0 +1,190 @@
+"""The index of stored series under Prometheus's names: complete at each read, made anew by other rules, cleaned up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import asyncpg
+import pytest
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric, Sum
+
+from ares_otel.query.prometheus import indexing
+from ares_otel.query.prometheus.index_job import SeriesIndex
+from ares_otel.query.prometheus.indexing import catch_up
+from ares_otel.query.reader import reading
+from ares_otel.query.statements import load_statements
+from ares_otel.storage.store import Store
+from tests.support.ingested import counter, gauge, histogram, send
+from tests.support.otlp_samples import DELTA, metrics_request, number_point
+from tests.support.selected import chosen, named
+
+
+@pytest.fixture
+async def pool(emptied_database_url: str) -> AsyncIterator[asyncpg.Pool]:
+    async with asyncpg.create_pool(emptied_database_url, min_size=1, max_size=6) as made:
+        yield made
+        await made.execute("UPDATE prometheus_index SET translation = '{}', version = 1, revision = revision + 1")
+
+
+@pytest.fixture
+async def store(emptied_database_url: str) -> AsyncIterator[Store]:
+    made = Store(emptied_database_url)
+    await made.start()
+    yield made
+    await made.stop()
+
+
+class Observed:
+    """What the job says."""
+
+    def __init__(self) -> None:
+        self.counts: Mapping[str, int] = {}
+        self.by_job = 0
+
+    def series(self, counts: Mapping[str, int]) -> None:
+        self.counts = counts
+
+    def translated(self, series: int) -> None:
+        self.by_job += series
+
+    def failed(self) -> None:
+        raise AssertionError("the job failed")
+
+
+async def run_job(pool: asyncpg.Pool, store: Store, **options: Any) -> Observed:
+    """One whole round under options."""
+    seen = Observed()
+    assert await SeriesIndex(store.connect, options=lambda: options, observer=seen).run()
+    return seen
+
+
+async def test_the_next_read_finds_what_was_acknowledged_before_it(pool: asyncpg.Pool, store: Store) -> None:
+    for number in range(3):
+        await send(store, metrics_request(metrics=[gauge(f"new.{number}")]))
+        found = await chosen(pool, f"new_{number}")
+        assert len(found.labels) == 1
+
+
+async def test_a_series_of_a_transaction_that_took_long_is_found(pool: asyncpg.Pool, store: Store) -> None:
+    """It was first seen, by its own clock, long before others were that are committed and indexed already."""
+    async with pool.acquire() as slow, pool.acquire() as quick:
+        transaction = slow.transaction()
+        await transaction.start()
+        await slow.execute(
+            "INSERT INTO metric_series (series_id, service_name, metric_name, metric_type) "
+            "VALUES (gen_random_uuid(), 'slow', 'slow.one', 'gauge')"
+        )
+        await quick.execute("UPDATE prometheus_index SET checked_until = now() - interval '2 minutes'")
+        await send(store, metrics_request(metrics=[gauge("quick.one")]))
+        async with reading(pool) as reader:
+            await catch_up(reader)
+        began = await slow.fetchval("SELECT now()")
+        assert await pool.fetchval("SELECT checked_until FROM prometheus_index") <= began
+        await transaction.commit()
+    async with reading(pool) as reader:
+        await catch_up(reader)
+    assert await pool.fetchval("SELECT count(*) FROM prometheus_series WHERE part = 'value'") == 2
+
+
+async def test_processes_that_index_the_same_series_at_once_agree(
+    pool: asyncpg.Pool, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexing, "PAGE", 7)
+    points = [gauge("many", labels={"n": str(number), "same": "x"}) for number in range(60)]
+    await send(store, metrics_request(metrics=points))
+
+    async def one() -> None:
+        async with reading(pool) as reader:
+            await catch_up(reader)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(5):
+            group.create_task(one())
+    assert len((await chosen(pool, 'many{same="x"}')).labels) == 60
+    doubled = "SELECT count(*) - count(DISTINCT (name, value)) FROM prometheus_labels"
+    assert await pool.fetchval(doubled) == 0
+
+
+async def test_what_has_no_form_in_prometheus_is_counted_and_not_tried_again(pool: asyncpg.Pool, store: Store) -> None:
+    delta = Metric(
+        name="delta", sum=Sum(data_points=[number_point()], aggregation_temporality=DELTA, is_monotonic=False)
+    )
+    await send(store, metrics_request(metrics=[gauge("___"), gauge("fine", labels={"long": "x" * 70_000}), delta]))
+    assert not (await chosen(pool, '{__name__=~".+",__name__!="target_info"}')).labels
+    async with reading(pool) as reader:
+        [state] = await reader.fetch(indexing.STATEMENTS["state"], lag=indexing.BEHIND)
+    assert not state["missing"]
+    seen = await run_job(pool, store)
+    assert seen.counts["untranslatable"] == 2
+    assert seen.counts["deltas"] == 1
+    assert seen.by_job == 0
+
+
+async def test_other_rules_name_series_anew(pool: asyncpg.Pool, store: Store) -> None:
+    attributes = {"service.instance.id": "i", "host.name": "kappa"}
+    await send(store, metrics_request("orders", [counter("disk.io", unit="By"), histogram()], **attributes))
+    assert "disk_io_bytes_total" in await names(pool)
+    before = await pool.fetchval("SELECT revision FROM prometheus_index")
+    await run_job(pool, store, translation_strategy="NoTranslation", promote_resource_attributes=["host.name"])
+    assert await pool.fetchval("SELECT revision FROM prometheus_index") == before + 1
+    assert {"disk.io", "http.server.request.duration_bucket", "target_info"} <= set(await names(pool))
+    assert len((await chosen(pool, '{"disk.io","host.name"="kappa"}')).labels) == 1
+    assert len((await chosen(pool, '{"target_info","host.name"="kappa"}')).labels) == 1
+    assert not (await chosen(pool, "disk_io_bytes_total")).labels
+    await send(store, metrics_request("orders", [gauge("new.one")], **attributes))
+    assert len((await chosen(pool, '{"new.one"}')).labels) == 1
+    again = await run_job(pool, store, translation_strategy="NoTranslation", promote_resource_attributes=["host.name"])
+    assert again.by_job == 0
+    assert await pool.fetchval("SELECT count(DISTINCT revision) FROM prometheus_series") == 1
+    assert not await pool.fetchval("SELECT count(*) FROM prometheus_labels WHERE value = 'disk_io_bytes_total'")
+
+
+async def test_options_that_exclude_each_other_change_nothing(pool: asyncpg.Pool, store: Store) -> None:
+    await send(store, metrics_request(metrics=[gauge("some.thing")]))
+    await run_job(pool, store, translation_strategy="NoTranslation")
+    await run_job(pool, store, promote_all_resource_attributes=True, promote_resource_attributes=["a"])
+    assert "some.thing" in await names(pool)
+
+
+async def test_what_telemetry_no_longer_has_leaves_with_its_labels(pool: asyncpg.Pool, store: Store) -> None:
+    await send(store, metrics_request("gone", [gauge("old", labels={"only": "here"})], **{"host.name": "a"}))
+    await send(store, metrics_request("stays", [gauge("young")], **{"host.name": "b"}))
+    assert {"old", "young", "target_info"} <= set(await names(pool))
+    await pool.execute("DELETE FROM metric_series WHERE metric_name = 'old'")
+    await pool.execute("DELETE FROM otel_resources WHERE service_name = 'gone'")
+    await run_job(pool, store)
+    rows = await pool.fetch("SELECT name, value FROM prometheus_labels")
+    assert {row["value"] for row in rows if row["name"] == "job"} == {"", "stays"}
+    assert not [row for row in rows if row["name"] == "only"]
+    assert await pool.fetchval("SELECT count(*) FROM prometheus_series") == 2
+
+
+async def test_the_job_finds_what_reads_passed_over(pool: asyncpg.Pool, store: Store) -> None:
+    """A transaction of another role, which may have been invisible."""
+    await send(store, metrics_request(metrics=[gauge("late")]))
+    await pool.execute("UPDATE prometheus_index SET checked_until = now()")
+    await pool.execute("UPDATE metric_series SET first_seen = now() - interval '1 day'")
+    assert not (await chosen(pool, "late")).labels
+    assert (await run_job(pool, store)).by_job == 1
+    assert (await chosen(pool, "late")).labels
+
+
+async def test_matchers_are_answered_by_the_index(pool: asyncpg.Pool) -> None:
+    await pool.execute(
+        "INSERT INTO prometheus_series (series_id, part, kind, label_ids, first_seen, revision, verbatim) "
+        "SELECT gen_random_uuid(), 'value', 'gauge', ARRAY[1 + n % 2000, 5000 + n], now(), 0, false "
+        "FROM generate_series(1, 20000) AS n"
+    )
+    await pool.execute("ANALYZE prometheus_series")
+    statement = load_statements("prometheus_select.sql")["series"]
+    nothing = dict.fromkeys(statement.parameters)
+    for values in ({"all_of": [1, 2], "none_of": [3]}, {"all_of": [1], "any_of_a": [1, 2]}):
+        text, arguments = statement.bind({**nothing, **values})
+        plan = "\n".join(row[0] for row in await pool.fetch(f"EXPLAIN {text}", *arguments))
+        assert "prometheus_series_labels_idx" in plan, plan
+
+
+async def names(pool: asyncpg.Pool) -> list[str]:
+    return [key.partition("{")[0] for key in named(await chosen(pool, '{__name__=~".+"}'))]
