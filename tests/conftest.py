@@ -67,17 +67,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in left_out]
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Generator[None, object, object]:
-    """What collecting makes stays to the end: looking through all of it for garbage, again and again, took a tenth of
+def pytest_collection_finish() -> None:
+    """What collecting has made stays to the end: looking through all of it for garbage, again and again, took some of
     the processor's time."""
-    gc.disable()
-    try:
-        return (yield)
-    finally:
-        gc.collect()
-        gc.freeze()
-        gc.enable()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
