@@ -12,7 +12,7 @@ import pytest
 from ares_otel.storage.partitions import Partition
 from ares_otel.storage.partitions.seal import SEARCH_INDEXES, Sealer, sealable
 from ares_otel.storage.partitions.settings import SealSettings
-from tests.support.partitions import Counting, Keeper, break_off, make_partition, name_of
+from tests.support.partitions import Counting, Keeper, break_off, day, make_partition, name_of
 from tests.support.stored_rows import insert_log, insert_span, now
 
 pytestmark = pytest.mark.every_server
@@ -125,7 +125,7 @@ async def test_the_indexes_that_grew_row_by_row_are_built_anew_and_stay_those_of
     database_url: str, sql: asyncpg.Connection
 ) -> None:
     partition = name_of("service_spans", 1)
-    await sql.execute(_FILL, now() - timedelta(days=1))
+    await sql.execute(_FILL, day(1) + timedelta(hours=12))
     grown = await _loaded_indexes(sql, partition)
     before = await indexes(sql, partition)
     # What a rebuild leaves that was broken off.
