@@ -63,7 +63,7 @@ async def test_late_rows_still_arrive_and_are_found_by_the_search_index(
     database_url: str, sql: asyncpg.Connection
 ) -> None:
     await Keeper(database_url).seal(grace_hours=0)
-    late = now() - timedelta(days=1)
+    late = day(1) + timedelta(hours=12)
     await insert_span(sql, 1, start_time=late, attributes={"order.id": 815}, status="error")
     async with sql.transaction():
         await sql.execute("SET LOCAL enable_seqscan = off")
@@ -74,7 +74,7 @@ async def test_late_rows_still_arrive_and_are_found_by_the_search_index(
 
 
 async def test_values_and_names_of_a_megabyte_do_not_stop_a_seal(database_url: str, sql: asyncpg.Connection) -> None:
-    late = now() - timedelta(days=1)
+    late = day(1) + timedelta(hours=12)
     huge = "".join(uuid.uuid4().hex for _ in range(32 * 1024))
     await insert_span(
         sql, 1, start_time=late, operation_name=huge, status="error", status_message=huge, attributes={"a": huge}
