@@ -45,9 +45,13 @@ def labels_of(row: Mapping[str, Any]) -> dict[str, str] | None:
     metadata = orjson.loads(row["metadata"] or "{}")
     if not isinstance(metadata, dict) or _text(metadata.get(SCRAPE, True)) != "true":
         return None
-    health = urlsplit(row["health_url"] or "")
-    host = _text(metadata.get(HOST)) or health.hostname or ""
-    port = _text(metadata.get(PORT)) or _text(row["port"]) or _text(health.port)
+    try:
+        health = urlsplit(row["health_url"] or "")
+        health_host, health_port = health.hostname, health.port
+    except ValueError:
+        health_host, health_port = None, None
+    host = _text(metadata.get(HOST)) or health_host
+    port = _text(metadata.get(PORT)) or _text(row["port"]) or _text(health_port)
     if not host or not port:
         return None
     labels = {

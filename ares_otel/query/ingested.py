@@ -21,7 +21,7 @@ from ares_otel.model.prometheus.escaping import escape_metric_name
 from ares_otel.model.prometheus.kinds import Kind
 from ares_otel.model.prometheus.labels import Labels
 from ares_otel.model.prometheus.negotiation import Format
-from ares_otel.model.prometheus.points import sample_names
+from ares_otel.model.prometheus.points import number_of, sample_names
 from ares_otel.model.prometheus.selector import Selector
 from ares_otel.model.prometheus.type_and_unit import unit_label
 from ares_otel.model.prometheus.writers import writer_of
@@ -159,6 +159,9 @@ class Gathering:
             self._add(series, chosen, point)
 
     def _add(self, series: Series, is_: Translated, point: Any) -> None:
+        if is_.kind is Kind.INFO and number_of(point) != 1:
+            self._skipped(untranslatable=1)  # OpenMetrics has no other information
+            return
         key = self._writer.key(is_.labels)
         try:
             samples = self._writer.point(is_.name, is_.kind, key, point, verbatim=is_.verbatim)

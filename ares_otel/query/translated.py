@@ -114,5 +114,6 @@ def _verbatim(series: Series) -> Translated | str:
     if not series.metric_name:
         return "untranslatable"
     kind = verbatim_kind(series.metric_name, series.metric_type, series.prometheus_type)
-    labels = {name: value for name, value in series.attributes.items() if name and value and name != NAME}
+    left_out = (NAME, _RESERVED.get(kind, NAME))
+    labels = {name: value for name, value in series.attributes.items() if name and value and name not in left_out}
     return Translated(series.metric_name, kind, labels, verbatim=True)

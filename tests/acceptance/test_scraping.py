@@ -6,8 +6,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,11 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, Summary, start_http_server
 
+from ares_otel.receivers.prometheus.text_page import read_text
 from tests.support.ares_process import AresProcess, running_ares
 from tests.support.eventually import eventually
 from tests.support.postgres import copied_database
-from tests.support.prometheus import needs_prometheus, prometheus
+from tests.support.prometheus import Prometheus, needs_prometheus, prometheus
 from tests.support.scraped import Web, web
 
 PAGE = b"""\
@@ -49,6 +52,36 @@ size_bytes{quantile="0.99"} 80.5
 size_bytes_sum 99
 size_bytes_count 5
 """
+OPENMETRICS = b"""\
+# TYPE orders counter
+# HELP orders Orders.
+orders_total{kind="a"} 3 # {trace_id="4bf92f3577b34da6a3ce929d0e0e4736"} 1 1.5
+orders_created{kind="a"} 1700000000.25
+# TYPE wait_seconds histogram
+# UNIT wait_seconds seconds
+wait_seconds_bucket{le="0.5"} 1 # {trace_id="4bf92f3577b34da6a3ce929d0e0e4736"} 0.25
+wait_seconds_bucket{le="+Inf"} 4
+wait_seconds_sum 6.25
+wait_seconds_count 4
+wait_seconds_created 1700000000.25
+# TYPE sizes gaugehistogram
+sizes_bucket{le="10.0"} 1
+sizes_bucket{le="+Inf"} 2
+sizes_gcount 2
+sizes_gsum 30
+# TYPE build info
+build_info{version="1.2"} 1
+# TYPE state stateset
+state{state="on"} 0
+state{state="off"} 1
+# TYPE odd unknown
+odd 1e-300
+# TYPE size_bytes summary
+size_bytes{quantile="0.5"} 12
+size_bytes_sum 99
+size_bytes_count 5
+# EOF
+"""
 CONFIG = """
 receivers:
   otlp:
@@ -57,13 +90,18 @@ receivers:
       http: {endpoint: "127.0.0.1:${env:ARES_OTEL_OTLP_HTTP_PORT:-0}"}
   prometheus:
     config:
-      global: {scrape_interval: 500ms, scrape_timeout: 500ms}
+      global: {scrape_interval: 1s, scrape_timeout: 1s}
       scrape_configs: %s
 exporters: {postgres: }
 service:
   pipelines:
     traces: {receivers: [otlp], exporters: [postgres]}
     metrics: {receivers: [otlp, prometheus], exporters: [postgres]}
+"""
+NO_ROOM = """
+CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN RAISE EXCEPTION 'no space left on device' USING ERRCODE = '53100'; END $$;
+CREATE TRIGGER no_room BEFORE INSERT ON metric_samples FOR EACH ROW EXECUTE FUNCTION no_room();
 """
 Line = tuple[str, str]
 """Name and labels, as JSON, of a sample."""
@@ -216,6 +254,42 @@ async def test_a_target_that_dies_is_down_its_series_end_and_it_comes_back(
     await eventually(ended)
 
 
+async def test_what_is_scraped_while_the_database_has_no_room_is_stored_later(
+    ares: AresProcess, database: asyncpg.Connection
+) -> None:
+    async def spooled() -> float:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            figures = (await client.get(f"{ares.http}/metrics")).text
+        found = re.search(
+            r'^ares_otel_spool_items_total{outcome="spooled",signal="metrics"} (\S+)$', figures, re.MULTILINE
+        )
+        return float(found[1]) if found else 0.0
+
+    async def more(than: float) -> bool:
+        return await spooled() > than
+
+    await database.execute(NO_ROOM)
+    try:
+        since = await database.fetchval("SELECT clock_timestamp()")
+        for _ in range(2):  # the first one may have begun before
+            await eventually(partial(more, await spooled()))
+    finally:
+        until = await database.fetchval("SELECT clock_timestamp()")
+        await database.execute("DROP FUNCTION no_room CASCADE")
+
+    async def stored() -> bool:
+        return bool(
+            await database.fetchval(
+                "SELECT count(*) FROM service_metrics "
+                "WHERE metric_name = 'up' AND labels->>'job' = 'app' AND timestamp BETWEEN $1 AND $2",
+                since,
+                until,
+            )
+        )
+
+    await eventually(stored, seconds=60)
+
+
 async def test_registered_services_are_scraped(ares: AresProcess, page: Web, database: asyncpg.Connection) -> None:
     service = {
         "name": "billing",
@@ -261,34 +335,95 @@ async def test_ares_scrapes_itself_but_not_what_it_shows_of_others(
     assert {name for name in await newest(database, "loop") if not name.startswith("scrape_")} == {"up"}
 
 
+@pytest.mark.parametrize("path", ["/metrics/ingested", "/prometheus/federate"])
+async def test_what_was_scraped_is_told_as_it_stood_on_the_page(
+    ares: AresProcess, reload: Callable[..., None], page: Web, path: str
+) -> None:
+    reload(job("shown", page.address))
+
+    def told(body: bytes, **more: str) -> dict[Line, str]:
+        found = {}
+        for one in read_text(body, {}).samples:
+            assert isinstance(one.value, float)
+            found[line_of({"__name__": one.series.name, **more, **dict(one.series.labels)})] = one.value
+        return compared(found)
+
+    expected = told(PAGE.replace(b'job="inner"', b'exported_job="inner"'), job="shown", instance=page.address)
+
+    async def same() -> bool:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            answer = await client.get(f"{ares.http}{path}", params={"match[]": '{job="shown"}'})
+        made = told(answer.content)
+        assert {
+            line: value for line, value in made.items() if not line[0].startswith(("up", "scrape_", "ares_"))
+        } == expected
+        return True
+
+    await eventually(same)
+
+
 @needs_prometheus
 async def test_the_tables_hold_what_a_prometheus_has_of_the_same_page(
     ares: AresProcess, reload: Callable[..., None], page: Web, database: asyncpg.Connection
 ) -> None:
-    reload(job("page", page.address))
+    headers = {"Content-Type": "application/openmetrics-text; version=1.0.0; charset=utf-8"}
+    async with web(body=OPENMETRICS, headers=headers) as other:
+        both = job("page", page.address, other.address)
+        reload(both)
 
-    async def stored() -> bool:
-        return "queue_size" in await newest(database, "page")
+        async def stored() -> bool:
+            return {"queue_size", "build_info"} <= set(await newest(database, "page"))
 
-    await eventually(stored)
-    with prometheus(job("page", page.address)) as server:
+        await eventually(stored)
+        with prometheus(both) as server:
+            theirs = await samples(server)
+            go = job("go", server.url.removeprefix("http://"), scrape_protocols=["PrometheusProto"])
+            reload(both, go)
 
-        async def scraped() -> bool:
-            with contextlib.suppress(httpx.TransportError):  # it is starting
-                return await server.has('up{job="page"} == 1')
-            return False
+            async def read_as_protobuf() -> bool:
+                """The page of the official client for Go, which a Prometheus has itself."""
+                rows = await database.fetch(NEWEST, "go", "%")
+                made = {row["metric_name"]: row["metric_type"] for row in rows}
+                if "go_info" not in made:
+                    return False
+                assert made["go_gc_duration_seconds"] == "summary"
+                assert made["prometheus_http_request_duration_seconds"] == "histogram"
+                assert made["process_cpu_seconds_total"] == "counter"
+                return bool(made["up"] == "gauge")
 
-        await eventually(scraped)
-        found = await server.query('{job="page"}')
-        theirs = {line_of(json.loads(labels)): value for labels, value in found.items()}
-    ours = await lines(database, "page")
-    for made in (ours, theirs):
-        for line in [line for line in made if line[0] in ("scrape_duration_seconds", "scrape_series_added")]:
-            del made[line]
-    assert ours.keys() == theirs.keys()
-    assert {line: str(float(value)) for line, value in ours.items()} == {
-        line: str(value) for line, value in theirs.items()
-    }
+            await eventually(read_as_protobuf)
+        assert len(theirs) > 40
+        created = sum(name.endswith("_created") for name, _ in theirs)  # starts of counting here, and no series
+        for line in theirs:
+            if line[0].startswith("scrape_samples_") and other.address in line[1]:
+                theirs[line] -= created
+
+        async def same() -> bool:
+            ours = compared(await lines(database, "page"))
+            assert ours.keys() == compared(theirs).keys()
+            assert ours == compared(theirs)
+            return True
+
+        await eventually(same)
+
+
+def compared(found: dict[Line, float]) -> dict[Line, str]:
+    """Values as text, for NaN is not equal to itself; without what no two scrapes have in common."""
+    left_out = ("_created", "scrape_duration_seconds", "scrape_series_added")
+    return {line: str(float(value)) for line, value in found.items() if not line[0].endswith(left_out)}
+
+
+async def samples(server: Prometheus) -> dict[Line, float]:
+    """What a Prometheus has of both targets."""
+
+    async def scraped() -> bool:
+        with contextlib.suppress(httpx.TransportError):  # it is starting
+            return await server.has('count(up{job="page"} == 1) == 2')
+        return False
+
+    await eventually(scraped)
+    found = await server.query('{job="page"}')
+    return {line_of(json.loads(labels)): value for labels, value in found.items()}
 
 
 def line_of(labels: dict[str, str]) -> Line:
@@ -306,7 +441,8 @@ async def lines(database: asyncpg.Connection, job: str) -> dict[Line, float]:
     for row in await database.fetch(NEWEST, job, "%"):
         labels = json.loads(row["labels"])
         if row["metric_type"] not in ("histogram", "summary"):
-            found[line_of({"__name__": row["metric_name"], **labels})] = row["metric_value"]
+            value = row["metric_value"]
+            found[line_of({"__name__": row["metric_name"], **labels})] = float("inf") if value is None else value
     distributions = await database.fetch(
         "SELECT DISTINCT ON (series_id) s.metric_name, s.labels::text AS labels, p.* FROM metric_distributions p "
         "JOIN metric_series s USING (series_id) WHERE s.labels->>'job' = $1 ORDER BY series_id, p.timestamp DESC",

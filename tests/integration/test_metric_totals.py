@@ -20,6 +20,8 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
 
 from ares_otel.query.prometheus.cumulative import cumulative_columns
 from ares_otel.query.reader import reading
+from ares_otel.storage.partitions import Partition
+from ares_otel.storage.partitions.packing import pack
 from ares_otel.storage.partitions.settings import RetentionSettings
 from ares_otel.storage.store import Store
 from ares_otel.storage.totals import adding
@@ -37,7 +39,7 @@ from tests.support.otlp_samples import (
     number_point,
     pairs,
 )
-from tests.support.partitions import day
+from tests.support.partitions import day, name_of
 from tests.support.rollups import run_once
 
 SECOND = 1_000_000_000
@@ -131,6 +133,19 @@ async def test_of_two_points_of_one_time_the_first_counts_whenever_the_second_co
     await send(store, at((5, now), (3, now + SECOND)))
     await add_up(sql, emptied_database_url, batch=batch)
     assert await total(sql) == (11, 4)
+
+
+async def test_of_two_points_of_one_time_the_first_counts_also_when_it_is_packed(
+    store: Store, sql: asyncpg.Connection, emptied_database_url: str
+) -> None:
+    yesterday = int(day(1).timestamp() + 43_200) * SECOND
+    await send(store, at((5, yesterday), (2, yesterday + SECOND)))
+    await add_up(sql, emptied_database_url)
+    await pack(sql, Partition("metric_samples", day(1), day(0), name_of("metric_samples", 1)), timeout=60)
+    assert await sql.fetchval("SELECT count(*) FROM metric_samples") == 0
+    await send(store, at((5, yesterday), (1, yesterday + 2 * SECOND)))
+    await add_up(sql, emptied_database_url)
+    assert await total(sql) == (8, 3)
 
 
 async def test_late_points_count_and_the_total_never_falls(

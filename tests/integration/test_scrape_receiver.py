@@ -7,7 +7,7 @@ import asyncio
 import base64
 import gzip
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import ssl
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,74 +15,47 @@ from typing import Any
 import pytest
 
 from ares_otel.model.batch import DERIVED
-from ares_otel.model.errors import Rejected, StartError, Unavailable
+from ares_otel.model.errors import Rejected, Unavailable
 from ares_otel.pipeline.admission import Admission
 from ares_otel.pipeline.identity import Identity
-from ares_otel.receivers.prometheus.discovery import TargetSource
 from ares_otel.receivers.prometheus.fetch import OWN_HEADER
-from tests.support.eventually import eventually
 from tests.support.ports import free_port
 from tests.support.recording import Recording
-from tests.support.scraped import TEXT, Asked, House, Web, scraping, web
+from tests.support.scraped import TEXT, Asked, House, one_scrape, scraping, slow, until, values, web
 
 CANARY = "canary-77aa"
+TLS = Path(__file__).parent.parent / "support" / "tls"
 
 
-def job(page: Web | str, **more: Any) -> dict[str, Any]:
-    address = page if isinstance(page, str) else page.address
-    return {"static_configs": [{"targets": [address]}], "scrape_timeout": "100ms", **more}
+async def test_a_page_is_scraped_again_and_again() -> None:
+    house = House()
+    async with web() as page, scraping(house, slow(page, scrape_interval="500ms", scrape_timeout="500ms")):
+        await until(lambda: house.scrapes("ok") >= 2)
+        house.stops()
+    times = [one.time_ns for one in house.told("a") if one.value is not None]
+    assert all(one < other for one, other in pairwise(times))
 
 
-def slow(page: Web | str, **more: Any) -> dict[str, Any]:
-    """For tests that scrape by themselves: nothing else does meanwhile, and nothing times out on a busy machine."""
-    return job(page, **{"scrape_interval": "300d", "scrape_timeout": "20s", **more})
-
-
-async def one_scrape(house: House, page: Web | str, **more: Any) -> None:
-    """Scrapes once, at once: the interval is longer than any test."""
-    receiver = house.receiver(slow(page, **more))
-    await receiver.start()
-    try:
+async def test_up_is_1_and_figures_of_the_scrape_stand_beside_it() -> None:
+    house = House()
+    async with web(body=b"# TYPE a counter\na 1\nb 2\n") as page:
+        receiver = house.receiver(slow(page))
+        await receiver.start()
         [one] = receiver._scrapings.values()
-        clock = one.job.context.clock
-        await one.scrape(clock.time_ns(), until=clock.monotonic() + 20)
-    finally:
+        clock = receiver._context.clock
+        for _ in range(2):
+            await one.scrape(clock.time_ns(), until=clock.monotonic() + 20)
         house.stops()
         await receiver.stop()
-
-
-async def until(look: Callable[[], bool]) -> None:
-    async def looked() -> bool:
-        return look()
-
-    await eventually(looked, every=0.02)
-
-
-def values(house: House, *names: str) -> dict[str, float | None]:
-    """The last value of each."""
-    return {one.name: one.value for one in house.told() if one.name in names or not names}
-
-
-async def test_a_page_is_scraped_again_and_again_and_up_is_1() -> None:
-    house = House()
-    async with (
-        web(body=b"# TYPE a counter\na 1\nb 2\n") as page,
-        scraping(house, slow(page, scrape_interval="50ms", scrape_timeout="50ms")),
-    ):
-        await until(lambda: house.scrapes("ok") >= 3)
-        house.stops()
-    assert {"a", "b", "up", "scrape_duration_seconds", "scrape_series_added"} <= values(house).keys()
-    made = [one.value for one in house.told("scrape_series_added")]
-    assert made[:2] == [2, 0]
-    ups = house.told("up")
-    assert ups[0].labels == {"job": "app", "instance": page.address}
-    assert (ups[0].value, ups[0].transport) == (1, "http")
+    assert set(values(house)) == {"a", "b", "up", *(f"scrape_{name}" for name in REPORTS)}
+    assert [one.value for one in house.told("scrape_series_added")] == [2, 0]
+    up = house.told("up")[0]
+    assert up.labels == {"job": "app", "instance": page.address}
+    assert (up.value, up.transport) == (1, "http")
     assert values(house, "scrape_samples_scraped", "scrape_samples_post_metric_relabeling") == {
         "scrape_samples_scraped": 2,
         "scrape_samples_post_metric_relabeling": 2,
     }
-    times = [one.time_ns for one in house.told("a") if one.value is not None]
-    assert all(one < other for one, other in pairwise(times))
 
 
 async def test_a_scrape_says_what_it_takes_and_how_long_it_waits() -> None:
@@ -147,6 +120,28 @@ async def test_a_redirect_is_followed_and_credentials_stay_with_the_first_host()
         assert values(house, "a") == {"a": 5}
         await one_scrape(house, page, follow_redirects=False)
         assert values(house, "up") == {"up": 0}
+
+
+@pytest.mark.parametrize(
+    ("tls", "up"),
+    [
+        ({"ca_file": "ca.pem", "cert_file": "client.pem", "key_file": "client.key"}, 1),
+        ({"ca_file": "ca.pem"}, 0),
+        ({"cert_file": "client.pem", "key_file": "client.key"}, 0),
+        ({"insecure_skip_verify": True, "cert_file": "client.pem", "key_file": "client.key"}, 1),
+        ({"ca_file": "ca.pem", "cert_file": "client.pem", "key_file": "client.key", "server_name": "other.test"}, 0),
+        ({"ca_file": "ca.pem", "cert_file": "client.pem", "key_file": "client.key", "server_name": "localhost"}, 1),
+    ],
+)
+async def test_who_is_asked_by_https_is_checked_and_shown_a_certificate(tls: dict[str, Any], up: int) -> None:
+    house = House()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=TLS / "ca.pem")
+    context.load_cert_chain(TLS / "server.pem", TLS / "server.key")
+    context.verify_mode = ssl.CERT_REQUIRED
+    files = {name: str(TLS / value) if name.endswith("_file") else value for name, value in tls.items()}
+    async with web(tls=context) as page:
+        await one_scrape(house, page, scheme="https", tls_config=files)
+    assert values(house, "up") == {"up": up}
 
 
 def text(body: bytes) -> dict[str, Any]:
@@ -318,172 +313,6 @@ async def test_as_many_pages_are_fetched_at_once_as_allowed() -> None:
         await asyncio.gather(*scrapes)
         assert len(one.asked) == 3
         await receiver.stop()
-
-
-async def test_each_target_is_scraped_by_one_worker() -> None:
-    targets = [{"targets": [f"host-{number}:80" for number in range(50)]}]
-    shares = []
-    for number in range(1, 4):
-        house = House()
-        house.services[Identity] = Identity("me", number, 3)
-        receiver = house.receiver(slow("", static_configs=targets))
-        await receiver.start()
-        shares.append([one.url for one in receiver.targets])
-        house.stops()
-        await receiver.stop()
-    assert sorted(url for share in shares for url in share) == sorted(f"http://host-{n}:80/metrics" for n in range(50))
-    assert all(shares)
-
-
-async def test_a_changed_configuration_goes_on_with_the_targets_it_had() -> None:
-    """No target is scraped twice, nothing begins anew, and only what is gone ends."""
-    house, after = House(), Recording()
-    async with web() as kept, web() as gone, web() as new:
-
-        def config(*pages: Web) -> dict[str, Any]:
-            return slow("", static_configs=[{"targets": [page.address for page in pages]}])
-
-        old = house.receiver(config(kept, gone))
-        await old.start()
-        clock = old._context.clock
-        for one in old._scrapings.values():
-            await one.scrape(clock.time_ns(), until=clock.monotonic() + 20)
-        [scraping_kept] = [one for one in old._scrapings.values() if kept.address in one.target.url]
-        changed = house.receiver(config(kept, new), recording=after)
-        await changed.start()
-        await old.stop()
-        assert scraping_kept in changed._scrapings.values()
-        ended = {one.labels["instance"] for one in house.told(recording=after) if one.value is None}
-        assert ended == {gone.address}
-        after.batches.clear()
-        kept.body = b"b 1\n"
-        await scraping_kept.scrape(clock.time_ns(), until=clock.monotonic() + 20)
-        made = {one.name: one.value for one in house.told(recording=after)}
-        assert (made["a"], made["b"], made["up"], made["scrape_series_added"]) == (None, 1, 1, 1)
-        house.stops()
-        await changed.stop()
-
-
-async def test_a_target_that_is_scraped_in_another_way_keeps_what_is_known_of_its_series() -> None:
-    house = House()
-    async with web(body=b"a 1\nb 1\n") as page:
-        old = house.receiver(slow(page))
-        await old.start()
-        clock = old._context.clock
-        [one] = old._scrapings.values()
-        await one.scrape(clock.time_ns(), until=clock.monotonic() + 20)
-        rules = [{"source_labels": ["__name__"], "regex": "b", "action": "drop"}]
-        changed = house.receiver(slow(page, metric_relabel_configs=rules, scrape_interval="30s"))
-        await changed.start()
-        await old.stop()
-        [one] = changed._scrapings.values()
-        await one.scrape(clock.time_ns(), until=clock.monotonic() + 20)
-        assert [one.value for one in house.told("b")] == [1, None]
-        assert [one.value for one in house.told("a")] == [1, 1]
-        house.stops()
-        await changed.stop()
-
-
-async def test_a_configuration_that_does_not_start_gives_the_targets_back() -> None:
-    house = House()
-    async with web() as page:
-        old = house.receiver(slow(page))
-        await old.start()
-        [one] = old._scrapings.values()
-        other = Recording()
-        other.fail_with(Rejected("its pipelines have stopped"))
-        tried = house.receiver(slow(page), recording=other)
-        await tried.start()
-        assert not old._scrapings
-        await old._sync()
-        assert not old._scrapings, "what it finds meanwhile is not its own"
-        await tried.stop()  # another component of the new configuration could not start
-        assert list(old._scrapings.values()) == [one]
-        clock = old._context.clock
-        await one.scrape(clock.time_ns(), until=clock.monotonic() + 20)
-        assert [one.value for one in house.told("a")] == [1]
-        house.stops()
-        await old.stop()
-
-
-async def test_a_job_with_too_many_targets_or_a_missing_file_does_not_start(tmp_path: Path) -> None:
-    for wrong, message in (
-        ({"target_limit": 1, "static_configs": [{"targets": ["a:1", "b:1"]}]}, "target_limit"),
-        ({"tls_config": {"ca_file": str(tmp_path / "none.pem")}}, "TLS files of the job 'app'"),
-        ({"relabel_configs": [{"target_label": "__scheme__", "replacement": "x"}]}, "neither http nor https"),
-    ):
-        receiver = House().receiver(slow("a:1", **wrong))
-        with pytest.raises(StartError, match=message):
-            await receiver.start()
-        await receiver.stop()
-
-
-class Registered(TargetSource):
-    """A registry that a test fills."""
-
-    def __init__(self, *found: Mapping[str, str]) -> None:
-        self.found: Sequence[Mapping[str, str]] = found
-        self.error: Exception | None = None
-        self.refused = ""
-        self.looked = 0
-
-    async def targets(self, *, include_offline: bool) -> Sequence[Mapping[str, str]]:
-        self.looked += 1
-        if self.error is not None:
-            raise self.error
-        return self.found
-
-    async def addresses(self, host: str, port: int) -> list[str]:
-        if self.refused:
-            raise ValueError(self.refused)
-        return ["127.0.0.1"]
-
-
-async def test_registered_services_come_and_go(caplog: pytest.LogCaptureFixture) -> None:
-    house = House()
-    async with web() as page:
-        found = {"__address__": f"orders.internal:{page.port}", "job": "orders", "instance": "orders-1"}
-        source = Registered(found, {"__address__": "nonsense/", "job": "b"})
-        house.services[TargetSource] = source
-        sd = [{"refresh_interval": "1s"}]
-        async with scraping(
-            house, {"ares_registry_sd_configs": sd, "scrape_timeout": "20s", "scrape_interval": "300d"}
-        ) as receiver:
-            await until(lambda: len(receiver.targets) == 1)
-            [one] = receiver._scrapings.values()
-            clock = receiver._context.clock
-            await one.scrape(clock.time_ns(), until=clock.monotonic() + 20)
-            assert house.told("a")[0].labels == {"job": "orders", "instance": "orders-1"}
-            assert page.asked[-1].headers["host"] == f"orders.internal:{page.port}"
-            assert "leaves out registered services" in caplog.text
-            source.error, looked = Unavailable(), source.looked
-            await until(lambda: source.looked > looked)
-            assert len(receiver.targets) == 1, "the registry is away: its last word counts"
-            source.error, source.found = None, []
-            await until(lambda: not receiver.targets)
-        assert [one.value for one in house.told("a")] == [1, None]
-
-
-async def test_a_registered_service_cannot_lead_to_where_it_may_not(caplog: pytest.LogCaptureFixture) -> None:
-    house = House()
-    async with web() as page:
-        source = Registered({"__address__": page.address, "job": "a"})
-        house.services[TargetSource] = source
-        async with scraping(
-            house, {"ares_registry_sd_configs": [{}], "scrape_interval": "300d", "scrape_timeout": "20s"}
-        ) as receiver:
-            await until(lambda: len(receiver.targets) == 1)
-            [one] = receiver._scrapings.values()
-            clock = receiver._context.clock
-            source.refused = "it is loopback"
-            await one.scrape(clock.time_ns(), until=clock.monotonic() + 20)
-            assert not page.asked
-            assert "it is loopback" in caplog.text
-            source.refused = ""
-            page.status, page.headers = 302, {"Location": "http://169.254.169.254/latest"}
-            await one.scrape(clock.time_ns(), until=clock.monotonic() + 20)
-            assert "redirects to another host" in caplog.records[-1].getMessage() or house.scrapes("failed") == 2
-        assert values(house, "up") == {"up": None}
 
 
 async def test_no_secret_and_nothing_of_a_page_is_logged(caplog: pytest.LogCaptureFixture) -> None:

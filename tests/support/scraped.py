@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from ares_otel.pipeline.grace import Grace
 from ares_otel.pipeline.telemetry import Telemetry
 from ares_otel.receivers.prometheus.config import PrometheusReceiverConfig
 from ares_otel.receivers.prometheus.receiver import FACTORY, PrometheusReceiver, Scrapers
+from tests.support.eventually import eventually
 from tests.support.parts import plain
 from tests.support.recording import Recording
 
@@ -69,10 +71,10 @@ class Web:
 
 
 @asynccontextmanager
-async def web(**fields: Any) -> AsyncIterator[Web]:
+async def web(tls: ssl.SSLContext | None = None, **fields: Any) -> AsyncIterator[Web]:
     """A server on a port of its own."""
     made = Web(**fields)
-    server = await asyncio.start_server(made._serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(made._serve, "127.0.0.1", 0, ssl=tls)
     made.port = server.sockets[0].getsockname()[1]
     try:
         yield made
@@ -162,3 +164,38 @@ async def scraping(house: House, *jobs: Mapping[str, Any], **more: Any) -> Async
         yield receiver
     finally:
         await receiver.stop()
+
+
+def job(page: Web | str, **more: Any) -> dict[str, Any]:
+    address = page if isinstance(page, str) else page.address
+    return {"static_configs": [{"targets": [address]}], "scrape_timeout": "100ms", **more}
+
+
+def slow(page: Web | str, **more: Any) -> dict[str, Any]:
+    """For tests that scrape by themselves: nothing else does meanwhile, and nothing times out on a busy machine."""
+    return job(page, **{"scrape_interval": "300d", "scrape_timeout": "20s", **more})
+
+
+async def one_scrape(house: House, page: Web | str, **more: Any) -> None:
+    """Scrapes once, at once: the interval is longer than any test."""
+    receiver = house.receiver(slow(page, **more))
+    await receiver.start()
+    try:
+        [one] = receiver._scrapings.values()
+        clock = one.job.context.clock
+        await one.scrape(clock.time_ns(), until=clock.monotonic() + 20)
+    finally:
+        house.stops()
+        await receiver.stop()
+
+
+async def until(look: Callable[[], bool]) -> None:
+    async def looked() -> bool:
+        return look()
+
+    await eventually(looked, every=0.02)
+
+
+def values(house: House, *names: str) -> dict[str, float | None]:
+    """The last value of each."""
+    return {one.name: one.value for one in house.told() if one.name in names or not names}

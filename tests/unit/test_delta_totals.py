@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Any
 from uuid import uuid4
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from ares_otel.model.prometheus.native_histogram import STALE_NAN, is_stale_bits
 from ares_otel.query.prometheus.columns import NumberColumns
 from ares_otel.query.prometheus.cumulative import _counters
+from ares_otel.query.prometheus.cumulative_rows import _cumulative
 from ares_otel.storage.totals.distributions import COLUMNS, MAX_BUCKETS, MAX_COUNT, Explicit, Exponential
 
 COUNTS = st.lists(st.sampled_from([0, 0, 1, 2, 9]), max_size=12)
@@ -157,3 +159,67 @@ def test_a_delta_that_is_no_number_above_zero_adds_nothing(nonsense: float) -> N
     columns = NumberColumns([uuid4()], np.array([0, 3]), np.array([1, 2, 3]), np.array([1.0, nonsense, 2.0]))
     made = _counters(columns, np.array([3.0]), DAY_MS, 9)
     assert [made.values[0], made.values[2]] == [1.0, 3.0]
+
+
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+@given(
+    st.lists(EXPONENTIALS, min_size=1, max_size=6) | st.lists(explicits(), min_size=1, max_size=6),
+    st.integers(0, 5),
+    st.integers(0, 5),
+    st.integers(0, 6),
+)
+def test_the_histogram_at_an_old_time_is_what_was_counted_until_then(
+    rows: list[dict[str, Any]], start: int, end: int, waiting: int
+) -> None:
+    """The total has all but the last ones, which wait; what is read begins at any of them, and is told up to any."""
+    points = [
+        {**row, "n": 0, "timestamp": NOON + timedelta(seconds=place), "timestamp_ns": 0, "flags": None}
+        for place, row in enumerate(rows)
+    ]
+    kind = Exponential if rows[0].get("scale") is not None else Explicit
+    start = min(start, len(points) - 1)
+    first_late = max(len(points) - waiting, start)
+    added, late = points[:first_late], points[first_late:]
+    total, everything = kind(), kind()
+    for point in added:
+        total.add(point)
+    for point in points:
+        everything.add(point)
+    stored: dict[str, Any] = dict(zip(COLUMNS, total.columns(), strict=True)) if added else dict.fromkeys(COLUMNS)
+    stored |= {
+        "since": NOON if added else None,
+        "waiting": [point["timestamp"] for point in late],
+        "waiting_ns": [0 for _ in late],
+    }
+    end_ms = round((NOON + timedelta(seconds=end)).timestamp() * 1000)
+    made = _cumulative([{**point, "scale": point.get("scale")} for point in points[start:]], {0: stored}, end_ms)
+    assert len(made) == len(points[start : end + 1])
+    for place, found in enumerate(made, start):
+        expected = kind()
+        # Told at the bounds and the scale that all points have.
+        expected.add(
+            {**dict(zip(COLUMNS, everything.columns(), strict=True)), **NOTHING, "bucket_counts": zeros(everything)}
+        )
+        for point in points[: place + 1]:
+            expected.add(point)
+        assert found["count"] == expected.count
+        assert found["sum"] == pytest.approx(expected.sum)
+        read = kind()
+        read.add(found)
+        assert _nonzero(read) == _nonzero(expected)
+
+
+NOTHING = {"count": 0, "sum": 0.0, "zero_count": 0, "positive_counts": None, "negative_counts": None}
+
+
+def zeros(total: Explicit | Exponential) -> list[int] | None:
+    return [0] * len(total.counts) if isinstance(total, Explicit) else None
+
+
+def _nonzero(total: Explicit | Exponential) -> Any:
+    if isinstance(total, Explicit):
+        return total.bounds, total.counts
+    sides = ({index: count for index, count in side.items() if count} for side in (total.positive, total.negative))
+    return total.scale, total.zero_count, list(sides)

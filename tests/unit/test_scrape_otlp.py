@@ -2,80 +2,20 @@
 
 from __future__ import annotations
 
-import struct
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, Metric
+from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 
-from ares_otel.model.prometheus.native_histogram import STALE_NAN
-from ares_otel.model.prometheus.proto import exposition_pb2 as proto
 from ares_otel.model.prometheus.verbatim import METADATA_TYPE, SCOPE_NAME
-from ares_otel.receivers.prometheus.assembling import Assembled, Assembler, end_all
-from ares_otel.receivers.prometheus.labelling import Labelling
-from ares_otel.receivers.prometheus.page import Page, WrongPage
-from ares_otel.receivers.prometheus.protobuf_page import read_protobuf
+from ares_otel.receivers.prometheus.page import WrongPage
 from ares_otel.receivers.prometheus.relabel import RelabelConfig
 from ares_otel.receivers.prometheus.requests import REQUEST_POINTS
-from ares_otel.receivers.prometheus.streams import TargetState
 from ares_otel.receivers.prometheus.text_page import read_text
 from tests.support.parts import plain
-
-SECOND = 10**9
-TARGET = (("instance", "host:80"), ("job", "shop/app"))
-
-
-class Scraped:
-    """A target that is scraped again and again; times are 1, 2, 3 … seconds."""
-
-    def __init__(self, **labelling: Any) -> None:
-        self.state = TargetState()
-        self.labelling = Labelling(TARGET, **labelling)
-        self.assembled = Assembled()
-        self.options: dict[str, Any] = {"honor_timestamps": True, "track_timestamps": False, "sample_limit": 0}
-
-    def text(self, text: str, *, openmetrics: bool = False) -> dict[str, Metric]:
-        return self._page(read_text(text.encode(), self.state.known, openmetrics=openmetrics))
-
-    def protobuf(self, *families: proto.MetricFamily, native: bool = True, classic: bool = False) -> dict[str, Metric]:
-        return self._page(read_protobuf(delimited(*families), self.state.known, native=native, classic=classic))
-
-    def _page(self, page: Page) -> dict[str, Metric]:
-        self.state.round += 1
-        time_ns = self.state.round * SECOND
-        self.assembled = Assembler(self.state, self.labelling, page, time_ns).assemble(**self.options)
-        gone = end_all(self.state, time_ns, self.assembled.requests)
-        self.requests = [request for request, _ in self.assembled.requests.made]
-        self.state.stored(gone)
-        self.state.tidy(page.families, self.assembled.scraped)
-        return {
-            metric.name: metric
-            for request in self.requests
-            for resource in request.resource_metrics
-            for scope in resource.scope_metrics
-            for metric in scope.metrics
-        }
-
-
-def delimited(*families: proto.MetricFamily) -> bytes:
-    body = b""
-    for family in families:
-        encoded, size = family.SerializeToString(), family.ByteSize()
-        while size > 0x7F:
-            body, size = body + bytes([size & 0x7F | 0x80]), size >> 7
-        body += bytes([size]) + encoded
-    return body
-
-
-def kind(metric: Metric) -> str:
-    return str(metric.WhichOneof("data"))
-
-
-def points(metric: Metric) -> Any:
-    return getattr(metric, kind(metric)).data_points
-
+from tests.support.scraped_pages import SECOND, Scraped, kind, points
 
 HISTOGRAM = """\
 # HELP wait Wait.
@@ -345,110 +285,6 @@ def test_a_large_page_becomes_several_requests() -> None:
     scraped = Scraped()
     scraped.text("".join(f'a{{i="{number}"}} 1\n' for number in range(REQUEST_POINTS + 5)))
     assert [points for _, points in scraped.assembled.requests.made] == [REQUEST_POINTS, 5]
-
-
-def native(**fields: Any) -> proto.MetricFamily:
-    family = proto.MetricFamily(name="n", help="N.", type=proto.HISTOGRAM)
-    histogram = family.metric.add().histogram
-    histogram.MergeFrom(proto.Histogram(schema=3, zero_threshold=1e-3, sample_count=6, sample_sum=7.5, zero_count=1))
-    histogram.positive_span.add(offset=2, length=2)
-    histogram.positive_span.add(offset=1, length=1)
-    histogram.positive_delta.extend([1, 1, 0])
-    for name, value in fields.items():
-        setattr(histogram, name, value)
-    return family
-
-
-def test_a_native_histogram_is_an_exponential_one() -> None:
-    [metric] = Scraped().protobuf(native()).values()
-    [point] = metric.exponential_histogram.data_points
-    assert (point.scale, point.zero_count, point.zero_threshold, point.count, point.sum) == (3, 1, 1e-3, 6, 7.5)
-    assert (point.positive.offset, list(point.positive.bucket_counts)) == (1, [1, 2, 0, 2])
-
-
-def test_a_native_histogram_that_contradicts_itself_is_left_out_and_counted() -> None:
-    scraped = Scraped()
-    assert not scraped.protobuf(native(sample_count=99))
-    assert scraped.assembled.wrong == 1
-    assert "count" in scraped.assembled.reason
-
-
-def with_classic(family: proto.MetricFamily) -> proto.MetricFamily:
-    histogram = family.metric[0].histogram
-    histogram.bucket.add(upper_bound=1.0, cumulative_count=4)
-    return family
-
-
-def test_which_of_both_histograms_is_taken_is_an_option() -> None:
-    family = with_classic(native())
-    assert kind(Scraped().protobuf(family, native=False)["n"]) == "histogram"
-    assert kind(Scraped().protobuf(family)["n"]) == "exponential_histogram"
-    scraped = Scraped()
-    scraped.protobuf(family, classic=True)
-    [request] = scraped.requests
-    assert sorted(kind(one) for one in request.resource_metrics[0].scope_metrics[0].metrics) == [
-        "exponential_histogram",
-        "histogram",
-    ]
-
-
-def test_a_page_of_protobuf_says_the_same_as_its_text() -> None:
-    counter = proto.MetricFamily(name="c_total", help="C.", type=proto.COUNTER)
-    one = counter.metric.add()
-    one.label.add(name="a", value="b")
-    one.counter.value = 5
-    one.counter.created_timestamp.seconds = 1
-    summary = proto.MetricFamily(name="s", type=proto.SUMMARY)
-    summary.metric.add().summary.MergeFrom(
-        proto.Summary(sample_count=2, sample_sum=3, quantile=[proto.Quantile(quantile=0.5, value=1)])
-    )
-    gauge = proto.MetricFamily(name="g", type=proto.GAUGE)
-    gauge.metric.add(timestamp_ms=500).gauge.value = float("nan")
-    made = Scraped().protobuf(counter, summary, gauge, with_classic(native(schema=0)), native=False)
-    assert {name: kind(one) for name, one in made.items()} == {
-        "c_total": "sum",
-        "s": "summary",
-        "g": "gauge",
-        "n": "histogram",
-    }
-    assert points(made["c_total"])[0].start_time_unix_nano == SECOND
-    assert points(made["g"])[0].time_unix_nano == 500_000_000
-    assert list(points(made["n"])[0].bucket_counts) == [4, 2]
-
-
-def test_a_marker_on_a_page_of_protobuf_ends_the_series() -> None:
-    family = proto.MetricFamily(name="g", type=proto.GAUGE)
-    family.metric.add().gauge.value = STALE_NAN
-    [point] = points(Scraped().protobuf(family)["g"])
-    assert point.flags == 1
-    assert struct.pack(">d", point.as_double) == bytes(8)
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"\x05\x0a",
-        b"\xff\xff\xff\xff\xff\x01",
-        b"\x80",
-        b"\x02\xff\xff",
-        delimited(proto.MetricFamily(type=proto.GAUGE)),
-        delimited(native(schema=9)),
-        delimited(native(schema=3)) + b"\x01",
-    ],
-)
-def test_a_damaged_page_of_protobuf_fails(body: bytes) -> None:
-    with pytest.raises(WrongPage, match=r"^family \d: "):
-        read_protobuf(body, {}, native=True, classic=False)
-
-
-@given(st.binary(max_size=100))
-def test_any_bytes_are_a_page_of_protobuf_or_said_to_be_none(body: bytes) -> None:
-    scraped = Scraped()
-    try:
-        page = read_protobuf(body, scraped.state.known, native=True, classic=True)
-        scraped._page(page)
-    except WrongPage:
-        pass
 
 
 NAMES = ["h_bucket", "h_sum", "h_count", "h", "s", "s_sum", "s_count", "c_total", "g"]

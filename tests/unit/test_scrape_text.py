@@ -15,7 +15,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from ares_otel.receivers.prometheus.page import Known, Page, WrongPage
+from ares_otel.receivers.prometheus.page import MAX_HELP, Known, Page, WrongPage
 from ares_otel.receivers.prometheus.text_page import read_text
 
 
@@ -190,6 +190,24 @@ def test_a_series_is_taken_apart_once() -> None:
     known: Known = {}
     first, second = read(NODE, known=known), read(NODE, known=known)
     assert [one.series for one in first.samples] == [one.series for one in second.samples]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("a{" + ",".join(f'l{number}="x"' for number in range(257)) + "} 1", "more than 256 labels"),
+        (f'a{{b="{"x" * 2**16}"}} 1', "more than 64 KiB"),
+        (f'a{{b="{"☃" * 22_000}"}} 1', "more than 64 KiB"),
+        ("a" * (2**16 + 1) + " 1", "more than 64 KiB"),
+    ],
+)
+def test_a_series_of_more_than_is_taken_fails_the_page(line: str, message: str) -> None:
+    with pytest.raises(WrongPage, match=message):
+        read(line)
+
+
+def test_a_description_that_is_too_long_is_cut() -> None:
+    assert read("# HELP a " + "x" * 5000).families["a"].help == "x" * MAX_HELP
 
 
 texts = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0\n\r"), max_size=12)

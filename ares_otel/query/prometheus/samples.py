@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from itertools import groupby
@@ -18,6 +19,7 @@ from ares_otel.query.prometheus.columns import (
     number_columns,
 )
 from ares_otel.query.prometheus.cumulative import cumulative_columns
+from ares_otel.query.prometheus.cumulative_rows import cumulative_rows, series_of_deltas
 from ares_otel.query.prometheus.distributions import labels_of, pieces_of, samples_of
 from ares_otel.query.prometheus.index import Entry
 from ares_otel.query.prometheus.pieces import Piece
@@ -104,9 +106,33 @@ class Samples:
         made: list[Piece] = []
         for begin in range(0, len(ids), SERIES_AT_ONCE):
             wanted = ids[begin : begin + SERIES_AT_ONCE]
-            async for rows in self._rows(wanted, self._start, self._end):
-                most -= await asyncio.to_thread(_add, made, by_series, rows, most)
+            deltas = await series_of_deltas(self._reader, wanted)
+            if deltas:
+                async for rows in self._delta_rows([id_ for id_ in wanted if id_ in deltas]):
+                    most -= await asyncio.to_thread(_add, made, by_series, rows, most)
+                wanted = [id_ for id_ in wanted if id_ not in deltas]
+            if wanted:
+                async for rows in self._rows(wanted, self._start, self._end):
+                    most -= await asyncio.to_thread(_add, made, by_series, rows, most)
         return made
+
+    async def _delta_rows(self, ids: _Ids) -> AsyncIterator[list[Any]]:
+        """The points of histograms that came as deltas, added up: what was counted before is what came since less than
+        the total, so points up to now are read."""
+        until = max(self._end, time.time_ns() // 1_000_000)
+        try:
+            rows = await distribution_rows(self._reader, ids, self._start, until, max_points=POINTS_AT_ONCE)
+        except TooManySamples:
+            if len(ids) == 1:
+                raise
+            for part in (ids[: len(ids) // 2], ids[len(ids) // 2 :]):
+                async for some in self._delta_rows(part):
+                    yield some
+            return
+        made = await cumulative_rows(self._reader, ids, rows, self._end)
+        if self._newest_only:
+            made = list({row["series_id"]: row for row in made}.values())  # by time: the last one of each stays
+        yield made
 
     async def _rows(self, ids: _Ids, start: int, end: int) -> AsyncIterator[list[Any]]:
         """The points of series, by series and time, so many at once as may be held."""

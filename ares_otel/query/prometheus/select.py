@@ -65,7 +65,8 @@ async def select(
 ) -> Selected:
     """Series that fit any of the selectors and have a sample from `start_ms` to `end_ms`, both inclusive.
 
-    Deltas have no series. Ares's own series (service `ares-api`) are among those that are chosen.
+    Counters and histograms that came as deltas are what they add up to; other deltas have no series.
+    Ares's own series (service `ares-api`) are among those that are chosen.
 
     Args:
         newest_only: only the newest sample of each.

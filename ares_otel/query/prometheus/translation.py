@@ -22,7 +22,7 @@ from ares_otel.query.totals import has_total
 from ares_otel.query.translated import Translator
 from ares_otel.storage.rows.restore_values import attributes
 
-VERSION = 1
+VERSION = 2
 """Of the rules here and below `model/prometheus`: another one makes the whole index anew, in the background."""
 VALUE, DELTA, NATIVE, INFO, NONE = "value", "delta", "native", "info", "none"
 BUCKET, SUM, COUNT, QUANTILE = "bucket", "sum", "count", "quantile"
@@ -100,8 +100,6 @@ class Members:
         id_, resource_id, first_seen = row["series_id"], row["resource_id"], row["first_seen"]
         found = "untranslatable" if row["labels"] is None else self._translator.translated(_series(row))
         delta = has_total(row["metric_type"], row["temporality"])
-        if delta and row["metric_type"] != "counter":
-            found = "deltas"  # nobody adds up histograms for any time but now
         if isinstance(found, str):
             return [Member(id_, NONE, found, {}, resource_id, first_seen)]
         told = row["prometheus_type"] if found.verbatim and row["prometheus_type"] in TYPES else str(found.kind)

@@ -34,3 +34,20 @@ LEFT JOIN (
     WHERE tenant_id = 0 AND value > 0 AND value < 'Infinity'
     GROUP BY series_id
 ) w ON w.series_id = s.series_id
+
+-- name: distributions
+-- What histograms of deltas counted, and which of their points wait to be added.
+SELECT s.n - 1 AS n, t.since, t.count, t.sum, t.explicit_bounds, t.bucket_counts, t.scale, t.zero_count, t.zero_threshold,
+       t.positive_offset, t.positive_counts, t.negative_offset, t.negative_counts, w.waiting, w.waiting_ns
+FROM unnest(:ids::uuid[]) WITH ORDINALITY AS s (series_id, n)
+LEFT JOIN metric_totals t ON t.series_id = s.series_id AND t.tenant_id = 0
+LEFT JOIN (
+    SELECT series_id, array_agg("timestamp" ORDER BY "timestamp", timestamp_ns) AS waiting,
+           array_agg(timestamp_ns ORDER BY "timestamp", timestamp_ns) AS waiting_ns
+    FROM metric_delta_arrivals
+    WHERE tenant_id = 0 AND series_id = ANY (:ids::uuid[])
+    GROUP BY series_id
+) w ON w.series_id = s.series_id
+
+-- name: deltas
+SELECT series_id FROM metric_series WHERE tenant_id = 0 AND series_id = ANY (:ids::uuid[]) AND temporality = 'delta'

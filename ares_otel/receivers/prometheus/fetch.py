@@ -69,6 +69,13 @@ class Fetcher:
         self._job = job
         self._workers = workers
         self._limit = min(job.body_size_limit or largest, largest)
+        self._files = any(
+            [
+                job.basic_auth is not None and job.basic_auth.password_file,
+                job.authorization is not None and job.authorization.credentials_file,
+                *(header.files for header in job.http_headers.values()),
+            ]
+        )
         self._own = own
         self._addresses = addresses
         self._transport = httpx.AsyncHTTPTransport(
@@ -102,7 +109,7 @@ class Fetcher:
 
     async def _follow(self, target: Target, reservation: Reservation) -> Fetched:
         url, home = target.url, urlsplit(target.url)
-        headers = await asyncio.to_thread(self._headers, target)
+        headers = await asyncio.to_thread(self._headers, target) if self._files else self._headers(target)
         for _ in range(REDIRECTS + 1):
             parts = urlsplit(url)
             same = (parts.scheme, parts.hostname, parts.port) == (home.scheme, home.hostname, home.port)

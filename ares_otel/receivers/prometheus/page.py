@@ -14,6 +14,12 @@ Pairs = tuple[tuple[str, str], ...]
 MAX_SAMPLES = 1_000_000
 """Of one page. The largest pages that are met have a few hundred thousand."""
 
+MAX_LABELS = 256
+"""Of one sample."""
+MAX_LABELS_BYTES = 64 * 1024
+"""Names and values of one sample together, and its own name."""
+MAX_HELP = 1000
+"""Characters of a description, which stands in each series; what is longer is cut."""
 MAX_TIME_MS = 2**63 // 10**6
 TYPES = frozenset({"counter", "gauge", "histogram", "gaugehistogram", "summary", "info", "stateset", "unknown"})
 
@@ -94,8 +100,15 @@ def check_time(time_ms: int) -> int:
 
 
 def check_labels(name: str, labels: Pairs) -> None:
-    """Raises WrongPage when a series has no name, or a label twice."""
+    """Raises WrongPage when a series has no name, a label twice, or more of them than are taken."""
     if not name:
         raise WrongPage("a sample has no name")
+    if len(labels) > MAX_LABELS:
+        raise WrongPage(f"a sample has more than {MAX_LABELS} labels")
+    size = len(name) + sum(len(key) + len(value) for key, value in labels)
+    if 4 * size > MAX_LABELS_BYTES:  # perhaps: a character has four bytes at most
+        size = len(name.encode()) + sum(len(key.encode()) + len(value.encode()) for key, value in labels)
+    if size > MAX_LABELS_BYTES:
+        raise WrongPage(f"the labels of a sample take more than {MAX_LABELS_BYTES // 1024} KiB")
     if len(labels) > 1 and len({key for key, _ in labels}) < len(labels):
         raise WrongPage("a label stands twice in a sample")

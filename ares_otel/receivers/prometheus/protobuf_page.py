@@ -23,6 +23,7 @@ from ares_otel.model.prometheus.native_histogram import (
 )
 from ares_otel.model.prometheus.proto import exposition_pb2 as proto
 from ares_otel.receivers.prometheus.page import (
+    MAX_HELP,
     MAX_SAMPLES,
     Exemplar,
     Family,
@@ -108,7 +109,8 @@ class _Reader:
             raise WrongPage("it has no name")
         if "\0" in name:
             raise WrongPage("a name holds a NUL")
-        self.page.families[name] = Family(name, kind, family.help.replace("\0", ""), family.unit.replace("\0", ""))
+        help_, unit = (text[:MAX_HELP].replace("\0", "") for text in (family.help, family.unit))
+        self.page.families[name] = Family(name, kind, help_, unit)
         for metric in family.metric:
             labels = _labels(metric.label)
             time_ms = check_time(metric.timestamp_ms) if metric.HasField("timestamp_ms") else None

@@ -183,6 +183,7 @@ class PrometheusReceiver:
             workers=self._workers,
             context=context,
             warnings=Occasional(context),
+            remarks=Occasional(context),
             errors=self._errors,
         )
 

@@ -17,6 +17,7 @@ from ares_otel.pipeline.occasional import Occasional
 from ares_otel.receivers.prometheus.assembling import Assembled, Assembler, end_all, report
 from ares_otel.receivers.prometheus.config import ScrapeConfig
 from ares_otel.receivers.prometheus.delivery import TRANSPORT, Delivery
+from ares_otel.receivers.prometheus.estimate import protobuf_memory, text_memory
 from ares_otel.receivers.prometheus.fetch import Fetched, Fetcher, ScrapeFailed
 from ares_otel.receivers.prometheus.labelling import Labelling
 from ares_otel.receivers.prometheus.page import Known, Page, Pairs, WrongPage
@@ -34,10 +35,6 @@ REPORTS = (
     "scrape_samples_post_metric_relabeling",
     "scrape_series_added",
 )
-LINE_BYTES = 700
-"""What a sample and its data point take while a page is in work, beside the text, about."""
-_SAMPLE_BYTES = 40
-"""The least that a sample takes in protobuf, about."""
 _TOLERANCE = 0.01
 _MOST_TOLERANCE_NS = 20_000_000
 _READ_INLINE_BYTES = 64 * 1024
@@ -58,6 +55,9 @@ class Job:
     workers: Workers
     context: BuildContext
     warnings: Occasional
+    """Of scrapes that failed."""
+    remarks: Occasional
+    """About what was scraped."""
     errors: ErrorLog
 
     def labelling(self, target: Target) -> Labelling:
@@ -161,7 +161,7 @@ class Scraping:
             except (Overloaded, TooLarge) as error:
                 if isinstance(error, Overloaded):  # says nothing about the target
                     self._count("skipped")
-                    job.warnings.warn("a scrape was left out: %s", error)
+                    job.remarks.warn("a scrape was left out: %s", error)
                     return
                 reason = str(error)
             except (ScrapeFailed, WrongPage) as error:
@@ -173,10 +173,10 @@ class Scraping:
     async def _fetched(self, reservation: Reservation, time_ns: int, started: float, until: float) -> None:
         job, state = self._job, self.state
         fetched = await job.fetcher.fetch(self.target, reservation)
-        reservation.grow(self._memory(fetched))
-        page, assembled = await job.workers.run(
-            len(fetched.body), lambda: self._assembled(fetched, time_ns), inline_bytes=_READ_INLINE_BYTES
-        )
+        size, run = len(fetched.body), job.workers.run
+        memory = text_memory if fetched.protocol != "PrometheusProto" else protobuf_memory
+        reservation.grow(await run(size, lambda: memory(fetched.body, len(state.known))))
+        page, assembled = await run(size, lambda: self._assembled(fetched, time_ns), inline_bytes=_READ_INLINE_BYTES)
         duration = job.context.clock.monotonic() - started
         values = (1.0, duration, float(assembled.scraped), float(assembled.kept), float(assembled.added))
         report(state, self._labelling, zip(REPORTS, values, strict=True), time_ns, assembled.requests)
@@ -215,13 +215,6 @@ class Scraping:
         else:
             state.lost()
 
-    def _memory(self, fetched: Fetched) -> int:
-        """Bytes that the page takes when it is read, at most about."""
-        body = fetched.body
-        if fetched.protocol == "PrometheusProto":
-            return 6 * len(body) + LINE_BYTES * (len(body) // _SAMPLE_BYTES)
-        return 3 * len(body) + LINE_BYTES * body.count(b"\n")
-
     def _moment(self, now_ns: int, due_ns: int) -> int:
         """The time of the samples: the planned one where it is nearly that, which makes even distances."""
         tolerance = min(_MOST_TOLERANCE_NS, round(self.target.interval * 1e9 * _TOLERANCE))
@@ -233,7 +226,7 @@ class Scraping:
         return "".join(character if character.isprintable() else "?" for character in shown)
 
     def _warn(self, assembled: Assembled) -> None:
-        warnings = self._job.warnings
+        warnings = self._job.remarks
         if assembled.duplicates:
             warnings.warn("%s tells %d series more than once; the first counts", self._shown(), assembled.duplicates)
         if assembled.wrong:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 
 from ares_otel.receivers.prometheus.page import (
+    MAX_HELP,
     MAX_SAMPLES,
     TYPES,
     Exemplar,
@@ -143,11 +144,11 @@ class _Reader:
                 raise WrongPage("the type is not one of " + ", ".join(sorted(TYPES)))
             family = family._replace(type=kind)
         elif word == "HELP":
-            family = family._replace(help=_unescaped(rest))
+            family = family._replace(help=_unescaped(rest[: 2 * MAX_HELP])[:MAX_HELP])
         elif self._openmetrics:
             if rest and not name.endswith(f"_{rest}") and name != rest:
                 raise WrongPage("the unit is not the end of the metric's name")
-            family = family._replace(unit=rest)
+            family = family._replace(unit=rest[:MAX_HELP])
         self.page.families[name] = family
 
     def end(self) -> None:

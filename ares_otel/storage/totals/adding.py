@@ -54,9 +54,15 @@ m.series_id = k.series_id AND m."timestamp" = k."timestamp" AND m.timestamp_ns =
 """
 # How many points of a series and time are stored, less those that are not taken yet.
 _STORED = f"""
-SELECT k.n - 1 AS n, p.count + d.count - coalesce(w.count, 0) AS count
+SELECT k.n - 1 AS n, p.count + q.count + d.count - coalesce(w.count, 0) AS count
 FROM {_KEYS}
 CROSS JOIN LATERAL (SELECT count(*) FROM metric_samples m WHERE {_SAME}) p
+CROSS JOIN LATERAL (
+    SELECT count(*) FROM metric_packs p CROSS JOIN LATERAL unpacked(p) m
+    WHERE p.tenant_id = k.tenant_id AND p.series_id = k.series_id AND p.last_timestamp >= k."timestamp"
+      AND p."timestamp" BETWEEN k."timestamp" - interval '1 day' AND k."timestamp"
+      AND m."timestamp" = k."timestamp" AND m.timestamp_ns = k.ns
+) q
 CROSS JOIN LATERAL (SELECT count(*) FROM metric_distributions m WHERE {_SAME}) d
 LEFT JOIN (
     SELECT tenant_id, series_id, "timestamp", timestamp_ns, count(*) AS count
