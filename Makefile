@@ -2,9 +2,12 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-WORKERS ?= 4
+WORKERS ?= 6
 BENCH   ?= all
 NATIVE := hatch_build.py ares_otel/storage/rows/native_sources.py $(wildcard ares_otel/storage/rows/pyx/*.p*)
+
+# Tests start hundreds of interpreters: what one of them has compiled is kept for the others, whatever is set outside.
+export PYTHONDONTWRITEBYTECODE :=
 
 SAY_ENCODER = $(BIN)/python -c 'from ares_otel.storage.rows.implementation import active; print(active().sentence)'
 

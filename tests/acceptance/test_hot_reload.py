@@ -129,9 +129,16 @@ async def test_own_spans_stop_and_begin_again(two: tuple[AresProcess, AresProces
         query = "SELECT count(*) FROM v_spans WHERE service_name = 'ares-api' AND operation_name = $1"
         return int(await connection.fetchval(query, "GET /api/v1/observability/health"))
 
+    asked = 0
+
     async def ask() -> None:
+        nonlocal asked
+        asked += 1
         async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
             (await client.get(f"{other.http}/api/v1/observability/health")).raise_for_status()
+
+    async def all_told() -> bool:
+        return await spans() == asked
 
     async def more_than(before: int) -> bool:
         await ask()
@@ -141,8 +148,7 @@ async def test_own_spans_stop_and_begin_again(two: tuple[AresProcess, AresProces
         await eventually(lambda: more_than(0), seconds=SECONDS)
         await asyncio.to_thread(put, one, "ares-api/logging.trace_enabled", False)
         await said(other, "logging.trace_enabled is now false, set by alice.")
-        # What was recorded before is on its way for a second or so; the marker of the end is a span that comes later.
-        await eventually(lambda: settled(spans), seconds=SECONDS)
+        await eventually(all_told, seconds=SECONDS)  # what was recorded before is on its way for a second or so
         before = await spans()
         for _ in range(5):
             await ask()
@@ -153,12 +159,6 @@ async def test_own_spans_stop_and_begin_again(two: tuple[AresProcess, AresProces
         assert await spans() == before + 1
     finally:
         await connection.close()
-
-
-async def settled(count: Any) -> bool:
-    before = await count()
-    await asyncio.sleep(2)  # the SDK hands spans on every second
-    return bool(await count() == before)
 
 
 async def grown(count: Any, before: int) -> bool:

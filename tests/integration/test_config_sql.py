@@ -158,16 +158,19 @@ async def test_a_change_is_announced_when_it_is_committed_without_its_value(
 
 @pytest.mark.embedded_server
 async def test_thousands_of_edits_of_one_key_at_the_same_time_lose_nothing(
-    sql: asyncpg.Connection, database_url: str
+    sql: asyncpg.Connection, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pools = [await asyncpg.create_pool(database_url, min_size=0, max_size=3) for _ in range(2)]
-    services = [ConfigService(pool) for pool in pools]
+    monkeypatch.setattr("ares_otel.control.config.database.ACQUIRE_SECONDS", 150.0)  # the last one waits for all others
+    monkeypatch.setattr("ares_otel.control.config.database.LOCK_SECONDS", 150)
     values = list(range(2000))
-    results = await asyncio.gather(
-        *(services[value % 2].put("s", "k", value, Author(f"writer {value}")) for value in values)
-    )
-    for pool in pools:
-        await pool.close()
+    async with (
+        asyncpg.create_pool(database_url, min_size=0, max_size=3) as one,
+        asyncpg.create_pool(database_url, min_size=0, max_size=3) as other,
+    ):
+        services = [ConfigService(pool) for pool in (one, other)]
+        results = await asyncio.gather(
+            *(services[value % 2].put("s", "k", value, Author(f"writer {value}")) for value in values)
+        )
     assert sorted(result.setting.version for result in results) == list(range(1, 2001))
     rows = await history(sql, "k")
     assert [row[0] for row in rows] == list(range(1, 2001))

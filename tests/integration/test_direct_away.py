@@ -15,6 +15,7 @@ from ares_otel.sdk.direct import session, voice, worker
 from ares_otel.sdk.direct.database import DirectStore
 from ares_otel.storage.store import Store
 from tests.faults.support.pg_proxy import AtCommit, Proxy, proxy
+from tests.support.eventually import eventually
 from tests.support.sdk_application import Application, application, some_spans
 
 LOGGER = "ares_otel.sdk.direct"
@@ -51,6 +52,7 @@ async def test_what_waits_while_the_database_is_away_is_stored_once_it_is_back(
     with application(way.url) as app:
         app.work()
         assert not app.flush(200)
+        await eventually(lambda: asyncio.sleep(0, said(caplog)), every=0.02)
         assert [exporter.stats().waiting for exporter in app.exporters] == [1, 1, 1]
         way.back()
         assert await asyncio.to_thread(app.flush)

@@ -88,7 +88,7 @@ async def test_one_connection_too_many_is_closed() -> None:
 
 
 async def test_a_client_that_reads_nothing_is_cut_off() -> None:
-    async with echoing(unread_seconds=0.2) as (door, relays):
+    async with echoing(unread_seconds=1.0) as (door, relays):
         _, writer = await asyncio.open_connection("127.0.0.1", door.port, limit=1024)
         writer.write(PREFACE + bytes(64 * 1024 * 1024))
         await eventually(lambda: asyncio.sleep(0, relays.open == 1), every=0.01)

@@ -268,14 +268,15 @@ async def test_an_app_that_fails_is_answered_503_and_logged(caplog: pytest.LogCa
 
 async def test_an_old_connection_ends_with_its_next_answer_and_says_so() -> None:
     request = HEAD + b"Content-Length: 3\r\n\r\nabc"
+    answers: list[bytes] = []
     async with opened(limits=Limits(connection_seconds=0.05)) as door:
-        reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
-        answers: list[bytes] = []
-        while not answers or b"connection: close" not in answers[-1].lower():
-            writer.write(request)
-            answers.append(await reader.readuntil(b"\r\n\r\n"))
-            assert await reader.readexactly(3) == b"abc"
-        assert all(answer.startswith(b"HTTP/1.1 200") for answer in answers)
-        assert len(answers) > 1
-        assert await reader.read() == b""
-        writer.close()
+        while len(answers) < 2:  # a busy machine may need all the time for one
+            answers = []
+            reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
+            while not answers or b"connection: close" not in answers[-1].lower():
+                writer.write(request)
+                answers.append(await reader.readuntil(b"\r\n\r\n"))
+                assert await reader.readexactly(3) == b"abc"
+            assert all(answer.startswith(b"HTTP/1.1 200") for answer in answers)
+            assert await reader.read() == b""
+            writer.close()

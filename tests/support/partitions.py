@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
+import pytest
 
 from ares_otel.storage.maintenance import Maintenance
 from ares_otel.storage.partitions import Partition, list_partitions
@@ -123,3 +125,23 @@ class Keeper:
 
     async def run(self) -> bool:
         return await self.maintenance.run()
+
+
+async def break_off(url: str, statement: str) -> None:
+    """Begins a statement of several steps (CONCURRENTLY) and cancels it when it waits for somebody's transaction, which
+    the caller keeps open."""
+    async with (
+        asyncio.timeout(60),
+        asyncpg.create_pool(url, min_size=2, max_size=2) as pool,
+        pool.acquire() as connection,
+        pool.acquire() as other,
+    ):
+        pid = connection.get_server_pid()
+        running = asyncio.create_task(connection.execute(statement))
+        waits = "SELECT wait_event = 'virtualxid' FROM pg_stat_activity WHERE pid = $1"
+        while not await other.fetchval(waits, pid):
+            assert not running.done(), "it waited for nobody"
+            await asyncio.sleep(0.01)
+        await other.execute("SELECT pg_cancel_backend($1)", pid)
+        with pytest.raises(asyncpg.QueryCanceledError):
+            await running
