@@ -22,6 +22,7 @@ from tests.support.debian_postgres import (
     psql,
 )
 from tests.support.ports import free_port
+from tests.support.stream_server import stream_server
 
 
 @pytest.fixture(scope="module")
@@ -180,8 +181,7 @@ async def test_something_that_is_no_postgresql_server_is_one_line() -> None:
             await writer.drain()
         writer.close()
 
-    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as other:
-        port = other.sockets[0].getsockname()[1]
+    async with stream_server(hang_up) as port:
         assert f"127.0.0.1:{port}" in await refusal(f"postgresql://ares:{PASSWORD}@127.0.0.1:{port}/ares")
 
 

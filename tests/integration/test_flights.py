@@ -26,6 +26,7 @@ from ares_otel.storage.transaction import BEGIN, store_group
 from ares_otel.storage.wire import Flight, can_fly
 from tests.support.otlp_samples import span, trace_request
 from tests.support.poison import POISON, refuse_poison
+from tests.support.stream_server import stream_server
 
 pytestmark = pytest.mark.every_server
 
@@ -219,9 +220,7 @@ async def drop_by_drop(url: str) -> AsyncIterator[str]:
         async with asyncio.TaskGroup() as group:
             tasks.update((group.create_task(pump(reader, ours, 65536)), group.create_task(pump(theirs, writer, 1))))
 
-    server = await asyncio.start_server(relay, "127.0.0.1", 0)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
+    async with stream_server(relay) as port:
         yield f"postgresql://{parts.username}@127.0.0.1:{port}{parts.path}?sslmode=disable"
         await asyncio.gather(*tasks)
 

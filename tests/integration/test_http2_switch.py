@@ -15,6 +15,7 @@ from ares_otel.pipeline.http2_switch import PREFACE, Relays
 from ares_otel.pipeline.http_door import HttpDoor
 from tests.support.eventually import eventually
 from tests.support.ports import free_port
+from tests.support.stream_server import stream_server
 
 
 async def hello(scope: Any, receive: Any, send: Any) -> None:
@@ -32,16 +33,14 @@ async def echoing(limit: int = 10, **options: Any) -> AsyncIterator[tuple[HttpDo
             await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(echo, "127.0.0.1", 0)
-    relays = Relays(server.sockets[0].getsockname()[:2], limit=limit, **options)
-    door = HttpDoor("test", hello, host="127.0.0.1", port=0, setting="--port", relays=relays)
-    await door.start()
-    try:
-        yield door, relays
-    finally:
-        await door.stop()
-        server.close()
-        await server.wait_closed()
+    async with stream_server(echo) as port:
+        relays = Relays(("127.0.0.1", port), limit=limit, **options)
+        door = HttpDoor("test", hello, host="127.0.0.1", port=0, setting="--port", relays=relays)
+        await door.start()
+        try:
+            yield door, relays
+        finally:
+            await door.stop()
 
 
 async def test_every_byte_passes_in_both_directions() -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import asyncpg
 
+from tests.support.stream_server import stream_server
+
 
 @dataclass
 class Recorded:
@@ -105,12 +107,10 @@ async def health_server() -> AsyncIterator[HealthServer]:
             writer.close()
         tasks.discard(task)
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    made.port = server.sockets[0].getsockname()[1]
-    try:
-        yield made
-    finally:
-        server.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    async with stream_server(serve) as made.port:
+        try:
+            yield made
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)

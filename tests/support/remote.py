@@ -20,6 +20,7 @@ from ares_otel.control.registry import Registry
 from ares_otel.pipeline.http_door import HttpDoor
 from tests.support.eventually import eventually
 from tests.support.ports import free_port
+from tests.support.stream_server import stream_server
 
 
 class Ares:
@@ -132,10 +133,5 @@ class Stranger:
 async def stranger(answer: Callable[[asyncio.StreamWriter], Awaitable[None]]) -> AsyncIterator[Stranger]:
     """A running one."""
     made = Stranger(answer)
-    server = await asyncio.start_server(made.serve, "127.0.0.1", 0)
-    made.port = server.sockets[0].getsockname()[1]
-    try:
+    async with stream_server(made.serve) as made.port:
         yield made
-    finally:
-        server.close()
-        await server.wait_closed()

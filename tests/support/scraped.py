@@ -20,6 +20,7 @@ from ares_otel.receivers.prometheus.receiver import FACTORY, PrometheusReceiver,
 from tests.support.eventually import eventually
 from tests.support.parts import plain
 from tests.support.recording import Recording
+from tests.support.stream_server import stream_server
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -74,12 +75,8 @@ class Web:
 async def web(tls: ssl.SSLContext | None = None, **fields: Any) -> AsyncIterator[Web]:
     """A server on a port of its own."""
     made = Web(**fields)
-    server = await asyncio.start_server(made._serve, "127.0.0.1", 0, ssl=tls)
-    made.port = server.sockets[0].getsockname()[1]
-    try:
+    async with stream_server(made._serve, tls=tls) as made.port:
         yield made
-    finally:
-        server.close()
 
 
 @dataclass(frozen=True)

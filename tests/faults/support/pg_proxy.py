@@ -197,6 +197,9 @@ class Proxy:
         except OSError:
             writer.transport.abort()
             return
+        except asyncio.CancelledError:  # the proxy stops
+            writer.transport.abort()
+            raise
         link = _Link(self, writer, back_writer)
         self.links.add(link)
         try:
