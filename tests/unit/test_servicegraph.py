@@ -22,8 +22,8 @@ from tests.support.parts import make_batch, plain, traces
 SECOND = 1_000_000_000
 CLIENT, SERVER, PRODUCER, CONSUMER = 3, 2, 4, 5
 TOTAL, FAILED = "traces_service_graph_request_total", "traces_service_graph_request_failed_total"
-SERVER_SECONDS = "traces_service_graph_request_server_seconds"
-CLIENT_SECONDS = "traces_service_graph_request_client_seconds"
+SERVER_SECONDS = "traces_service_graph_request_server"
+CLIENT_SECONDS = "traces_service_graph_request_client"
 
 
 class Place:
