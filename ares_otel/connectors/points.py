@@ -185,7 +185,7 @@ class Exponential(_Durations):
             sum=self.total,
             min=self.lowest,
             max=self.highest,
-            scale=self.histogram.scale,
+            scale=self.histogram.scale if counts else 0,  # zeros alone are in no bucket
             zero_count=self.histogram.zero_count,
         )
         point.positive.offset = offset

@@ -175,6 +175,19 @@ async def test_events_are_counted_by_their_attributes() -> None:
     assert [point.as_int for _, point in found[CALLS]] == [2]
 
 
+async def test_an_events_dimension_comes_from_the_span_then_the_event_then_the_resource() -> None:
+    place = Place(events={"enabled": True, "dimensions": [{"name": "a"}, {"name": "b"}, {"name": "c"}]})
+    request = traces(
+        span(attributes={"a": "span"}), resource={"service__name": "shop", "b": "resource", "c": "resource"}
+    )
+    event = request.resource_spans[0].scope_spans[0].spans[0].events.add(name="exception")
+    for key in "ab":
+        event.attributes.add(key=key).value.string_value = "event"
+    await place.connector.observe(make_batch(request))
+    ((labels, _),) = (await place.flush())["traces.span.metrics.events"]
+    assert [labels[key] for key in "abc"] == ["span", "event", "resource"]
+
+
 async def test_resources_are_kept_apart_by_all_their_attributes_or_by_those_that_are_named() -> None:
     one, two = ({"service__name": "shop", "process__pid": pid} for pid in (1, 2))
     for options, resources, calls in (

@@ -28,7 +28,7 @@ DEFAULT_BUCKETS = (0.002, 0.004, 0.006, 0.008, 0.01, 0.05, 0.1, 0.2, 0.4, 0.8, 1
 _DIMENSIONS = 50
 _ELSEWHERE = {
     "dimensions_cache_size": "there is no such cache; aggregation_cardinality_limit bounds the series",
-    "metric_timestamp_cache_size": "there is no such cache, deltas always begin where the last ones ended; leave it out",
+    "metric_timestamp_cache_size": "there is no such cache: deltas begin where the last ones ended; leave it out",
 }
 
 
