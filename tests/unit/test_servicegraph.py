@@ -109,7 +109,7 @@ async def test_a_request_is_put_together_from_both_sides_in_either_order(server_
     assert list(found[CLIENT_SECONDS][0][1].explicit_bounds)[:3] == [0.002, 0.004, 0.006]
     (batch,) = place.batches
     (group,) = batch.message().resource_metrics
-    assert plain(group.resource.attributes) == {"service.name": "ares-api", "service.instance.id": "ares-1"}
+    assert plain(group.resource.attributes) == {"service.name": "servicegraph", "service.instance.id": "ares-1"}
     assert group.scope_metrics[0].scope.name == "traces_service_graph"
     assert place.edges("complete") == 1
 

@@ -44,7 +44,8 @@ class ServiceGraph:
         self._outcomes = context.telemetry.counter("ares_otel_connector_edges")
         self._id = context.id
         identity = context.services.get(Identity, Identity())
-        self._resource = [text_attribute("service.name", identity.service)]
+        # Not Ares's own name: series of that are not told to a Prometheus, which has them from /metrics.
+        self._resource = [text_attribute("service.name", context.id)]
         if identity.writer:
             self._resource.append(text_attribute("service.instance.id", identity.writer))
         self._requests, self._failed, self._server, self._client = families = _families(config)

@@ -183,7 +183,7 @@ class SpanMetricsConfig(ComponentConfig):
     add_resource_attributes: bool = Field(
         default=True,
         description="Whether metrics have the resource attributes of their spans. Without, all spans are one resource"
-        " without attributes, as is the Collector's default.",
+        " without attributes.",
     )
 
     enable_metrics_sampling_method: bool = Field(
