@@ -101,7 +101,8 @@ async def test_exponential_durations_are_native_histograms(api: Api, store: Stor
     (metric,) = families_of(answer.content)["traces_span_metrics_duration_seconds"].metric
     assert labels_of(metric) == LABELS
     histogram = metric.histogram
-    assert (histogram.sample_count, histogram.zero_count, histogram.sample_sum) == (5, 1, pytest.approx(4.252))
+    assert (histogram.sample_count, histogram.zero_count) == (5, 1)
+    assert histogram.sample_sum == pytest.approx(4.252)
     assert sorted(native_buckets(histogram).values()) == [1, 1, 2]
     told = {one.value for one in histogram.exemplars}
     assert told
