@@ -168,6 +168,14 @@ async def test_more_requests_than_may_wait_are_counted_as_dropped() -> None:
     assert (place.edges("expired"), place.edges("dropped")) == (1, 1)
 
 
+async def test_requests_that_wait_for_nobody_are_counted_also_when_no_more_may_wait() -> None:
+    place = Place(store={"max_items": 1})
+    await place.see("web", span(1, CLIENT), span(2, CLIENT, attributes={"db__name": "orders"}), span(3, SERVER))
+    found = (await place.flush())[TOTAL]
+    assert [(labels["client"], labels["server"]) for labels, _ in found] == [("web", "orders"), ("user", "web")]
+    assert (place.edges("complete"), place.edges("dropped")) == (2, 0)
+
+
 async def test_the_end_waits_for_no_other_side() -> None:
     place = Place()
     await place.connector.start()
