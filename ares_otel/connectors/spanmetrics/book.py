@@ -47,7 +47,7 @@ class Book:
                 *config.histogram.dimensions,
                 *(config.events.dimensions if config.events.enabled else ()),
             ]
-        )
+        ).wanted
         self._adjusted = AdjustedCounts()
         self._with_resource = config.add_resource_attributes
         self._key_attributes = frozenset(config.resource_metrics_key_attributes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
@@ -30,14 +30,23 @@ class Dimensions:
 
     def __contains__(self, name: object) -> bool:
         """Whether somebody asks for the attribute."""
-        return name in self._names or (bool(self._globs) and isinstance(name, str) and self._globs.match(name))
+        return name in self._names or (isinstance(name, str) and self._globs.match(name))
+
+    @property
+    def wanted(self) -> Container[str]:
+        """The attributes that somebody asks for; false for none."""
+        return self if self._globs else self._names  # a set answers many times faster
 
     def find(self, *places: Found) -> list[tuple[str, AnyValue | None]]:
         """The value of each dimension: from the first place that has it, else its default, else None. Those of globs
         follow, by their names."""
         found: list[tuple[str, AnyValue | None]] = []
-        for name, default in self._named:
-            found.append((name, next((place[name] for place in places if name in place), default)))
+        for name, value in self._named:
+            for place in places:
+                if name in place:
+                    value = place[name]
+                    break
+            found.append((name, value))
         if self._globs:
             matched: dict[str, AnyValue] = {}
             for place in reversed(places):
