@@ -29,6 +29,7 @@ COMPONENTS: tuple[Factory, ...] = (
     zipkin.FACTORY,
     postgres.FACTORY,
     servicegraph.FACTORY,
+    servicegraph.NEW_NAME_FACTORY,
     spanmetrics.FACTORY,
     spanmetrics.NEW_NAME_FACTORY,
 )

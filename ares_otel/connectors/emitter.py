@@ -36,6 +36,7 @@ class Emitter:
         cumulative: bool = True,
         resource_seconds: float = 0.0,
         series_seconds: float = 0.0,
+        offset_seconds: float = 0.0,
         before: Callable[[], None] = lambda: None,
     ) -> None:
         """
@@ -44,6 +45,7 @@ class Emitter:
             interval: seconds between two hand-overs.
             cumulative: whether data points count since the start, not since the ones before.
             resource_seconds, series_seconds: after which what got nothing is forgotten; 0 for never.
+            offset_seconds: how much earlier the times of the data points are.
             before: called at the beginning of each hand-over.
         """
         self._context = context
@@ -53,6 +55,7 @@ class Emitter:
         self._interval = interval
         self._cumulative = cumulative
         self._forget_after = {"resource_seconds": resource_seconds, "series_seconds": series_seconds}
+        self._offset_ns = round(offset_seconds * 1e9)
         self._before = before
         self._boundary_ns = context.clock.time_ns()
         """Where deltas begin: when the last ones ended."""
@@ -87,7 +90,7 @@ class Emitter:
             return False
         now_ns = self._context.clock.time_ns()
         boundary_ns, self._boundary_ns = self._boundary_ns, now_ns
-        series, cumulative = self._series.listed(), self._cumulative
+        series, cumulative, offset_ns = self._series.listed(), self._cumulative, self._offset_ns
         temporality = (
             AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE
             if cumulative
@@ -99,10 +102,10 @@ class Emitter:
                 for group, family, key, _ in part:
                     self._series.take(group, family, key)
             starts = (
-                (group, family, point, point.start_ns if cumulative else min(boundary_ns, point.start_ns))
+                (group, family, point, (point.start_ns if cumulative else min(boundary_ns, point.start_ns)) - offset_ns)
                 for group, family, _, point in part
             )
-            request = metrics_request(self._scope, starts, temporality, now_ns)
+            request = metrics_request(self._scope, starts, temporality, now_ns - offset_ns)
             if not await self._handover.give(request, now_ns):
                 return False
         for _ in self._series.forget(now_ns, **self._forget_after):

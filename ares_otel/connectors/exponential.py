@@ -40,10 +40,10 @@ class ExponentialHistogram:
         self.buckets: dict[int, int] = {}
         """Count by index, of those that have one."""
 
-    def add(self, value: float) -> None:
-        """Counts a value; what is not above zero counts as zero."""
+    def add(self, value: float, times: int = 1) -> None:
+        """Counts a value so many times; what is not above zero counts as zero."""
         if value <= 0:
-            self.zero_count += 1
+            self.zero_count += times
             return
         index = bucket_of(value, self.scale)
         if index not in self.buckets:
@@ -55,7 +55,7 @@ class ExponentialHistogram:
             if shift:
                 self._coarsen(shift)
                 index >>= shift
-        self.buckets[index] = self.buckets.get(index, 0) + 1
+        self.buckets[index] = self.buckets.get(index, 0) + times
 
     def dense(self) -> tuple[int, list[int]]:
         """Index of the first bucket, and the counts from there to the last."""

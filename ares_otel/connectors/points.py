@@ -19,6 +19,9 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from ares_otel.connectors.exponential import ExponentialHistogram
 
+MOST = 2**63 - 1
+"""A count stops here: more is no number of OTLP and of the database."""
+
 
 class Example(NamedTuple):
     """A span that stands behind a data point."""
@@ -37,8 +40,8 @@ class Point(Protocol):
     last_ns: int
     """When the last one was."""
 
-    def add(self, duration: float) -> None:
-        """Counts a span, or an event of one."""
+    def add(self, duration: float, times: int = 1) -> None:
+        """Counts a span, or an event of one, as so many."""
         ...
 
     def remember(self, example: Example) -> None:
@@ -96,8 +99,8 @@ class Count(_Counted):
         super().__init__(attributes, now_ns, examples)
         self.value = 0
 
-    def add(self, duration: float) -> None:
-        self.value += 1
+    def add(self, duration: float, times: int = 1) -> None:
+        self.value = min(self.value + times, MOST)
 
     def write(self, metric: Metric, temporality: AggregationTemporality.ValueType, start_ns: int, now_ns: int) -> None:
         metric.sum.is_monotonic = True
@@ -107,20 +110,25 @@ class Count(_Counted):
 
 
 class _Durations(_Counted):
-    __slots__ = ("highest", "lowest", "total")
+    __slots__ = ("count", "highest", "lowest", "total")
 
     def __init__(self, attributes: Sequence[KeyValue], now_ns: int, examples: int) -> None:
         super().__init__(attributes, now_ns, examples)
+        self.count = 0
         self.total = 0.0
         self.lowest = float("inf")
         self.highest = float("-inf")
 
-    def _note(self, duration: float) -> None:
-        self.total += duration
+    def _note(self, duration: float, times: int) -> int:
+        """As how many it is counted."""
+        times = min(times, MOST - self.count)
+        self.count += times
+        self.total += duration * times
         if duration < self.lowest:
             self.lowest = duration
         if duration > self.highest:
             self.highest = duration
+        return times
 
 
 class Explicit(_Durations):
@@ -137,14 +145,13 @@ class Explicit(_Durations):
         self.bounds = bounds
         self.counts = [0] * (len(bounds) + 1)
 
-    def add(self, duration: float) -> None:
-        self._note(duration)
-        self.counts[bisect_left(self.bounds, duration)] += 1
+    def add(self, duration: float, times: int = 1) -> None:
+        self.counts[bisect_left(self.bounds, duration)] += self._note(duration, times)
 
     def write(self, metric: Metric, temporality: AggregationTemporality.ValueType, start_ns: int, now_ns: int) -> None:
         metric.histogram.aggregation_temporality = temporality
         point = metric.histogram.data_points.add(
-            count=sum(self.counts),
+            count=self.count,
             sum=self.total,
             min=self.lowest,
             max=self.highest,
@@ -167,19 +174,18 @@ class Exponential(_Durations):
         super().__init__(attributes, now_ns, examples)
         self.histogram = ExponentialHistogram(max_size)
 
-    def add(self, duration: float) -> None:
-        self._note(duration)
-        self.histogram.add(duration)
+    def add(self, duration: float, times: int = 1) -> None:
+        self.histogram.add(duration, self._note(duration, times))
 
     def write(self, metric: Metric, temporality: AggregationTemporality.ValueType, start_ns: int, now_ns: int) -> None:
         metric.exponential_histogram.aggregation_temporality = temporality
         offset, counts = self.histogram.dense()
         point = metric.exponential_histogram.data_points.add(
-            count=self.histogram.zero_count + sum(counts),
+            count=self.count,
             sum=self.total,
             min=self.lowest,
             max=self.highest,
-            scale=self.histogram.scale,
+            scale=self.histogram.scale if counts else 0,  # zeros alone are in no bucket
             zero_count=self.histogram.zero_count,
         )
         point.positive.offset = offset

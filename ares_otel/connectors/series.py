@@ -90,10 +90,13 @@ class Series:
         value: float,
         now_ns: int,
         example: Example | None = None,
+        *,
+        times: int = 1,
     ) -> None:
         """Counts a value.
 
         Args:
+            times: how often.
             key: tells the series of a family in a group apart.
             attributes: makes those of the series, when it is new.
         """
@@ -108,7 +111,7 @@ class Series:
                 self._total += 1
                 self._total_bytes += _size(key)
         point.last_ns = now_ns
-        point.add(value)
+        point.add(value, times)
         if example is not None:
             point.remember(example)
 

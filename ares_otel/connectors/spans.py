@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any
 
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
@@ -41,7 +41,7 @@ def text(value: AnyValue) -> str:
     return value.string_value if kind == "string_value" else "" if kind is None else str(getattr(value, kind))
 
 
-def wanted_attributes(names: frozenset[str], attributes: Iterable[KeyValue]) -> dict[str, AnyValue]:
+def wanted_attributes(names: Container[str], attributes: Iterable[KeyValue]) -> dict[str, AnyValue]:
     """Those attributes that somebody asks for; nothing is looked at when nobody does."""
     return {one.key: one.value for one in attributes if one.key in names} if names else {}
 

@@ -16,9 +16,6 @@ class Identity:
     workers: int = 1
     """How many of them there are."""
 
-    service: str = "ares-api"
-    """`service.name` of Ares."""
-
     @property
     def writer(self) -> str:
         """One text for both."""

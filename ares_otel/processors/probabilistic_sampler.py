@@ -16,10 +16,7 @@ from pydantic import Field, model_validator
 
 from ares_otel.model.batch import Consumer
 from ares_otel.model.signal import LOGS, TRACES, Signal
-from ares_otel.pipeline.component import BuildContext, ComponentConfig, ProcessorFactory
-from ares_otel.pipeline.occasional import Occasional
-from ares_otel.processors.message_processor import MessageProcessor, prune_items
-from ares_otel.processors.thresholds import (
+from ares_otel.model.thresholds import (
     ALWAYS,
     MIN_PROBABILITY,
     NEVER,
@@ -33,6 +30,9 @@ from ares_otel.processors.thresholds import (
     threshold_of,
     trace_randomness,
 )
+from ares_otel.pipeline.component import BuildContext, ComponentConfig, ProcessorFactory
+from ares_otel.pipeline.occasional import Occasional
+from ares_otel.processors.message_processor import MessageProcessor, prune_items
 from ares_otel.processors.values import find, put, remove, scalar, text_of
 
 _BUCKETS = 1 << 14

@@ -12,8 +12,7 @@ from pydantic import ValidationError
 
 from ares_otel.model.batch import Accepted
 from ares_otel.model.signal import LOGS, TRACES
-from ares_otel.processors.probabilistic_sampler import FACTORY, hash_randomness
-from ares_otel.processors.thresholds import (
+from ares_otel.model.thresholds import (
     NEVER,
     SamplingError,
     TraceState,
@@ -22,6 +21,7 @@ from ares_otel.processors.thresholds import (
     probability_of,
     threshold_of,
 )
+from ares_otel.processors.probabilistic_sampler import FACTORY, hash_randomness
 from tests.support.parts import (
     build_processor,
     logs,

@@ -22,8 +22,8 @@ from tests.support.parts import make_batch, plain, traces
 SECOND = 1_000_000_000
 CLIENT, SERVER, PRODUCER, CONSUMER = 3, 2, 4, 5
 TOTAL, FAILED = "traces_service_graph_request_total", "traces_service_graph_request_failed_total"
-SERVER_SECONDS = "traces_service_graph_request_server_seconds"
-CLIENT_SECONDS = "traces_service_graph_request_client_seconds"
+SERVER_SECONDS = "traces_service_graph_request_server"
+CLIENT_SECONDS = "traces_service_graph_request_client"
 
 
 class Place:
@@ -109,7 +109,7 @@ async def test_a_request_is_put_together_from_both_sides_in_either_order(server_
     assert list(found[CLIENT_SECONDS][0][1].explicit_bounds)[:3] == [0.002, 0.004, 0.006]
     (batch,) = place.batches
     (group,) = batch.message().resource_metrics
-    assert plain(group.resource.attributes) == {"service.name": "ares-api", "service.instance.id": "ares-1"}
+    assert plain(group.resource.attributes) == {"service.name": "servicegraph", "service.instance.id": "ares-1"}
     assert group.scope_metrics[0].scope.name == "traces_service_graph"
     assert place.edges("complete") == 1
 
@@ -168,6 +168,14 @@ async def test_more_requests_than_may_wait_are_counted_as_dropped() -> None:
     assert (place.edges("expired"), place.edges("dropped")) == (1, 1)
 
 
+async def test_requests_that_wait_for_nobody_are_counted_also_when_no_more_may_wait() -> None:
+    place = Place(store={"max_items": 1})
+    await place.see("web", span(1, CLIENT), span(2, CLIENT, attributes={"db__name": "orders"}), span(3, SERVER))
+    found = (await place.flush())[TOTAL]
+    assert [(labels["client"], labels["server"]) for labels, _ in found] == [("web", "orders"), ("user", "web")]
+    assert (place.edges("complete"), place.edges("dropped")) == (2, 0)
+
+
 async def test_the_end_waits_for_no_other_side() -> None:
     place = Place()
     await place.connector.start()
@@ -187,6 +195,43 @@ async def test_histograms_have_the_bounds_or_the_kind_that_is_configured() -> No
     assert list(exponential.positive.bucket_counts) == [1]
 
 
+async def test_data_points_can_be_earlier_than_they_are_handed_on() -> None:
+    place = Place(metrics_timestamp_offset="30s")
+    began = place.now_ns
+    await place.see("web", span(1, CLIENT))
+    await place.see("api", span(2, SERVER, parent=1))
+    place.now_ns += 10 * SECOND
+    for _, ((_, point),) in (await place.flush()).items():
+        times = (point.start_time_unix_nano, point.time_unix_nano)
+        assert times == (began - 30 * SECOND, began - 20 * SECOND)
+
+
+async def test_series_without_requests_are_forgotten_after_a_quarter_of_an_hour() -> None:
+    place = Place()
+    await place.see("web", span(1, CLIENT))
+    await place.see("api", span(2, SERVER, parent=1))
+    place.now_ns += 14 * 60 * SECOND
+    assert TOTAL in await place.flush()
+    place.now_ns += 60 * SECOND
+    assert TOTAL in await place.flush()
+    assert not await place.flush()
+
+
+async def test_without_names_of_peers_there_are_no_virtual_nodes() -> None:
+    place = Place(virtual_node_peer_attributes=[])
+    await place.see("api", span(1, SERVER), span(2, CLIENT, attributes={"peer__service": "bank"}))
+    await place.connector.stop()
+    assert not await place.flush()
+
+
+async def test_only_the_clients_span_names_its_peer() -> None:
+    place = Place()
+    await place.see("web", span(1, CLIENT), span(2, CLIENT, attributes={"peer__service": "bank"}), peer__service="me")
+    place.now_ns += 3 * SECOND
+    ((labels, point),) = (await place.flush())[TOTAL]
+    assert (labels["server"], point.as_int) == ("bank", 1)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -194,6 +239,11 @@ async def test_histograms_have_the_bounds_or_the_kind_that_is_configured() -> No
         ({"latency_histogram_buckets": ["1s"], "exponential_histogram_max_size": 9}, "use either"),
         ({"exponential_histogram_max_size": 1}, "0 or at least 2"),
         ({"store": {"ttl": "0"}}, "greater than 0"),
+        ({"metrics_timestamp_offset": "25h"}, "less than or equal to 86400"),
+        ({"cache_loop": "1m"}, "forgotten at each hand-over; leave it out"),
+        ({"store_expiration_loop": "2s"}, "leave when spans come"),
+        ({"database_name_attribute": "db.name"}, "in the list database_name_attributes"),
+        ({"metrics_exporter": "otlp"}, "as a receiver in a metrics pipeline"),
     ],
 )
 def test_options_that_contradict_are_refused(options: dict[str, Any], message: str) -> None:

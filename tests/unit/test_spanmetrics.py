@@ -142,7 +142,6 @@ async def test_built_in_dimensions_can_be_left_out_and_scopes_be_named() -> None
     ((labels, point),) = (await place.flush())[CALLS]
     assert labels == {key: BASE[key] for key in ("service.name", "span.kind", "status.code")} | {
         "span.instrumentation.scope.name": "tests",
-        "span.instrumentation.scope.version": "",
     }
     assert point.as_int == 2
 
@@ -174,6 +173,19 @@ async def test_events_are_counted_by_their_attributes() -> None:
         ("B", 2),
     ]
     assert [point.as_int for _, point in found[CALLS]] == [2]
+
+
+async def test_an_events_dimension_comes_from_the_span_then_the_event_then_the_resource() -> None:
+    place = Place(events={"enabled": True, "dimensions": [{"name": "a"}, {"name": "b"}, {"name": "c"}]})
+    request = traces(
+        span(attributes={"a": "span"}), resource={"service__name": "shop", "b": "resource", "c": "resource"}
+    )
+    event = request.resource_spans[0].scope_spans[0].spans[0].events.add(name="exception")
+    for key in "ab":
+        event.attributes.add(key=key).value.string_value = "event"
+    await place.connector.observe(make_batch(request))
+    ((labels, _),) = (await place.flush())["traces.span.metrics.events"]
+    assert [labels[key] for key in "abc"] == ["span", "event", "resource"]
 
 
 async def test_resources_are_kept_apart_by_all_their_attributes_or_by_those_that_are_named() -> None:
@@ -280,7 +292,7 @@ async def test_a_span_that_ends_before_it_starts_took_no_time_and_odd_numbers_ar
         ({"exclude_dimensions": ["http.method"]}, "'service.name'"),
         ({"metrics_flush_interval": "0"}, "greater than or equal to 0.1"),
         ({"aggregation_temporality": "delta"}, "AGGREGATION_TEMPORALITY_DELTA"),
-        ({"dimensions_cache_size": 5}, "Extra inputs are not permitted"),
+        ({"dimensions_cache_size": 5}, "there is no such cache; aggregation_cardinality_limit bounds the series"),
     ],
 )
 def test_options_that_contradict_are_refused(options: dict[str, Any], message: str) -> None:

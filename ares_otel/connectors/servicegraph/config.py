@@ -6,10 +6,11 @@ Source: opentelemetry-collector-contrib, connector/servicegraphconnector, README
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Self
+from typing import Any, Self
 
 from pydantic import Field, model_validator
 
+from ares_otel.connectors.elsewhere import refuse
 from ares_otel.pipeline.component import ComponentConfig
 from ares_otel.pipeline.duration import Duration
 
@@ -26,6 +27,13 @@ PEER_ATTRIBUTES = (
     "network.peer.address",
     "rpc.service",
 )
+_ELSEWHERE = {
+    "cache_loop": "series without requests for 15 minutes are forgotten at each hand-over; leave it out",
+    "store_expiration_loop": "requests that waited long enough leave when spans come and before each hand-over;"
+    " leave it out",
+    "database_name_attribute": "name it in the list database_name_attributes",
+    "metrics_exporter": "name the connector as a receiver in a metrics pipeline, and leave it out",
+}
 
 
 class StoreConfig(ComponentConfig):
@@ -68,6 +76,15 @@ class ServiceGraphConfig(ComponentConfig):
         max_length=50,
         description="Attributes of a client's span that name a database; the first one wins.",
     )
+
+    metrics_timestamp_offset: Duration = Field(
+        default=0.0, le=86_400, description="How much earlier than now the times of the data points are, a day at most."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_elsewhere(cls, values: Any) -> Any:
+        return refuse(values, _ELSEWHERE)
 
     @model_validator(mode="after")
     def _one_kind_of_histogram(self) -> Self:

@@ -26,6 +26,8 @@ SCOPE = "traces_service_graph"
 """The Collector's name for itself here."""
 USER = "user"
 """The client of a request whose trace begins at the server."""
+FORGOTTEN_SECONDS = 15 * 60.0
+"""After which a series without requests is forgotten, as by the Collector."""
 SLICE_SPANS = 1000
 """Spans that are looked at before others may run."""
 
@@ -42,7 +44,8 @@ class ServiceGraph:
         self._outcomes = context.telemetry.counter("ares_otel_connector_edges")
         self._id = context.id
         identity = context.services.get(Identity, Identity())
-        self._resource = [text_attribute("service.name", identity.service)]
+        # Not Ares's own name: series of that are not told to a Prometheus, which has them from /metrics.
+        self._resource = [text_attribute("service.name", context.id)]
         if identity.writer:
             self._resource.append(text_attribute("service.instance.id", identity.writer))
         self._requests, self._failed, self._server, self._client = families = _families(config)
@@ -57,6 +60,8 @@ class ServiceGraph:
             self._series,
             scope=SCOPE,
             interval=config.metrics_flush_interval,
+            series_seconds=FORGOTTEN_SECONDS,
+            offset_seconds=config.metrics_timestamp_offset,
             before=lambda: self._edges.expire(self._clock.time_ns()),
         )
 
@@ -95,25 +100,30 @@ class ServiceGraph:
             key, change = (span.trace_id, span.parent_span_id), self._server_side
         else:
             return
-        found = {**resource, **wanted_attributes(self._names, span.attributes)}
-        if not self._edges.side(key, now_ns, partial(change, service, found, span)):
+        own = wanted_attributes(self._names, span.attributes)
+        found = {**resource, **own}
+        if not self._edges.side(key, now_ns, partial(change, service, found, own, span)):
             self._count("dropped")
 
-    def _client_side(self, service: str, found: Mapping[str, AnyValue], span: Any, edge: Edge) -> None:
+    def _client_side(
+        self, service: str, found: Mapping[str, AnyValue], own: Mapping[str, AnyValue], span: Any, edge: Edge
+    ) -> None:
         edge.client = service
         edge.client_seconds = _seconds(span)
-        edge.peer = _first(self._config.virtual_node_peer_attributes, found)
+        edge.peer = _first(self._config.virtual_node_peer_attributes, own)
         self._both_sides("client", found, span, edge)
         database = _first(self._config.database_name_attributes, found)
         if database and not edge.server:
             edge.server, edge.connection_type = database, DATABASE
             edge.server_seconds = edge.client_seconds
 
-    def _server_side(self, service: str, found: Mapping[str, AnyValue], span: Any, edge: Edge) -> None:
+    def _server_side(
+        self, service: str, found: Mapping[str, AnyValue], own: Mapping[str, AnyValue], span: Any, edge: Edge
+    ) -> None:
         edge.server = service
         edge.server_seconds = _seconds(span)
         self._both_sides("server", found, span, edge)
-        if not has_parent(span):  # nobody can be waited for
+        if not has_parent(span) and self._config.virtual_node_peer_attributes:  # nobody can be waited for
             edge.client, edge.connection_type, edge.virtual = USER, VIRTUAL, "client"
 
     def _both_sides(self, side: str, found: Mapping[str, AnyValue], span: Any, edge: Edge) -> None:
@@ -163,8 +173,8 @@ def _families(config: ServiceGraphConfig) -> tuple[Family, Family, Family, Famil
     return (
         Family("traces_service_graph_request_total", "", count),
         Family("traces_service_graph_request_failed_total", "", count),
-        Family("traces_service_graph_request_server_seconds", "s", seconds),
-        Family("traces_service_graph_request_client_seconds", "s", seconds),
+        Family("traces_service_graph_request_server", "s", seconds),
+        Family("traces_service_graph_request_client", "s", seconds),
     )
 
 
@@ -190,3 +200,11 @@ FACTORY = ConnectorFactory(
     signals=frozenset({TRACES}),
     emits=frozenset({METRICS}),
 )
+NEW_NAME_FACTORY = ConnectorFactory(
+    type="service_graph",
+    config=ServiceGraphConfig,
+    build=ServiceGraph,
+    signals=frozenset({TRACES}),
+    emits=frozenset({METRICS}),
+)
+"""The same under the name that newer Collectors prefer."""

@@ -49,14 +49,14 @@ class Edges:
         """Enters what one side tells; a request whose both sides are known then is done. False when there is no room
         for one more."""
         known = self._waiting.get(key)
-        if known is None and len(self._waiting) >= self._limit:
-            return False
         edge = Edge() if known is None else known[1]
         change(edge)
-        if edge.client and edge.server:
+        if edge.client and edge.server:  # one that waits for nobody needs no room
             self._waiting.pop(key, None)
             self._done(edge, "complete")
         elif known is None:
+            if len(self._waiting) >= self._limit:
+                return False
             self._waiting[key] = (now_ns, edge)
         return True
 

@@ -11,8 +11,10 @@ from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
 from ares_otel.connectors.points import Count, Example, Explicit, Exponential, Point
 from ares_otel.connectors.series import Family, Group, Key, Series
-from ares_otel.connectors.spanmetrics.config import Dimension, ExplicitConfig, SpanMetricsConfig
-from ares_otel.connectors.spanmetrics.labels import Found, Labels, find, key_of
+from ares_otel.connectors.spanmetrics.config import ExplicitConfig, SpanMetricsConfig
+from ares_otel.connectors.spanmetrics.dimensions import Dimensions, Found
+from ares_otel.connectors.spanmetrics.labels import Labels
+from ares_otel.connectors.spanmetrics.sampled import AdjustedCounts
 from ares_otel.connectors.spans import is_valid, service_name, wanted_attributes
 
 SLICE_SPANS = 1000
@@ -24,7 +26,7 @@ class _Kind:
     """A metric, and what its series differ in."""
 
     family: Family
-    dimensions: Sequence[Dimension]
+    dimensions: Dimensions
     of_events: bool = False
 
 
@@ -38,7 +40,15 @@ class Book:
         """
         self._labels = Labels(config, writer)
         self._kinds = _kinds(config)
-        self._names = frozenset(one.name for kind in self._kinds for one in kind.dimensions)
+        self._names = Dimensions(
+            [
+                *config.dimensions,
+                *config.calls_dimensions,
+                *config.histogram.dimensions,
+                *(config.events.dimensions if config.events.enabled else ()),
+            ]
+        ).wanted
+        self._adjusted = AdjustedCounts()
         self._with_resource = config.add_resource_attributes
         self._key_attributes = frozenset(config.resource_metrics_key_attributes)
         self._factor = 1e6 if config.histogram.unit == "ms" else 1e9
@@ -85,27 +95,28 @@ class Book:
         nanoseconds = span.end_time_unix_nano - span.start_time_unix_nano
         duration = nanoseconds / self._factor if nanoseconds > 0 else 0.0
         example = Example(span.trace_id, span.span_id, duration, now_ns) if self._exemplars else None
-        base = self._labels.base(service, scope, span)
+        times, extrapolated = self._adjusted.of(span.trace_state)
+        base = self._labels.base(service, scope, span, extrapolated=extrapolated)
         own = wanted_attributes(self._names, span.attributes)
         note = self.series.note
-        dimensions: Sequence[Dimension] | None = None
+        dimensions: Dimensions | None = None
         for kind in self._kinds:
             if kind.of_events:
                 for event in span.events:
                     inside = wanted_attributes(self._names, event.attributes)
-                    key, attributes = self._series(base, kind, inside, own, resource)
-                    note(group, kind.family, key, attributes, duration, now_ns, example)
+                    key, attributes = self._series(base, kind, own, inside, resource)
+                    note(group, kind.family, key, attributes, duration, now_ns, example, times=times)
                 continue
             if kind.dimensions is not dimensions:  # mostly both metrics have the same
                 key, attributes = self._series(base, kind, own, resource)
                 dimensions = kind.dimensions
-            note(group, kind.family, key, attributes, duration, now_ns, example)
+            note(group, kind.family, key, attributes, duration, now_ns, example, times=times)
 
     def _series(self, base: Key, kind: _Kind, *places: Found) -> tuple[Key, Callable[[], list[KeyValue]]]:
         """What tells a series apart, and how its attributes are made."""
-        values = find(kind.dimensions, *places)
-        key = base + key_of(values) if values else base
-        return key, partial(self._labels.attributes, base, kind.dimensions, values)
+        found = kind.dimensions.find(*places) if kind.dimensions else []
+        key = base + kind.dimensions.key(found) if found else base
+        return key, partial(self._labels.attributes, base, found)
 
 
 def _kinds(config: SpanMetricsConfig) -> list[_Kind]:
@@ -124,11 +135,12 @@ def _kinds(config: SpanMetricsConfig) -> list[_Kind]:
     bounds = [round(one * 1e9) / (1e6 if histogram.unit == "ms" else 1e9) for one in seconds]
     of_calls = (*config.dimensions, *config.calls_dimensions)
     of_durations = (*config.dimensions, *histogram.dimensions)
-    made = [_Kind(Family(f"{prefix}calls", "", count), of_calls)]
+    calls = Dimensions(of_calls)
+    made = [_Kind(Family(f"{prefix}calls", "", count), calls)]
     if not histogram.disable:
         family = Family(f"{prefix}duration", histogram.unit, durations)
-        made.append(_Kind(family, of_calls if of_calls == of_durations else of_durations))
+        made.append(_Kind(family, calls if of_calls == of_durations else Dimensions(of_durations)))
     if config.events.enabled:
         dimensions = (*config.dimensions, *config.events.dimensions)
-        made.append(_Kind(Family(f"{prefix}events", "", count), dimensions, of_events=True))
+        made.append(_Kind(Family(f"{prefix}events", "", count), Dimensions(dimensions), of_events=True))
     return made

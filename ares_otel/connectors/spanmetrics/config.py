@@ -5,34 +5,58 @@ Source: opentelemetry-collector-contrib, connector/spanmetricsconnector, README 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from ares_otel.connectors.elsewhere import refuse
+from ares_otel.connectors.spanmetrics.globs import Globs
 from ares_otel.pipeline.component import ComponentConfig
 from ares_otel.pipeline.duration import Duration
 
 SERVICE_NAME, SPAN_NAME, SPAN_KIND, STATUS_CODE = "service.name", "span.name", "span.kind", "status.code"
 INSTANCE_ID = "collector.instance.id"
 SCOPE_NAME, SCOPE_VERSION = "span.instrumentation.scope.name", "span.instrumentation.scope.version"
+SAMPLING_METHOD = "sampling.method"
 BUILT_IN = (SERVICE_NAME, SPAN_NAME, SPAN_KIND, STATUS_CODE, INSTANCE_ID, SCOPE_NAME, SCOPE_VERSION)
 """Dimensions that series have by themselves."""
 BuiltIn = Literal["service.name", "span.name", "span.kind", "status.code", "collector.instance.id"]
 DEFAULT_BUCKETS = (0.002, 0.004, 0.006, 0.008, 0.01, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.4, 2.0, 5.0, 10.0, 15.0)
 """Seconds; the Collector's."""
 _DIMENSIONS = 50
+_ELSEWHERE = {
+    "dimensions_cache_size": "there is no such cache; aggregation_cardinality_limit bounds the series",
+    "metric_timestamp_cache_size": "there is no such cache: deltas begin where the last ones ended; leave it out",
+}
 
 
 class Dimension(ComponentConfig):
-    """One more dimension."""
+    """One more dimension, or with `glob` several."""
 
     name: str = Field(
-        min_length=1, max_length=255, description="Attribute of the span; where it has none, of its resource."
+        default="", max_length=255, description="Attribute of the span; where it has none, of its resource."
+    )
+    glob: str = Field(
+        default="",
+        max_length=255,
+        description="Instead of `name`: all attributes that it matches. `*` is anything but a dot, `**` anything:"
+        " `k8s.*.name`.",
     )
     default: str | None = Field(
         default=None, description="Value where there is no such attribute; without one the dimension is left out then."
     )
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        if bool(self.name) == bool(self.glob):
+            raise ValueError("a dimension has either a name or a glob")
+        if self.glob:
+            Globs([self.glob])
+            if self.default is not None:
+                raise ValueError(f"the glob {self.glob!r} cannot have a default; only a name can")
+        return self
 
 
 class ExplicitConfig(ComponentConfig):
@@ -81,7 +105,7 @@ class ExemplarsConfig(ComponentConfig):
 
     enabled: bool = Field(default=False, description="Whether data points name spans.")
     max_per_data_point: int = Field(
-        default=5, ge=1, le=1000, description="Spans that a data point names; the latest are kept."
+        default=5, ge=0, le=1000, description="Spans that a data point names; the latest are kept."
     )
 
 
@@ -159,23 +183,47 @@ class SpanMetricsConfig(ComponentConfig):
     add_resource_attributes: bool = Field(
         default=True,
         description="Whether metrics have the resource attributes of their spans. Without, all spans are one resource"
-        " without attributes, as is the Collector's default.",
+        " without attributes.",
     )
+
+    enable_metrics_sampling_method: bool = Field(
+        default=False,
+        description="Whether series have `sampling.method`: `extrapolated` for spans whose `tracestate` has a sampling"
+        " threshold, `counted` for others.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_elsewhere(cls, values: Any) -> Any:
+        return refuse(values, _ELSEWHERE)
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
+        built_in = {*BUILT_IN, SAMPLING_METHOD} if self.enable_metrics_sampling_method else {*BUILT_IN}
         for lists in (
             (self.dimensions, self.calls_dimensions),
             (self.dimensions, self.histogram.dimensions),
             (self.dimensions, self.events.dimensions),
         ):
-            seen = set(BUILT_IN)
-            for dimension in (one for some in lists for one in some):
+            seen = set(built_in)
+            together = [one for some in lists for one in some]
+            for dimension in together:
                 if dimension.name in seen:
                     raise ValueError(f"the dimension {dimension.name!r} is there already; name it once")
-                seen.add(dimension.name)
+                if dimension.name:
+                    seen.add(dimension.name)
+            _refuse_overlaps(together, seen)
         return self
 
     @property
     def cumulative(self) -> bool:
         return self.aggregation_temporality == "AGGREGATION_TEMPORALITY_CUMULATIVE"
+
+
+def _refuse_overlaps(dimensions: Sequence[Dimension], names: set[str]) -> None:
+    """Raises ValueError when a glob matches a dimension that is there by its name."""
+    for dimension in dimensions:
+        if dimension.glob:
+            glob = Globs([dimension.glob])
+            for name in sorted(filter(glob.match, names)):
+                raise ValueError(f"the glob {dimension.glob!r} matches {name!r}, which is a dimension already")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
@@ -11,18 +11,17 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from ares_otel.connectors.series import Key
 from ares_otel.connectors.spanmetrics.config import (
     INSTANCE_ID,
+    SAMPLING_METHOD,
     SCOPE_NAME,
     SCOPE_VERSION,
     SERVICE_NAME,
     SPAN_KIND,
     SPAN_NAME,
     STATUS_CODE,
-    Dimension,
     SpanMetricsConfig,
 )
+from ares_otel.connectors.spanmetrics.dimensions import attributes
 from ares_otel.connectors.spans import text_attribute
-
-Found = Mapping[str, AnyValue]
 
 _KINDS = dict(zip(Span.SpanKind.values(), Span.SpanKind.keys(), strict=True))
 _STATUSES = dict(zip(Status.StatusCode.values(), Status.StatusCode.keys(), strict=True))
@@ -38,12 +37,14 @@ class Labels:
         """
         excluded: set[str] = set(config.exclude_dimensions)
         self._wanted = [name not in excluded for name in (SERVICE_NAME, SPAN_NAME, SPAN_KIND, STATUS_CODE)]
-        self._scopes = frozenset(config.include_instrumentation_scope)
+        self._scopes = frozenset(config.include_instrumentation_scope) - {""}
+        self._with_method = config.enable_metrics_sampling_method
         self.always = [] if INSTANCE_ID in excluded or not writer else [text_attribute(INSTANCE_ID, writer)]
         """Attributes of every series."""
 
-    def base(self, service: str, scope: Any, span: Any) -> Key:
-        """What every series of the span has: service, name, kind, status, and where wanted its scope."""
+    def base(self, service: str, scope: Any, span: Any, *, extrapolated: bool) -> Key:
+        """What every series of the span has: service, name, kind, status, and where wanted its scope and whether its
+        count is extrapolated."""
         service_wanted, name_wanted, kind_wanted, status_wanted = self._wanted
         named = bool(self._scopes) and scope.name in self._scopes
         return (
@@ -52,35 +53,12 @@ class Labels:
             _KINDS.get(span.kind, "SPAN_KIND_UNSPECIFIED") if kind_wanted else None,
             _STATUSES.get(span.status.code, "STATUS_CODE_UNSET") if status_wanted else None,
             scope.name if named else None,
-            scope.version if named else None,
+            scope.version or None if named else None,
+            ("extrapolated" if extrapolated else "counted") if self._with_method else None,
         )
 
-    def attributes(
-        self, base: Key, dimensions: Sequence[Dimension], values: Sequence[AnyValue | None]
-    ) -> list[KeyValue]:
+    def attributes(self, base: Key, found: Iterable[tuple[str, AnyValue | None]]) -> list[KeyValue]:
         """The attributes of a series."""
-        names = (SERVICE_NAME, SPAN_NAME, SPAN_KIND, STATUS_CODE, SCOPE_NAME, SCOPE_VERSION)
+        names = (SERVICE_NAME, SPAN_NAME, SPAN_KIND, STATUS_CODE, SCOPE_NAME, SCOPE_VERSION, SAMPLING_METHOD)
         made = [text_attribute(name, str(value)) for name, value in zip(names, base, strict=True) if value is not None]
-        made += self.always
-        made += [
-            KeyValue(key=one.name, value=value)
-            for one, value in zip(dimensions, values, strict=True)
-            if value is not None
-        ]
-        return made
-
-
-def find(dimensions: Sequence[Dimension], *places: Found) -> list[AnyValue | None]:
-    """The value of each dimension: from the first place that has it, else its default, else None."""
-    found: list[AnyValue | None] = []
-    for dimension in dimensions:
-        value = next((place[dimension.name] for place in places if dimension.name in place), None)
-        if value is None and dimension.default is not None:
-            value = AnyValue(string_value=dimension.default)
-        found.append(value)
-    return found
-
-
-def key_of(values: Iterable[AnyValue | None]) -> Key:
-    """Equal for equal values only: 1, 1.0, true and "1" are four."""
-    return tuple(None if value is None else value.SerializeToString(deterministic=True) for value in values)
+        return made + self.always + attributes(found)
