@@ -14,6 +14,10 @@ import cramjam
 MAX_LENGTH = 2**32 - 1
 """Content of a block."""
 _LENGTH_BYTES = 5
+_EXPANSION = 32
+"""Content for each byte of elements, at most: a copy of three bytes makes 64, so 22 are never reached."""
+_STREAM_IDENTIFIER = b"\xff\x06\x00\x00sNaPpY"
+"""With what the framing format begins."""
 _STREAM_HEADER = 10
 _BLOCK_HEADER = 4
 _FRAME_BLOCK = 65536
@@ -32,17 +36,30 @@ class TooLarge(ValueError):
     """A block whose content is larger than it may be."""
 
 
+def content_length(block: bytes, limit: int) -> int:
+    """How long the content of a block is, as the block says and as it can be. Nothing is allocated for it.
+
+    Raises:
+        NotSnappy: it is no block, or a block of its size cannot hold so much.
+        TooLarge: it is more than `limit` bytes.
+    """
+    if block.startswith(_STREAM_IDENTIFIER):
+        raise NotSnappy("it is in snappy's framing format")
+    length, behind = _length(block)
+    if length > limit:
+        raise TooLarge(f"{length} bytes")
+    if length > _EXPANSION * (len(block) - behind):
+        raise NotSnappy(f"{len(block)} bytes cannot hold the {length} that it tells")
+    return length
+
+
 def inflate(block: bytes, limit: int) -> bytes:
     """The content of a block, of at most `limit` bytes: its length is looked at before anything is allocated.
 
     Raises:
         NotSnappy, TooLarge: as their texts say.
     """
-    length, behind = _length(block)
-    if length > limit:
-        raise TooLarge(f"{length} bytes")
-    if length > 0 and behind == len(block):
-        raise NotSnappy("there is a length and nothing behind it")
+    length = content_length(block, limit)
     try:
         content = bytes(cramjam.snappy.decompress_raw(block))
     except cramjam.DecompressionError as error:
