@@ -15,8 +15,8 @@ from ares_otel.model.prometheus.snappy_blocks import (
     crc32c,
     deflate_pieces,
     inflate,
-    varint,
 )
+from ares_otel.model.varint import varint
 from tests.support.chunks import castagnoli
 
 PIECES = st.lists(st.binary(max_size=300) | st.integers(1, 5).map(lambda n: b"repeated " * n * 30), max_size=8)

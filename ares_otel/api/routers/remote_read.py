@@ -15,7 +15,7 @@ from fastapi.responses import PlainTextResponse
 from starlette.exceptions import HTTPException
 
 from ares_otel.api.bodies import read_body
-from ares_otel.api.held_answers import Finished, held_answer
+from ares_otel.api.held_answers import Finished, held_answer, take_turn
 from ares_otel.api.problems import RETRY_SECONDS
 from ares_otel.api.remote_read import chunks, samples
 from ares_otel.api.remote_read.observer import (
@@ -85,7 +85,7 @@ def remote_read_router(pool: asyncpg.Pool, limits: ReadLimits, observer: ReadObs
         try:
             began = time.monotonic()
             body = await _body(request)
-            await _take(turns)
+            await take_turn(turns, TURN_SECONDS)
             try:
                 answers, type_ = await _unless_gone(request, _read(body, pool, limits))
                 made, headers = await _made(answers, type_)
@@ -126,15 +126,6 @@ async def _body(request: Request) -> bytes:
     if version.split(".")[:2] != _VERSION.split(".")[:2]:
         raise Refused(f"This is remote read {_VERSION}; {_VERSION_HEADER} asks for {version[:20]!r}.")
     return await read_body(request, MAX_BODY)
-
-
-async def _take(turns: asyncio.Semaphore) -> None:
-    """Raises DatabaseUnavailable: none is free in time."""
-    try:
-        async with asyncio.timeout(TURN_SECONDS):
-            await turns.acquire()
-    except TimeoutError:
-        raise DatabaseUnavailable("Other remote reads are made or sent; try again in a moment.") from None
 
 
 async def _read(body: bytes, pool: asyncpg.Pool, limits: ReadLimits) -> tuple[list[Selected], ResponseType]:

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator
 
 import cramjam
 
+from ares_otel.model.varint import varint
+
 MAX_LENGTH = 2**32 - 1
 """Content of a block."""
 _LENGTH_BYTES = 5
@@ -85,16 +87,6 @@ def deflate_pieces(length: int, pieces: Iterable[bytes]) -> Iterator[bytes]:
             yield deflated[_length(deflated)[1] :]
     if length:
         raise ValueError(f"{length} bytes of the block are missing")
-
-
-def varint(number: int) -> bytes:
-    """A number of at least zero, seven bits a byte, the lowest ones first."""
-    parts = bytearray()
-    while number > 0x7F:
-        parts.append(number & 0x7F | 0x80)
-        number >>= 7
-    parts.append(number)
-    return bytes(parts)
 
 
 def crc32c(data: bytes) -> int:
