@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cramjam
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import ares_otel
 from ares_otel.model.prometheus.snappy_blocks import (
     MAX_LENGTH,
     NotSnappy,
@@ -66,6 +69,12 @@ def test_the_densest_block_is_inflated() -> None:
 def test_the_framing_format_is_named() -> None:
     with pytest.raises(NotSnappy, match="framing format"):
         inflate(bytes(cramjam.snappy.compress(b"framed")), 1000)
+
+
+def test_nothing_else_knows_the_library_that_inflates() -> None:
+    package = Path(ares_otel.__file__).parent
+    others = [path for path in package.rglob("*.py") if path.name != "snappy_blocks.py"]
+    assert [path.name for path in others if "cramjam" in path.read_text(encoding="utf-8")] == []
 
 
 @pytest.mark.parametrize(
