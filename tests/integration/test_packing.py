@@ -23,15 +23,15 @@ from ares_otel.query.metrics import MetricFilter, find_metrics
 from ares_otel.query.prometheus.columns import number_columns
 from ares_otel.query.reader import Reader
 from ares_otel.query.statements import load_statements
-from ares_otel.storage.partitions import Partition, packing
+from ares_otel.storage.partitions import packing
 from ares_otel.storage.partitions import seal as sealing
 from ares_otel.storage.partitions.archive import archive, count_rows
 from ares_otel.storage.partitions.settings import RetentionSettings
 from ares_otel.storage.rows.restore import restore_request
 from ares_otel.storage.store import Store
 from tests.support.otlp_samples import batch_of, metrics_request, number_point
-from tests.support.packed import PARTITION, YESTERDAY, YESTERDAY_MS, put
-from tests.support.partitions import Keeper, day
+from tests.support.packed import ITS_PARTITION, PARTITION, YESTERDAY, YESTERDAY_MS, put
+from tests.support.partitions import Keeper
 
 COLUMNS = (
     "tenant_id, id, series_id, timestamp, timestamp_ns, value, value_int, start_time, start_ns, flags, exemplars, "
@@ -284,7 +284,7 @@ async def test_an_archive_has_packed_samples_as_it_has_rows(
         YESTERDAY,
     )
     await Keeper(emptied_database_url).seal(grace_hours=0)
-    packs = packing.packs_of(Partition("metric_samples", day(1), day(0), PARTITION))
+    packs = packing.packs_of(ITS_PARTITION)
     done = await archive(empty, packs, tmp_path)
     assert done.rows == await count_rows(empty, packs) == 9
     found = pq.read_table(done.path).to_pylist()
@@ -306,7 +306,7 @@ async def test_packed_samples_leave_with_their_partition(database_url: str, sql:
     assert await sql.fetchval("SELECT to_regclass($1)", packs) is None
     assert {table for table, *_ in keeper.counted.drops} >= {"metric_packs", "metric_samples"}
     # What comes late now is not packed into a partition that has left.
-    assert not await packing._make(sql, packing.packs_of(Partition("metric_samples", day(1), day(0), PARTITION)))
+    assert not await packing._make(sql, packing.packs_of(ITS_PARTITION))
 
 
 async def test_retention_of_a_service_takes_packs_that_are_old(database_url: str, sql: asyncpg.Connection) -> None:

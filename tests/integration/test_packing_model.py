@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 from ares_otel.model.prometheus.native_histogram import STALE_NAN_BITS
 from ares_otel.query.prometheus.columns import NumberColumns, newest_columns, number_columns
 from ares_otel.query.reader import Reader
-from ares_otel.storage.partitions import Partition, packing
-from tests.support.packed import PARTITION, YESTERDAY, YESTERDAY_MS, put
-from tests.support.partitions import day
+from ares_otel.storage.partitions import packing
+from tests.support.packed import ITS_PARTITION, YESTERDAY, YESTERDAY_MS, put
 
 SAMPLES = st.lists(
     st.tuples(
@@ -43,7 +42,7 @@ def test_whatever_comes_in_whatever_order_is_read_as_a_model_has_it(
 
 async def _compare(url: str, samples: list[tuple[int, int, int, float | int | None, bool]]) -> None:
     sql = await asyncpg.connect(url)
-    partition = Partition("metric_samples", day(1), day(0), PARTITION)
+    partition = ITS_PARTITION
     await sql.execute("DELETE FROM metric_samples; DELETE FROM metric_packs")
     all_series = [UUID(int=n + 1) for n in range(2)]
     model: dict[tuple[int, int, int], float | int | None] = {}

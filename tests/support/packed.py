@@ -8,11 +8,14 @@ from uuid import UUID
 
 import asyncpg
 
-from tests.support.partitions import day, name_of
+from ares_otel.storage.partitions import Partition
+from tests.support.partitions import day
 
 YESTERDAY = day(1) + timedelta(hours=12)
 YESTERDAY_MS = int(YESTERDAY.timestamp() * 1000)
-PARTITION = name_of("metric_samples", 1)
+_HALF = timedelta(hours=12)
+PARTITION = f"metric_samples_{YESTERDAY:%Y%m%d}"
+ITS_PARTITION = Partition("metric_samples", YESTERDAY - _HALF, YESTERDAY + _HALF, PARTITION)
 
 
 async def put(sql: asyncpg.Connection, series: UUID, at: datetime, value: float | None, **more: Any) -> None:
