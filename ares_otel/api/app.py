@@ -30,7 +30,7 @@ from ares_otel.api.routers.pinned import pinned_router
 from ares_otel.api.routers.prometheus import prometheus_router
 from ares_otel.api.routers.registry import registry_router
 from ares_otel.api.routers.rejected import rejected_router
-from ares_otel.api.routers.remote_read import ReadLimits, remote_read_router
+from ares_otel.api.routers.remote_read import RemoteReads, remote_read_router
 from ares_otel.api.routers.services import services_router
 from ares_otel.api.sampling.app import SamplingEndpoint
 from ares_otel.api.sampling.router import sampling_router
@@ -66,7 +66,7 @@ def create_app(
     partitions: Partitions | None = None,
     jaeger: ASGIApp | None = None,
     sampling: SamplingEndpoint | None = None,
-    read_limits: ReadLimits | None = None,
+    remote_reads: RemoteReads | None = None,
     metric_writes: ASGIApp | None = None,
 ) -> FastAPI:
     """The REST API, Swagger UI, `/healthz`, `/readyz` and `/metrics`.
@@ -88,7 +88,7 @@ def create_app(
         partitions: for `/api/v1/partitions`; without it there is no such path.
         jaeger: what is below `/jaeger`, Jaeger's HTTP APIs; see `jaeger.door`.
         sampling: for `/api/v1/sampling` and `/jaeger/api/sampling`; without it there are no such paths.
-        read_limits: what one remote read may get.
+        remote_reads: what one may get, and who is told of it.
         metric_writes: what takes metrics at `METRIC_WRITES`; it answers every method.
     """
     app = FastAPI(
@@ -118,7 +118,8 @@ def create_app(
         app.include_router(sampling_router(pool, sampling))
     app.include_router(meta_router(registry, ready, gather))
     app.include_router(prometheus_router(pool))
-    app.include_router(remote_read_router(pool, read_limits or ReadLimits()))
+    reads = remote_reads or RemoteReads()
+    app.include_router(remote_read_router(pool, reads.limits, reads.observer))
     app.include_router(federate_router(pool, clock))
     app.include_router(swagger_router())
     if metric_writes is not None:

@@ -11,6 +11,8 @@ from fastapi import Response
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from ares_otel.query.reader import DatabaseUnavailable
+
 _GZIP = 16 + zlib.MAX_WBITS
 
 
@@ -19,6 +21,22 @@ class Finished(Protocol):
 
     def chunks(self) -> Iterator[bytes]:
         """Its body, in pieces of some hundred kilobytes."""
+
+
+async def take_turn(turns: asyncio.Semaphore, seconds: float) -> None:
+    """Takes one; the caller gives it back, or `held_answer` does.
+
+    Args:
+        seconds: how long it may take.
+
+    Raises:
+        DatabaseUnavailable: none was free in time.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            await turns.acquire()
+    except TimeoutError:
+        raise DatabaseUnavailable("Other answers of this page are made or sent; try again in a moment.") from None
 
 
 def held_answer(turns: asyncio.Semaphore, made: Finished, headers: Mapping[str, str], *, gzip: bool) -> Response:

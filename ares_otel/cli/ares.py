@@ -15,7 +15,6 @@ from ares_otel import __version__
 from ares_otel.api.app import create_app
 from ares_otel.api.own_pages import NamedPages
 from ares_otel.api.problems import problem_body
-from ares_otel.api.routers.remote_read import ReadLimits
 from ares_otel.cli import console
 from ares_otel.cli.components import COMPONENTS
 from ares_otel.cli.event_bus import Events
@@ -31,6 +30,7 @@ from ares_otel.cli.own_settings import FileSettings, OwnSettings
 from ares_otel.cli.own_telemetry import SERVICE, OwnTelemetry
 from ares_otel.cli.prometheus_index import series_index
 from ares_otel.cli.read_pool import open_read_pool
+from ares_otel.cli.remote_reads import remote_reads
 from ares_otel.cli.rollups import rollup_job
 from ares_otel.cli.sampling import Sampling, check_port
 from ares_otel.cli.scrape_targets import registry_targets
@@ -184,7 +184,7 @@ class Ares:
             partitions=partitions,
             jaeger=jaeger,
             sampling=sampling.endpoint,
-            read_limits=ReadLimits(max_samples=options.query_max_samples),
+            remote_reads=remote_reads(options, telemetry),
             metric_writes=make_metric_writes(lambda: self._ingest, config, stack),
         )
         own.instrument(app)

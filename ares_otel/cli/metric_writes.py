@@ -36,7 +36,6 @@ HANDED_ON_MIB = 64
 ANSWER_SECONDS = 60.0
 """After which a worker's answer is not waited for: the sender is told to come again."""
 _CONNECT_SECONDS = 5.0
-_ANSWER_BYTES = MIB
 _HEADERS = frozenset({"content-type", "retry-after", "allow"})
 _HEADER_PREFIX = "x-prometheus-remote-write-"
 _DROPPED = frozenset({b"host", b"connection", b"transfer-encoding", b"content-length", b"expect", b"origin"})

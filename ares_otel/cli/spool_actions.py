@@ -18,6 +18,7 @@ from ares_otel.cli.config_text import table
 from ares_otel.model.errors import StartError
 from ares_otel.model.otlp_json import encode_json
 from ares_otel.model.signal import SIGNALS
+from ares_otel.model.varint import varint
 from ares_otel.storage.spool.spool import explain_spool_error
 from ares_otel.storage.spool.survey import SegmentReport, missing_files, records_of, segment_files, survey
 from ares_otel.storage.spool.workers import all_spools
@@ -92,7 +93,7 @@ def export_requests(directory: Path, file: str, signal: str, *, protobuf: bool, 
                 for record in records_of(place, one):
                     message = SIGNALS[signal].request()
                     if protobuf:
-                        out.write(_varint(len(record.payload)) + record.payload)
+                        out.write(varint(len(record.payload)) + record.payload)
                     else:
                         try:
                             message.ParseFromString(record.payload)
@@ -151,12 +152,3 @@ def _time(ns: int | None) -> str | None:
     if ns is None:
         return None
     return datetime.fromtimestamp(ns // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)

@@ -134,6 +134,18 @@ INSTRUMENTS: dict[str, Instrument] = {
             ("receiver", "outcome"),
         ),
         Instrument(
+            "ares_otel_remote_read_requests",
+            Counter,
+            "Remote reads: `answered`, `refused` as wrong, `too_many` series or samples, `unavailable` database or no "
+            "turn in time, `left` by their reader, `failed`",
+            ("outcome",),
+        ),
+        Instrument("ares_otel_remote_read_series", Counter, "Series in answers to remote reads"),
+        Instrument("ares_otel_remote_read_samples", Counter, "Samples in answers to remote reads"),
+        Instrument(
+            "ares_otel_remote_read_seconds", Histogram, "Time until the samples are read, turns included", (), _SECONDS
+        ),
+        Instrument(
             "ares_otel_connector_items",
             Counter,
             "Items that connectors got: `taken`, `repeated` by the sender, or `failed` to look into",

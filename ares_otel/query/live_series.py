@@ -18,6 +18,7 @@ import orjson
 
 from ares_otel.model.prometheus.points import is_stale
 from ares_otel.model.prometheus.values import any_value_text, attribute_text
+from ares_otel.model.prometheus.verbatim import UNKNOWN, family_names
 from ares_otel.query.reader import Reader, reading
 from ares_otel.query.statements import load_statements
 from ares_otel.query.totals import cumulative_point, has_total, totals_of
@@ -66,7 +67,8 @@ class Series:
     service_name: str
     first_seen: datetime
     prometheus_type: str = ""
-    """The type in Prometheus's words, of those that came from one; see `verbatim`."""
+    """The type in Prometheus's words, of those that came from one; see `verbatim`. Where it was not told with the
+    series, it is what was told apart from it, as are unit and description."""
 
 
 @dataclass(slots=True)
@@ -120,7 +122,8 @@ async def live_series(
             )
             small = [row for row in rows if row["labels"] is not None]
             await _define(reader, definitions, small)
-            wanted = await asyncio.to_thread(_chosen, small, choose)
+            told = await _told(reader, small)
+            wanted = await asyncio.to_thread(_chosen, small, told, choose)
             found: dict[UUID, Any] = {}
             for name, ids in _by_table(wanted).items():
                 if ids:
@@ -159,24 +162,40 @@ async def _define(reader: Reader, definitions: Definitions, rows: Sequence[Any])
             definitions.characters += len(row["attributes"])
 
 
-def _chosen(rows: Sequence[Any], choose: Callable[[Sequence[Series]], Sequence[Series]]) -> Sequence[Series]:
-    return choose([_series(row) for row in rows])
+async def _told(reader: Reader, rows: Sequence[Any]) -> dict[str, Any]:
+    """What a Prometheus told of metrics apart from their samples, by the name of the family."""
+    names = {name for row in rows if row["prometheus_type"] for name in family_names(row["metric_name"])}
+    if not names:
+        return {}
+    found = await reader.fetch(_SQL["told"], names=list(names), description=_DESCRIPTION)
+    return {row["metric_name"]: row for row in found}
 
 
-def _series(row: Any) -> Series:
+def _chosen(
+    rows: Sequence[Any], told: Mapping[str, Any], choose: Callable[[Sequence[Series]], Sequence[Series]]
+) -> Sequence[Series]:
+    return choose([_series(row, told) for row in rows])
+
+
+def _series(row: Any, told: Mapping[str, Any]) -> Series:
+    type_, unit, description = row["prometheus_type"] or "", row["unit"], row["description"]
+    names = family_names(row["metric_name"]) if type_ else ()
+    if (said := next((told[name] for name in names if name in told), None)) is not None:
+        type_ = said["type"] if type_ == UNKNOWN else type_
+        unit, description = unit or said["unit"], description or said["help"]
     return Series(
         row["series_id"],
         row["metric_name"],
         row["metric_type"],
-        row["unit"],
-        row["description"],
+        unit,
+        description,
         row["temporality"],
         _texts(row, "labels"),
         row["resource_id"],
         row["scope_id"],
         row["service_name"],
         row["first_seen"],
-        row["prometheus_type"] or "",
+        type_,
     )
 
 

@@ -44,7 +44,13 @@ def emptied_database_url(module_database_url: str) -> Iterator[str]:
 
 async def _empty(url: str) -> None:
     connection = await asyncpg.connect(url)
-    of_prometheus = ("prometheus_series", "prometheus_labels", "metric_totals", "metric_day_totals")
+    of_prometheus = (
+        "prometheus_series",
+        "prometheus_labels",
+        "prometheus_metadata",
+        "metric_totals",
+        "metric_day_totals",
+    )
     for table in (*KEPT, *INCREMENTS, *DEFINITIONS, "ingest_receipts", "ingest_rejected", *of_prometheus):
         await connection.execute(f"DELETE FROM {table}")
     await connection.close()

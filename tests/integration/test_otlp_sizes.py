@@ -26,6 +26,7 @@ from tests.support.otlp_receiver import (
     running,
     until,
 )
+from tests.support.wire import varint
 
 MIB = 1024 * 1024
 
@@ -35,20 +36,11 @@ def request_of(size: int) -> bytes:
     empty = TRACES.request()
     head = size - 8
     while True:
-        body = b"\x7a" + _varint(head) + bytes(head)
+        body = b"\x7a" + varint(head) + bytes(head)
         if len(body) == size:
             empty.ParseFromString(body)
             return body
         head -= len(body) - size
-
-
-def _varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 127:
-        out.append(number & 127 | 128)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
 
 
 @pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip], ids=str)

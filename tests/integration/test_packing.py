@@ -10,35 +10,29 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import asyncpg
-import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Gauge, Metric
 
-from ares_otel.model.prometheus.native_histogram import STALE_NAN_BITS
 from ares_otel.model.signal import METRICS
 from ares_otel.query.instant import Instant
 from ares_otel.query.ledger import read_ledger
 from ares_otel.query.metrics import MetricFilter, find_metrics
-from ares_otel.query.prometheus.columns import NumberColumns, newest_columns, number_columns
+from ares_otel.query.prometheus.columns import number_columns
 from ares_otel.query.reader import Reader
 from ares_otel.query.statements import load_statements
-from ares_otel.storage.partitions import Partition, packing
+from ares_otel.storage.partitions import packing
 from ares_otel.storage.partitions import seal as sealing
 from ares_otel.storage.partitions.archive import archive, count_rows
 from ares_otel.storage.partitions.settings import RetentionSettings
 from ares_otel.storage.rows.restore import restore_request
 from ares_otel.storage.store import Store
 from tests.support.otlp_samples import batch_of, metrics_request, number_point
-from tests.support.partitions import Keeper, day, name_of
+from tests.support.packed import ITS_PARTITION, PARTITION, YESTERDAY, YESTERDAY_MS, put
+from tests.support.partitions import Keeper
 
-YESTERDAY = day(1) + timedelta(hours=12)
-YESTERDAY_MS = int(YESTERDAY.timestamp() * 1000)
-PARTITION = name_of("metric_samples", 1)
 COLUMNS = (
     "tenant_id, id, series_id, timestamp, timestamp_ns, value, value_int, start_time, start_ns, flags, exemplars, "
     "point_raw, received_at, original_time_unix_nano"
@@ -51,13 +45,6 @@ async def empty(emptied_database_url: str) -> AsyncIterator[asyncpg.Connection]:
     yield connection
     await connection.execute("DELETE FROM metric_packs; DELETE FROM partition_jobs")
     await connection.close()
-
-
-async def put(sql: asyncpg.Connection, series: UUID, at: datetime, value: float | None, **more: Any) -> None:
-    """One sample."""
-    row = {"series_id": series, "timestamp": at, "value": value, "received_at": at + timedelta(seconds=1), **more}
-    places = ", ".join(f"${n + 1}" for n in range(len(row)))
-    await sql.execute(f"INSERT INTO metric_samples ({', '.join(row)}) VALUES ({places})", *row.values())
 
 
 async def rows(sql: asyncpg.Connection) -> list[tuple[Any, ...]]:
@@ -297,7 +284,7 @@ async def test_an_archive_has_packed_samples_as_it_has_rows(
         YESTERDAY,
     )
     await Keeper(emptied_database_url).seal(grace_hours=0)
-    packs = packing.packs_of(Partition("metric_samples", day(1), day(0), PARTITION))
+    packs = packing.packs_of(ITS_PARTITION)
     done = await archive(empty, packs, tmp_path)
     assert done.rows == await count_rows(empty, packs) == 9
     found = pq.read_table(done.path).to_pylist()
@@ -319,7 +306,7 @@ async def test_packed_samples_leave_with_their_partition(database_url: str, sql:
     assert await sql.fetchval("SELECT to_regclass($1)", packs) is None
     assert {table for table, *_ in keeper.counted.drops} >= {"metric_packs", "metric_samples"}
     # What comes late now is not packed into a partition that has left.
-    assert not await packing._make(sql, packing.packs_of(Partition("metric_samples", day(1), day(0), PARTITION)))
+    assert not await packing._make(sql, packing.packs_of(ITS_PARTITION))
 
 
 async def test_retention_of_a_service_takes_packs_that_are_old(database_url: str, sql: asyncpg.Connection) -> None:
@@ -378,82 +365,3 @@ def sorted_points(request: Any) -> list[tuple[str, bytes]]:
     metrics = request.resource_metrics[0].scope_metrics[0].metrics
     points = ((metric.name, point) for metric in metrics for point in metric.gauge.data_points)
     return sorted((name, point.SerializeToString(deterministic=True)) for name, point in points)
-
-
-SAMPLES = st.lists(
-    st.tuples(
-        st.integers(0, 1),  # series
-        st.sampled_from([-2_000_000, -1, 0, 1, 999, 1000, 1001, 3600_000, 70_000_000]),  # microseconds around noon
-        st.integers(0, 2),  # nanoseconds
-        st.one_of(
-            st.none(), st.integers(-5, 5).map(float), st.floats(), st.integers(-(2**63), 2**63 - 1), st.just(0.125)
-        ),
-        st.booleans(),  # whether the partition is sealed after it
-    ),
-    max_size=24,
-)
-
-
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(samples=SAMPLES)
-def test_whatever_comes_in_whatever_order_is_read_as_a_model_has_it(
-    module_database_url: str, samples: list[tuple[int, int, int, float | int | None, bool]]
-) -> None:
-    asyncio.run(_compare(module_database_url, samples))
-
-
-async def _compare(url: str, samples: list[tuple[int, int, int, float | int | None, bool]]) -> None:
-    sql = await asyncpg.connect(url)
-    partition = Partition("metric_samples", day(1), day(0), PARTITION)
-    await sql.execute("DELETE FROM metric_samples; DELETE FROM metric_packs")
-    all_series = [UUID(int=n + 1) for n in range(2)]
-    model: dict[tuple[int, int, int], float | int | None] = {}
-    for series, us, ns, value, sealed in samples:
-        at = YESTERDAY + timedelta(microseconds=us)
-        whole = value if isinstance(value, int) else None
-        number = None if value is None else float(value)
-        await put(
-            sql,
-            all_series[series],
-            at,
-            number,
-            value_int=whole,
-            timestamp_ns=ns,
-            flags=None if value is not None else 1,
-        )
-        model.setdefault((series, us, ns), value)
-        if sealed:
-            await packing.pack(sql, partition, timeout=60)
-    expected: list[dict[int, float | None]] = [{} for _ in all_series]
-    for series, us, _ in sorted(model):
-        value = model[series, us, _]
-        expected[series].setdefault(us // 1000, None if value is None else float(value))
-    found = await number_columns(Reader(sql), all_series, YESTERDAY_MS - 3000, YESTERDAY_MS + 90_000, max_samples=99)
-    newest = await newest_columns(Reader(sql), all_series, YESTERDAY_MS - 3000, YESTERDAY_MS + 90_000)
-    by_sql = await sql.fetch(_FIRST_BY_SQL)
-    await sql.close()
-    for series, wanted in enumerate(expected):
-        items = [(ms + YESTERDAY_MS, _bits(value)) for ms, value in sorted(wanted.items())]
-        assert _of(found, series) == items
-        assert _of(newest, series) == items[-1:]
-        model_rows = [(us, ns, _bits(value)) for (s, us, ns), value in sorted(model.items()) if s == series]
-        sql_rows = [r for r in by_sql if r["series_id"] == all_series[series]]
-        assert [(r["us"], r["timestamp_ns"], _bits(r["value"])) for r in sql_rows] == model_rows
-
-
-_FIRST_BY_SQL = f"""
-SELECT DISTINCT ON (series_id, "timestamp", timestamp_ns)
-       series_id, round(date_part('epoch', "timestamp" - '{YESTERDAY.isoformat()}') * 1e6)::bigint AS us,
-       timestamp_ns, value
-FROM v_metric_samples ORDER BY series_id, "timestamp", timestamp_ns, id
-"""
-
-
-def _bits(value: float | None) -> str:
-    return STALE_NAN_BITS.to_bytes(8, "big").hex() if value is None else struct.pack(">d", value).hex()
-
-
-def _of(found: NumberColumns, number: int) -> list[tuple[int, str]]:
-    part = slice(found.offsets[number], found.offsets[number + 1])
-    values = found.values[part].view(np.uint64).tolist()
-    return list(zip(found.timestamps[part].tolist(), [f"{bits:016x}" for bits in values], strict=True))

@@ -151,11 +151,19 @@ async def test_the_framing_format_is_refused_with_a_word_on_it() -> None:
         assert "block format" in answer.text
 
 
-@pytest.mark.parametrize("claim", [b"\xff\xff\xff\xff\x0f", b"\xff\xff\xff\x7f", b"\xff\xff\xff\xff\xff\xff\x01"])
-async def test_a_length_that_lies_is_refused_before_anything_is_allocated(claim: bytes) -> None:
+@pytest.mark.parametrize(
+    ("claim", "status"),
+    [
+        (b"\xff\xff\xff\xff\x0f", 413),
+        (b"\xff\xff\xff\x7f", 413),
+        (b"\x80\x80\x40", 400),  # a MiB of 40 bytes
+        (b"\xff\xff\xff\xff\xff\xff\x01", 400),
+    ],
+)
+async def test_a_length_that_lies_is_refused_before_anything_is_allocated(claim: bytes, status: int) -> None:
     async with running(admission_bytes=1024 * 1024) as writing:
         answer = await writing.post(claim + b"\x00" * 40)
-        assert answer.status_code == 400
+        assert answer.status_code == status
         assert writing.admission.used_bytes == 0
 
 

@@ -242,6 +242,39 @@ async def test_two_are_answered_at_a_time_and_others_wait(
         assert found.samples == [(1, 1.0)]
 
 
+class Counting:
+    """What an observer was told."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[str] = []
+        self.reads: list[tuple[int, int]] = []
+
+    def ended(self, outcome: str) -> None:
+        self.outcomes.append(outcome)
+
+    def read(self, series: int, samples: int, seconds: float) -> None:
+        assert seconds >= 0
+        self.reads.append((series, samples))
+
+
+async def test_what_becomes_of_each_request_is_counted(answers: Callable[[Select], None]) -> None:
+    counting = Counting()
+    app = FastAPI()
+    app.include_router(remote_read_router(None, ReadLimits(max_series=1), counting))
+    problems.install(app)
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        answers(always((UP, [(1, 1.0), (2, 2.0)]), ({**UP, "a": "b"}, [(1, HISTOGRAM)])))
+        await post(client, body_of(query()))
+        await post(client, b"no snappy")
+        await post(client, b"\0" * (1024 * 1024 + 1))
+        for error in (TooManySeries(), DatabaseUnavailable(), ValueError()):
+            answers(failing(error))
+            await post(client, body_of(query()))
+    assert counting.outcomes == ["answered", "refused", "refused", "too_many", "unavailable", "failed"]
+    assert counting.reads == [(2, 3)]
+
+
 async def test_nothing_is_read_any_longer_for_a_client_that_has_gone(
     answers: Callable[[Select], None],
 ) -> None:
@@ -257,7 +290,8 @@ async def test_nothing_is_read_any_longer_for_a_client_that_has_gone(
 
     answers(select)
     app = FastAPI()
-    app.include_router(remote_read_router(None, ReadLimits()))
+    counting = Counting()
+    app.include_router(remote_read_router(None, ReadLimits(), counting))
     messages = [{"type": "http.request", "body": body_of(query()), "more_body": False}]
 
     async def receive() -> dict[str, Any]:
@@ -275,6 +309,7 @@ async def test_nothing_is_read_any_longer_for_a_client_that_has_gone(
     gone.set()
     await cancelled.wait()
     await answering
+    assert counting.outcomes == ["left"]
 
 
 async def test_an_answer_that_nobody_takes_gives_its_turn_back(

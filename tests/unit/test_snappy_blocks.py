@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cramjam
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import ares_otel
 from ares_otel.model.prometheus.snappy_blocks import (
     MAX_LENGTH,
     NotSnappy,
     TooLarge,
+    content_length,
     crc32c,
     deflate_pieces,
     inflate,
-    varint,
 )
+from ares_otel.model.varint import varint
 from tests.support.chunks import castagnoli
 
 PIECES = st.lists(st.binary(max_size=300) | st.integers(1, 5).map(lambda n: b"repeated " * n * 30), max_size=8)
@@ -49,6 +53,28 @@ def test_a_length_that_does_not_fit_is_refused_before_anything_is_written() -> N
 def test_a_block_that_claims_gigabytes_is_refused_by_its_length() -> None:
     with pytest.raises(TooLarge, match="4294967295"):
         inflate(b"\xff\xff\xff\xff\x0f" + b"\0" * 5, 1000)
+
+
+def test_a_block_that_tells_more_than_its_bytes_can_hold_is_refused_by_its_length() -> None:
+    with pytest.raises(NotSnappy, match="cannot hold the 1048576"):
+        content_length(b"\x80\x80\x40" + b"\0" * 40, 2**20)
+
+
+def test_the_densest_block_is_inflated() -> None:
+    block = bytes(cramjam.snappy.compress_raw(b"a" * 2**20))
+    assert content_length(block, 2**20) == 2**20
+    assert inflate(block, 2**20) == b"a" * 2**20
+
+
+def test_the_framing_format_is_named() -> None:
+    with pytest.raises(NotSnappy, match="framing format"):
+        inflate(bytes(cramjam.snappy.compress(b"framed")), 1000)
+
+
+def test_nothing_else_knows_the_library_that_inflates() -> None:
+    package = Path(ares_otel.__file__).parent
+    others = [path for path in package.rglob("*.py") if path.name != "snappy_blocks.py"]
+    assert [path.name for path in others if "cramjam" in path.read_text(encoding="utf-8")] == []
 
 
 @pytest.mark.parametrize(

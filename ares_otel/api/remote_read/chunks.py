@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from ares_otel.api.remote_read.runs import PORTION, Run, runs
 from ares_otel.model.prometheus.histogram_chunks import histogram_chunks
 from ares_otel.model.prometheus.proto import remote_v1_pb2 as pb
-from ares_otel.model.prometheus.snappy_blocks import crc32c, varint
+from ares_otel.model.prometheus.snappy_blocks import crc32c
 from ares_otel.model.prometheus.xor_chunks import XorChunks, xor_chunks
+from ares_otel.model.varint import varint
 from ares_otel.query.prometheus.select import Labels, Selected
 
 MEDIA_TYPE = "application/x-streamed-protobuf; proto=prometheus.ChunkedReadResponse"

@@ -12,7 +12,8 @@ from ares_otel.api.remote_read.runs import PORTION, Run, runs
 from ares_otel.model.errors import AresError
 from ares_otel.model.prometheus.proto import remote_v1_pb2 as pb
 from ares_otel.model.prometheus.read_records import histogram_message, record_sizes, records
-from ares_otel.model.prometheus.snappy_blocks import MAX_LENGTH, deflate_pieces, varint
+from ares_otel.model.prometheus.snappy_blocks import MAX_LENGTH, deflate_pieces
+from ares_otel.model.varint import varint
 from ares_otel.query.prometheus.select import Labels, Selected
 
 MEDIA_TYPE = "application/x-protobuf"

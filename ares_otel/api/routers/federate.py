@@ -11,14 +11,13 @@ import asyncpg
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 
-from ares_otel.api.held_answers import held_answer
+from ares_otel.api.held_answers import held_answer, take_turn
 from ares_otel.control.config.schema import ARES
 from ares_otel.model.clock import Clock
 from ares_otel.model.prometheus.negotiation import OPENMETRICS_TYPE, Format, accepts_gzip, choose_format
 from ares_otel.model.prometheus.selector import InvalidSelector, Selector, parse_selector
 from ares_otel.query.prometheus.federate import MAX_SERIES, federate
 from ares_otel.query.prometheus.select import TooManySamples, TooManySeries
-from ares_otel.query.reader import DatabaseUnavailable
 
 MAX_SELECTORS = 100
 _AT_ONCE = 2
@@ -43,11 +42,7 @@ def federate_router(pool: asyncpg.Pool, clock: Clock) -> APIRouter:
         except InvalidSelector as error:
             return _error(str(error), 400)
         format_ = _format(request.headers.get("accept", ""))
-        try:
-            async with asyncio.timeout(TURN_SECONDS):
-                await turns.acquire()
-        except TimeoutError:
-            raise DatabaseUnavailable("Other answers of this page are made or sent; try again in a moment.") from None
+        await take_turn(turns, TURN_SECONDS)
         try:
             made = await federate(pool, selectors, format_, own=ARES, now_ms=clock.time_ns() // 1_000_000)
         except BaseException as error:

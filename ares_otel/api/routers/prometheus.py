@@ -8,14 +8,13 @@ from typing import Annotated
 import asyncpg
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from ares_otel.api.held_answers import held_answer
+from ares_otel.api.held_answers import held_answer, take_turn
 from ares_otel.api.parameters import each_once
 from ares_otel.api.problems import TOO_MANY_SERIES, problem
 from ares_otel.api.prometheus_parameters import IngestedParameters, wanted_of
 from ares_otel.control.config.schema import ARES
 from ares_otel.model.prometheus.negotiation import accepts_gzip, choose_format
 from ares_otel.query.ingested import MAX_BYTES, MAX_SERIES, TooManySeries, expose
-from ares_otel.query.reader import DatabaseUnavailable
 
 _AT_ONCE = 2
 """Answers that are made or sent at the same time: each may take `MAX_BYTES`, and more while it is made."""
@@ -32,11 +31,7 @@ def prometheus_router(pool: asyncpg.Pool) -> APIRouter:
     async def ingested(request: Request, query: Annotated[IngestedParameters, Query()]) -> Response:
         format_ = choose_format(request.headers.get("accept", ""))
         wanted = wanted_of(query, format_)
-        try:
-            async with asyncio.timeout(TURN_SECONDS):
-                await turns.acquire()
-        except TimeoutError:
-            raise DatabaseUnavailable("Other answers of this page are made or sent; try again in a moment.") from None
+        await take_turn(turns, TURN_SECONDS)
         try:
             made = await expose(pool, wanted, own=ARES)
         except BaseException as error:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -14,9 +15,19 @@ from fastapi.responses import PlainTextResponse
 from starlette.exceptions import HTTPException
 
 from ares_otel.api.bodies import read_body
-from ares_otel.api.held_answers import Finished, held_answer
+from ares_otel.api.held_answers import Finished, held_answer, take_turn
 from ares_otel.api.problems import RETRY_SECONDS
 from ares_otel.api.remote_read import chunks, samples
+from ares_otel.api.remote_read.observer import (
+    ANSWERED,
+    FAILED,
+    LEFT,
+    REFUSED,
+    TOO_MANY,
+    UNAVAILABLE,
+    ReadObserver,
+    SilentReadObserver,
+)
 from ares_otel.api.remote_read.request import MAX_BODY, ReadQuery, Refused, ResponseType, parse_request
 from ares_otel.query.prometheus.select import Selected, TooManySamples, TooManySeries, select
 from ares_otel.query.reader import DatabaseUnavailable, QueryTooSlow
@@ -47,33 +58,58 @@ class ReadLimits:
     read_seconds: float = READ_SECONDS
 
 
-def remote_read_router(pool: asyncpg.Pool, limits: ReadLimits) -> APIRouter:
+@dataclass(frozen=True, slots=True)
+class RemoteReads:
+    """How they are answered."""
+
+    limits: ReadLimits = ReadLimits()
+    observer: ReadObserver = field(default_factory=SilentReadObserver)
+
+
+class _Gone(Refused):
+    """The client has gone, and nobody reads the answer."""
+
+
+def remote_read_router(pool: asyncpg.Pool, limits: ReadLimits, observer: ReadObserver | None = None) -> APIRouter:
     """The endpoint; it is documented in docs/remote-read.md, for OpenAPI cannot say what is in these bodies.
 
     Errors are a line of text, which a Prometheus shows to who made the query.
     """
     router = APIRouter()
     turns = asyncio.Semaphore(_AT_ONCE)
+    told = observer or SilentReadObserver()
 
     @router.post(PATH, include_in_schema=False)
     async def read(request: Request) -> Response:
+        outcome = FAILED
         try:
+            began = time.monotonic()
             body = await _body(request)
-            await _take(turns)
+            await take_turn(turns, TURN_SECONDS)
             try:
-                made, headers = await _unless_gone(request, _made(body, pool, limits))
+                answers, type_ = await _unless_gone(request, _read(body, pool, limits))
+                made, headers = await _made(answers, type_)
             except BaseException:
                 turns.release()
                 raise
+            read = sum(len(answer.labels) for answer in answers), sum(len(answer.timestamps) for answer in answers)
+            told.read(*read, time.monotonic() - began)
+            outcome = ANSWERED
             return held_answer(turns, made, headers, gzip=False)
         except Refused as error:
+            outcome = LEFT if isinstance(error, _Gone) else REFUSED
             return _text(error.status, error.message)
         except HTTPException as error:
+            outcome = REFUSED
             return _text(error.status_code, str(error.detail))
         except (TooManySeries, TooManySamples, samples.TooLong) as error:
+            outcome = TOO_MANY
             return _text(HTTPStatus.UNPROCESSABLE_ENTITY, error.message)
         except (DatabaseUnavailable, QueryTooSlow) as error:
+            outcome = UNAVAILABLE
             return _text(HTTPStatus.SERVICE_UNAVAILABLE, error.message, {"Retry-After": str(RETRY_SECONDS)})
+        finally:
+            told.ended(outcome)
 
     return router
 
@@ -92,21 +128,16 @@ async def _body(request: Request) -> bytes:
     return await read_body(request, MAX_BODY)
 
 
-async def _take(turns: asyncio.Semaphore) -> None:
-    """Raises DatabaseUnavailable: none is free in time."""
-    try:
-        async with asyncio.timeout(TURN_SECONDS):
-            await turns.acquire()
-    except TimeoutError:
-        raise DatabaseUnavailable("Other remote reads are made or sent; try again in a moment.") from None
-
-
-async def _made(body: bytes, pool: asyncpg.Pool, limits: ReadLimits) -> tuple[Finished, dict[str, str]]:
-    """The answer with its headers, of which everything is read and nothing encoded yet: what goes wrong with the
-    database is told before the first byte. Threads do what takes milliseconds, as compiling patterns does."""
+async def _read(body: bytes, pool: asyncpg.Pool, limits: ReadLimits) -> tuple[list[Selected], ResponseType]:
+    """What a request gets, and how. Everything is read and nothing encoded yet: what goes wrong with the database is
+    told before the first byte. Threads do what takes milliseconds, as compiling patterns does."""
     asked = await asyncio.to_thread(parse_request, body)
-    answers = await _selected(asked.queries, pool, limits)
-    if asked.response_type is ResponseType.STREAMED_XOR_CHUNKS:
+    return await _selected(asked.queries, pool, limits), asked.response_type
+
+
+async def _made(answers: list[Selected], type_: ResponseType) -> tuple[Finished, dict[str, str]]:
+    """The answer with its headers. Raises TooLong."""
+    if type_ is ResponseType.STREAMED_XOR_CHUNKS:
         return chunks.ChunksAnswer(answers), {"Content-Type": chunks.MEDIA_TYPE}
     made = await asyncio.to_thread(samples.SamplesAnswer, answers)
     return made, {"Content-Type": samples.MEDIA_TYPE, "Content-Encoding": "snappy"}
@@ -159,7 +190,7 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, _T]) -> _T:
         watching.cancel()
         await asyncio.gather(working, watching, return_exceptions=True)
     if left:
-        raise Refused("The client has gone.")  # nobody reads it
+        raise _Gone(str(_Gone.__doc__))
     return working.result()
 
 

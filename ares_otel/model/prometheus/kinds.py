@@ -53,6 +53,6 @@ def verbatim_kind(name: str, metric_type: str, told: str) -> Kind:
         return _DISTRIBUTIONS[metric_type]
     if told == "info" and name.endswith("_info"):
         return Kind.INFO
-    if metric_type == "counter" and told in ("", "counter"):
+    if told == "counter" or (metric_type == "counter" and not told):
         return Kind.COUNTER
     return Kind.GAUGE if metric_type != "counter" and told in ("gauge", "stateset", "info") else Kind.UNKNOWN

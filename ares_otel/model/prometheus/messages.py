@@ -23,6 +23,7 @@ from ares_otel.model.prometheus.native_histogram import NativeHistogram
 from ares_otel.model.prometheus.points import classic_buckets, number_of, quantiles_of
 from ares_otel.model.prometheus.proto import exposition_pb2 as pb
 from ares_otel.model.prometheus.text import ExemplarLine
+from ares_otel.model.varint import varint
 
 _TYPES = {
     Kind.COUNTER: pb.COUNTER,
@@ -98,9 +99,9 @@ class Messages:
         if unit and name.endswith(f"_{unit}"):
             head.unit = unit
         start = head.SerializeToString()
-        pieces = [bytes((_METRIC_TAG,)) + _varint(len(metric)) for metric in metrics]
+        pieces = [bytes((_METRIC_TAG,)) + varint(len(metric)) for metric in metrics]
         size = len(start) + sum(map(len, pieces)) + sum(map(len, metrics))
-        yield _varint(size) + start
+        yield varint(size) + start
         for piece, metric in sorted(
             zip(pieces, metrics, strict=True), key=lambda both: isinstance(both[1], NativeMetric)
         ):
@@ -186,12 +187,3 @@ def _pairs(labels: Pairs) -> list[pb.LabelPair]:
 def _timestamp(unix_nano: int) -> Timestamp:
     seconds, nanos = divmod(unix_nano, 1_000_000_000)
     return Timestamp(seconds=seconds, nanos=nanos)
-
-
-def _varint(number: int) -> bytes:
-    made = bytearray()
-    while number > 0x7F:
-        made.append(number & 0x7F | 0x80)
-        number >>= 7
-    made.append(number)
-    return bytes(made)

@@ -11,9 +11,15 @@ from collections.abc import Iterable, Iterator
 
 import cramjam
 
+from ares_otel.model.varint import varint
+
 MAX_LENGTH = 2**32 - 1
 """Content of a block."""
 _LENGTH_BYTES = 5
+_EXPANSION = 32
+"""Content for each byte of elements, at most: a copy of three bytes makes 64, so 22 are never reached."""
+_STREAM_IDENTIFIER = b"\xff\x06\x00\x00sNaPpY"
+"""With what the framing format begins."""
 _STREAM_HEADER = 10
 _BLOCK_HEADER = 4
 _FRAME_BLOCK = 65536
@@ -32,17 +38,30 @@ class TooLarge(ValueError):
     """A block whose content is larger than it may be."""
 
 
+def content_length(block: bytes, limit: int) -> int:
+    """How long the content of a block is, as the block says and as it can be. Nothing is allocated for it.
+
+    Raises:
+        NotSnappy: it is no block, or a block of its size cannot hold so much.
+        TooLarge: it is more than `limit` bytes.
+    """
+    if block.startswith(_STREAM_IDENTIFIER):
+        raise NotSnappy("it is in snappy's framing format")
+    length, behind = _length(block)
+    if length > limit:
+        raise TooLarge(f"{length} bytes")
+    if length > _EXPANSION * (len(block) - behind):
+        raise NotSnappy(f"{len(block)} bytes cannot hold the {length} that it tells")
+    return length
+
+
 def inflate(block: bytes, limit: int) -> bytes:
     """The content of a block, of at most `limit` bytes: its length is looked at before anything is allocated.
 
     Raises:
         NotSnappy, TooLarge: as their texts say.
     """
-    length, behind = _length(block)
-    if length > limit:
-        raise TooLarge(f"{length} bytes")
-    if length > 0 and behind == len(block):
-        raise NotSnappy("there is a length and nothing behind it")
+    length = content_length(block, limit)
     try:
         content = bytes(cramjam.snappy.decompress_raw(block))
     except cramjam.DecompressionError as error:
@@ -68,16 +87,6 @@ def deflate_pieces(length: int, pieces: Iterable[bytes]) -> Iterator[bytes]:
             yield deflated[_length(deflated)[1] :]
     if length:
         raise ValueError(f"{length} bytes of the block are missing")
-
-
-def varint(number: int) -> bytes:
-    """A number of at least zero, seven bits a byte, the lowest ones first."""
-    parts = bytearray()
-    while number > 0x7F:
-        parts.append(number & 0x7F | 0x80)
-        number >>= 7
-    parts.append(number)
-    return bytes(parts)
 
 
 def crc32c(data: bytes) -> int:

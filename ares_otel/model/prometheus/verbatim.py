@@ -18,11 +18,19 @@ METADATA_BUCKETS = "prometheus.buckets"
 """Key in `Metric.metadata`: `CUSTOM` for a histogram that was a native one with custom buckets (schema -53). Without it
 a histogram was a classic one, with a series for each bucket."""
 CUSTOM = "custom"
+UNKNOWN = "unknown"
+"""The type of a series of which nobody said one."""
 
 
 def is_verbatim(scope_name: str) -> bool:
     """Whether series of this scope are Prometheus's own."""
     return scope_name == SCOPE_NAME
+
+
+def family_names(name: str) -> tuple[str, ...]:
+    """The names under which a Prometheus may tell type, unit and description of a series that is a family of its own,
+    the likelier first: OpenMetrics's families have neither `_total` nor `_info`, of which their samples have one."""
+    return name, *(name.removesuffix(end) for end in ("_total", "_info") if name.endswith(end))
 
 
 def resource_of(job: str, instance: str) -> dict[str, str]:

@@ -64,7 +64,7 @@ async def number_columns(
         TooManySamples: more than `max_samples`.
         DatabaseUnavailable, QueryTooSlow: see `reader`.
     """
-    ranges = list(reversed(await _ranges(reader, SAMPLES, start_ms, end_ms)))
+    ranges = list(reversed(await statement_ranges(reader, SAMPLES, start_ms, end_ms)))
     found = Gathered(len(series), max_samples)
     await _gather(reader, series, range(len(series)), ranges, found, ordered=False)
     if doubled := found.doubled():
@@ -86,7 +86,7 @@ async def newest_columns(reader: Reader, series: Sequence[UUID], start_ms: int, 
     """
     found = Gathered(len(series), 2 * len(series))
     missing = list(range(len(series)))
-    for range_ in await _ranges(reader, SAMPLES, start_ms, end_ms):  # the newest first
+    for range_ in await statement_ranges(reader, SAMPLES, start_ms, end_ms):  # the newest first
         lower, upper = _bounds(range_)
         for begin in range(0, len(missing), NEWEST_AT_ONCE):
             places = {series[n]: n for n in missing[begin : begin + NEWEST_AT_ONCE]}
@@ -114,7 +114,7 @@ async def distribution_rows(
         DatabaseUnavailable, QueryTooSlow: see `reader`.
     """
     rows: list[Any] = []
-    ranges = list(reversed(await _ranges(reader, DISTRIBUTIONS, start_ms, end_ms)))
+    ranges = list(reversed(await statement_ranges(reader, DISTRIBUTIONS, start_ms, end_ms)))
     for begin in range(0, len(series), SERIES_AT_ONCE):
         wanted = series[begin : begin + SERIES_AT_ONCE]
         part: list[Any] = []
@@ -226,7 +226,7 @@ def _halves(numbers: Sequence[int], range_: Range) -> Iterator[tuple[Sequence[in
     yield numbers, Range(range_.lower + length, range_.upper)
 
 
-async def _ranges(reader: Reader, table: str, start_ms: int, end_ms: int) -> list[Range]:
+async def statement_ranges(reader: Reader, table: str, start_ms: int, end_ms: int) -> list[Range]:
     """What a statement each looks at, the newest first: it is planned over the partitions of its range."""
     whole = Range(_time(start_ms), _time(end_ms + 1))
     assert whole.lower is not None

@@ -13,10 +13,10 @@ from uuid import UUID
 from ares_otel.query.prometheus.columns import (
     NumberColumns,
     TooManySamples,
-    _ranges,
     distribution_rows,
     newest_columns,
     number_columns,
+    statement_ranges,
 )
 from ares_otel.query.prometheus.cumulative import cumulative_columns
 from ares_otel.query.prometheus.cumulative_rows import cumulative_rows, series_of_deltas
@@ -152,7 +152,9 @@ class Samples:
 
     async def _newest_rows(self, ids: _Ids) -> list[Any]:
         found: dict[UUID, Any] = {}
-        for lower, upper in await _ranges(self._reader, DISTRIBUTIONS, self._start, self._end):  # the newest first
+        for lower, upper in await statement_ranges(
+            self._reader, DISTRIBUTIONS, self._start, self._end
+        ):  # the newest first
             missing = [id_ for id_ in ids if id_ not in found]
             if not missing:
                 break

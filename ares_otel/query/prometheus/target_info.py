@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ares_otel.model.prometheus.native_histogram import is_stale_bits
-from ares_otel.query.prometheus.columns import TooManySamples, _ranges, newest_columns
+from ares_otel.query.prometheus.columns import TooManySamples, newest_columns, statement_ranges
 from ares_otel.query.prometheus.distributions import labels_of
 from ares_otel.query.prometheus.index import Entry
 from ares_otel.query.prometheus.pieces import Piece
@@ -102,7 +102,7 @@ async def _ends(
         return {}
     if name == "ends_distributions":
         options["first"] = not options["last"] or None
-    ranges = await _ranges(reader, SAMPLES if name == "first_numbers" else DISTRIBUTIONS, start, end)
+    ranges = await statement_ranges(reader, SAMPLES if name == "first_numbers" else DISTRIBUTIONS, start, end)
     found: dict[UUID, int] = {}
     for lower, upper in ranges if options.get("last") else reversed(ranges):  # they come with the newest first
         missing = [row for row in rows if row["resource_id"] not in found]

@@ -28,6 +28,14 @@ SELECT scope_id, COALESCE(name, '') AS name, version, schema_url, attributes::te
 FROM otel_scopes
 WHERE tenant_id = 0 AND scope_id = ANY (:ids::uuid[]) AND octet_length(attributes::text) <= :max_bytes
 
+-- name: told
+-- What a Prometheus told of metrics beside their samples: of several things the one that was new last, so that what is put
+-- right counts.
+SELECT DISTINCT ON (metric_name) metric_name, type, unit, left(help, :description) AS help
+FROM prometheus_metadata
+WHERE tenant_id = 0 AND metric_name = ANY (:names::text[])
+ORDER BY metric_name, first_seen DESC, digest
+
 -- name: numbers
 -- Of two samples of one time the first counts. A large one comes without what makes it large.
 SELECT s.series_id, p.value, p.value_int, p."timestamp", p.timestamp_ns, p.start_time, p.start_ns, p.flags,

@@ -121,7 +121,8 @@ ORDER BY value COLLATE "C"
 LIMIT :limit
 
 -- name: metadata
--- Type, unit and description of metrics by the names of their families, as their series say them or remote write did.
+-- Type, unit and description of metrics by the names of their families, as their series say them or remote write did. Of what
+-- came from a Prometheus a series is asked where nothing was told apart from it, and not when it is one line of a histogram.
 SELECT name, kind, unit, help
 FROM (
     SELECT CASE p.part WHEN 'count' THEN left(l.value, -6) ELSE l.value END AS name, p.kind, s.unit,
@@ -129,7 +130,13 @@ FROM (
     FROM prometheus_series p
     JOIN prometheus_labels l ON l.tenant_id = 0 AND l.label_id = p.name_id
     JOIN metric_series s ON s.tenant_id = 0 AND s.series_id = p.series_id
-    WHERE p.tenant_id = 0 AND p.part IN ('value', 'delta', 'count', 'native') AND NOT (p.verbatim AND p.part IN ('value', 'native'))
+    WHERE p.tenant_id = 0
+      AND (p.part IN ('delta', 'count')
+           OR p.part IN ('value', 'native', 'custom')
+              AND (NOT p.verbatim
+                   OR (p.kind IN ('counter', 'gauge', 'info', 'stateset') OR p.part <> 'value')
+                      AND NOT EXISTS (SELECT FROM prometheus_metadata d
+                                      WHERE d.tenant_id = 0 AND d.metric_name = l.value)))
     UNION ALL
     SELECT metric_name, type, unit, left(help, :description) FROM prometheus_metadata WHERE tenant_id = 0
     UNION ALL

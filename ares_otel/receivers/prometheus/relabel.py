@@ -22,7 +22,6 @@ MAX_LABEL_BYTES = 64 * 1024
 """Of a label that a rule makes. Without a bound a replacement that names `$1` often, in a row of rules, would grow
 without end."""
 _WHOLE = "(.*)"
-_LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _VARIABLE = re.compile(r"\$(?:\$|\{(\w+)\}|(\w+))", re.ASCII)
 _TARGETED = ("replace", "hashmod", "lowercase", "uppercase", "keepequal", "dropequal")
 

@@ -15,6 +15,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from ares_otel.model.prometheus.verbatim import CUSTOM, METADATA_BUCKETS, METADATA_TYPE, SCOPE_NAME, resource_of
+from ares_otel.model.varint import varint
 
 GAUGE, SUM, HISTOGRAM, EXPONENTIAL = 0x2A, 0x3A, 0x4A, 0x52
 """Tags of the kinds within `Metric`: the fields 5, 7, 9 and 10."""
@@ -25,7 +26,6 @@ _STARTED_NUMBER = Struct("<BQBQBd").pack
 _TIME = Struct("<BQ").pack
 _STARTED_TIME = Struct("<BQBQ").pack
 _NO_RECORDED_VALUE = b"\x40\x01"
-_SHORT = [bytes((size,)) for size in range(128)]
 NUMBER_ATTRIBUTES = 0x3A
 """Tag of an attribute within `NumberDataPoint`."""
 
@@ -41,21 +41,9 @@ class Family(NamedTuple):
     kind: int
 
 
-def sized(size: int) -> bytes:
-    """A length as a varint."""
-    if size < 128:
-        return _SHORT[size]
-    out = bytearray()
-    while size > 127:
-        out.append(size & 0x7F | 0x80)
-        size >>= 7
-    out.append(size)
-    return bytes(out)
-
-
 def field(tag: int, content: bytes) -> bytes:
     """A field with a length."""
-    return b"%c%b%b" % (tag, sized(len(content)), content)
+    return b"%c%b%b" % (tag, varint(len(content)), content)
 
 
 def metric_head(name: str) -> bytes:
@@ -102,8 +90,8 @@ def request_of(families: Mapping[Family, list[bytes]]) -> bytes:
     """An `ExportMetricsServiceRequest` with the points of each family."""
     by_resource: dict[bytes, list[bytes]] = {}
     for family, points in families.items():
-        data = b"".join([b"\x0a%b%b" % (sized(len(point)), point) for point in points]) + _KIND_END[family.kind]
-        metric = b"%b%c%b%b%b" % (family.head, family.kind, sized(len(data)), data, family.tail)
+        data = b"".join([b"\x0a%b%b" % (varint(len(point)), point) for point in points]) + _KIND_END[family.kind]
+        metric = b"%b%c%b%b%b" % (family.head, family.kind, varint(len(data)), data, family.tail)
         by_resource.setdefault(family.resource, []).append(field(0x12, metric))
     return b"".join(
         [field(0x0A, field(0x0A, of) + field(0x12, _SCOPE + b"".join(metrics))) for of, metrics in by_resource.items()]

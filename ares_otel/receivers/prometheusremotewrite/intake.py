@@ -6,13 +6,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 from ares_otel.model.batch import DEFAULT_TENANT, Accepted, Batch, Consumer, batch_key
+from ares_otel.model.errors import Rejected, TooLarge
+from ares_otel.model.prometheus import snappy_blocks
 from ares_otel.model.prometheus.metadata import MetadataBook
 from ares_otel.model.signal import METRICS, Signal
 from ares_otel.pipeline.admission import Reservation
 from ares_otel.pipeline.component import BuildContext
 from ares_otel.receivers.prometheusremotewrite.decode import decode_v1, decode_v2, memory
 from ares_otel.receivers.prometheusremotewrite.series import SeriesBook
-from ares_otel.receivers.prometheusremotewrite.snappy import inflate, inflated_size
 from ares_otel.receivers.prometheusremotewrite.written import Decoded, Written
 from ares_otel.receivers.serving.http_app import TRANSPORT
 from ares_otel.receivers.serving.intake import Arrival, Made, RequestIntake
@@ -67,9 +68,9 @@ class RemoteWriteIntake(RequestIntake):
 
     async def _make(self, body: bytes, arrival: Arrival, limit: int, *, second: bool) -> tuple[Made, Decoded]:
         run, reservation = self.workers.run, arrival.reservation
-        size = inflated_size(body, limit)
+        size = _inflated_size(body, limit)
         reservation.grow(2 * size)
-        inflated = await run(size, lambda: inflate(body, size))
+        inflated = await run(size, lambda: _inflated(body, limit))
         reservation.grow(await run(size, lambda: memory(inflated, second=second)))
         work = partial(self._decoded, inflated, arrival, second=second)
         return await run(size, work, inline_bytes=DECODE_INLINE_BYTES)
@@ -88,3 +89,27 @@ class RemoteWriteIntake(RequestIntake):
             items=decoded.written.points,
         )
         return Made(batch, decoded.rejected, decoded.reason), decoded
+
+
+def _inflated_size(body: bytes, limit: int) -> int:
+    """Raises Rejected, and TooLarge: more than `limit` bytes."""
+    try:
+        return snappy_blocks.content_length(body, limit)
+    except snappy_blocks.TooLarge as error:
+        raise TooLarge(
+            f"The body inflates to {error}, more than {limit} (max_request_body_size); send less at once."
+        ) from None
+    except snappy_blocks.NotSnappy as error:
+        raise _no_block(error) from None
+
+
+def _inflated(body: bytes, limit: int) -> bytes:
+    """Raises Rejected."""
+    try:
+        return snappy_blocks.inflate(body, limit)
+    except snappy_blocks.NotSnappy as error:
+        raise _no_block(error) from None
+
+
+def _no_block(error: snappy_blocks.NotSnappy) -> Rejected:
+    return Rejected(f"The body is not compressed by snappy in its block format: {error}.")
