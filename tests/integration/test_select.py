@@ -272,6 +272,20 @@ async def test_what_came_from_a_prometheus_is_as_it_was(pool: asyncpg.Pool, stor
     assert (await chosen(pool, "wait_bucket")).kinds == ["histogram"]
 
 
+async def test_bounds_of_a_page_are_written_as_in_prometheus(pool: asyncpg.Pool, store: Store) -> None:
+    labels = {"job": "node", "instance": "n:9100"}
+    wait = histogram("wait", "", attributes=pairs(labels), explicit_bounds=[0.5, 1, 1e6], bucket_counts=[1, 2, 2, 1])
+    point = summary_point(attributes=pairs(labels))
+    del point.quantile_values[:]
+    point.quantile_values.add(quantile=0.5, value=1)
+    point.quantile_values.add(quantile=1, value=2)
+    await send(store, verbatim("node", "n:9100", wait, Metric(name="lag", summary=Summary(data_points=[point]))))
+    found = await chosen(pool, '{job="node"}')
+    assert [dict(one)["le"] for one in found.labels if "le" in dict(one)] == ["+Inf", "0.5", "1.0", "1e+06"]
+    assert [dict(one)["quantile"] for one in found.labels if "quantile" in dict(one)] == ["0.5", "1.0"]
+    assert len((await chosen(pool, 'wait_bucket{le="1.0"}')).labels) == 1
+
+
 async def test_only_the_newest_sample_of_each_series_on_demand(pool: asyncpg.Pool, store: Store) -> None:
     now = now_ms()
     for ms in (5000, 3000):
