@@ -286,6 +286,24 @@ async def test_bounds_of_a_page_are_written_as_in_prometheus(pool: asyncpg.Pool,
     assert len((await chosen(pool, 'wait_bucket{le="1.0"}')).labels) == 1
 
 
+@pytest.mark.parametrize("newest_only", [False, True])
+async def test_what_is_filed_under_the_time_at_which_it_came_is_no_sample(
+    pool: asyncpg.Pool, store: Store, newest_only: bool
+) -> None:
+    """A value of 1980 would stand in a diagram of today, and before newer ones: where no partition has the time of a
+    point, it is in SQL alone."""
+    moment = now_ms() - 20_000
+    long_ago = at(315_532_800_000)
+    for time, value in ((at(moment), 1), (long_ago, 2)):
+        metrics = [counter("c", value, **time), histogram("h", "", **time), exponential("e", **time)]
+        await send(store, metrics_request(metrics=metrics))
+    await send(store, metrics_request("backfill", [gauge("old", 3, **long_ago), histogram("older", "", **long_ago)]))
+    assert samples(await chosen(pool, "c_total", newest_only=newest_only)) == [(moment, 1)]
+    for name in ("h_count", "e"):
+        assert set((await chosen(pool, name, newest_only=newest_only)).timestamps.tolist()) == {moment}
+    assert (await chosen(pool, '{job="backfill"}', newest_only=newest_only)).labels == []
+
+
 async def test_only_the_newest_sample_of_each_series_on_demand(pool: asyncpg.Pool, store: Store) -> None:
     now = now_ms()
     for ms in (5000, 3000):
@@ -339,8 +357,8 @@ async def test_many_points_of_histograms_are_read_in_pieces(
     assert len(samples(whole)) == 10
 
 
-def exponential(name: str) -> Metric:
-    data = ExponentialHistogram(data_points=[exponential_point()], aggregation_temporality=CUMULATIVE)
+def exponential(name: str, **point: Any) -> Metric:
+    data = ExponentialHistogram(data_points=[exponential_point(**point)], aggregation_temporality=CUMULATIVE)
     return Metric(name=name, exponential_histogram=data)
 
 

@@ -19,7 +19,7 @@ from ares_otel.query.prometheus.index import Entry
 from ares_otel.query.prometheus.pieces import Labels, Piece, Times, Values
 from ares_otel.query.prometheus.translation import COUNT, CUSTOM_NATIVE, NATIVE, QUANTILE, RESERVED, SUM
 from ares_otel.storage.rows.restore_metrics import histogram_point, summary_point
-from ares_otel.storage.rows.restore_values import filed_time
+from ares_otel.storage.rows.restore_values import unix_nano
 
 Columns = tuple[Times, Values]
 
@@ -45,7 +45,7 @@ def pieces_of(entries: Sequence[Entry], rows: Sequence[Any]) -> list[Piece]:
         entries: its wanted members.
         rows: of metric_distributions, by time.
     """
-    times = np.array([filed_time(row, "timestamp", "timestamp_ns") // 1_000_000 for row in rows], np.int64)
+    times = np.array([unix_nano(row["timestamp"], row["timestamp_ns"]) // 1_000_000 for row in rows], np.int64)
     made: list[Piece] = []
     if entries[0].part in (NATIVE, CUSTOM_NATIVE):
         return [_native(entry, rows, times) for entry in entries]
