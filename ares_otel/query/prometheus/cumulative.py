@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from uuid import UUID
@@ -40,7 +41,7 @@ async def cumulative_columns(
     later = np.zeros(len(series))
     for row in await reader.fetch(_SQL["numbers"], ids=list(series), day=day):
         altogether[row["n"]], later[row["n"]] = row["value"], row["later"]
-    return _counters(columns, altogether - later, end_of_day, end_ms)
+    return await asyncio.to_thread(_counters, columns, altogether - later, end_of_day, end_ms)
 
 
 def _up_to(total: float, deltas: NDArray[np.float64]) -> NDArray[np.float64]:
