@@ -135,6 +135,16 @@ async def test_a_series_lives_five_minutes_after_its_newest_point(api: Api, stor
     assert "old" not in found
 
 
+async def test_a_point_of_a_time_that_no_partition_has_does_not_make_a_series_live(api: Api, store: Store) -> None:
+    long_ago: dict[str, Any] = {"time_unix_nano": 315_532_800_000_000_000}
+    await send(store, metrics_request(metrics=[gauge(value=1, **ago(10)), histogram("lives", **ago(10))]))
+    await send(store, metrics_request(metrics=[gauge(value=2, **long_ago), histogram("old", **long_ago)]))
+    found = await families(api)
+    assert [sample.value for sample in found["queue_length"].samples] == [1]
+    assert "lives_seconds" in found
+    assert "old_seconds" not in found
+
+
 async def test_the_newest_point_counts_and_of_two_of_one_time_the_first(api: Api, store: Store) -> None:
     await send(store, metrics_request(metrics=[gauge(value=1, **ago(10))]))
     same = ago(5)

@@ -272,6 +272,38 @@ async def test_what_came_from_a_prometheus_is_as_it_was(pool: asyncpg.Pool, stor
     assert (await chosen(pool, "wait_bucket")).kinds == ["histogram"]
 
 
+async def test_bounds_of_a_page_are_written_as_in_prometheus(pool: asyncpg.Pool, store: Store) -> None:
+    labels = {"job": "node", "instance": "n:9100"}
+    wait = histogram("wait", "", attributes=pairs(labels), explicit_bounds=[0.5, 1, 1e6], bucket_counts=[1, 2, 2, 1])
+    point = summary_point(attributes=pairs(labels))
+    del point.quantile_values[:]
+    point.quantile_values.add(quantile=0.5, value=1)
+    point.quantile_values.add(quantile=1, value=2)
+    await send(store, verbatim("node", "n:9100", wait, Metric(name="lag", summary=Summary(data_points=[point]))))
+    found = await chosen(pool, '{job="node"}')
+    assert [dict(one)["le"] for one in found.labels if "le" in dict(one)] == ["+Inf", "0.5", "1.0", "1e+06"]
+    assert [dict(one)["quantile"] for one in found.labels if "quantile" in dict(one)] == ["0.5", "1.0"]
+    assert len((await chosen(pool, 'wait_bucket{le="1.0"}')).labels) == 1
+
+
+@pytest.mark.parametrize("newest_only", [False, True])
+async def test_what_is_filed_under_the_time_at_which_it_came_is_no_sample(
+    pool: asyncpg.Pool, store: Store, newest_only: bool
+) -> None:
+    """A value of 1980 would stand in a diagram of today, and before newer ones: where no partition has the time of a
+    point, it is in SQL alone."""
+    moment = now_ms() - 20_000
+    long_ago = at(315_532_800_000)
+    for time, value in ((at(moment), 1), (long_ago, 2)):
+        metrics = [counter("c", value, **time), histogram("h", "", **time), exponential("e", **time)]
+        await send(store, metrics_request(metrics=metrics))
+    await send(store, metrics_request("backfill", [gauge("old", 3, **long_ago), histogram("older", "", **long_ago)]))
+    assert samples(await chosen(pool, "c_total", newest_only=newest_only)) == [(moment, 1)]
+    for name in ("h_count", "e"):
+        assert set((await chosen(pool, name, newest_only=newest_only)).timestamps.tolist()) == {moment}
+    assert (await chosen(pool, '{job="backfill"}', newest_only=newest_only)).labels == []
+
+
 async def test_only_the_newest_sample_of_each_series_on_demand(pool: asyncpg.Pool, store: Store) -> None:
     now = now_ms()
     for ms in (5000, 3000):
@@ -325,8 +357,8 @@ async def test_many_points_of_histograms_are_read_in_pieces(
     assert len(samples(whole)) == 10
 
 
-def exponential(name: str) -> Metric:
-    data = ExponentialHistogram(data_points=[exponential_point()], aggregation_temporality=CUMULATIVE)
+def exponential(name: str, **point: Any) -> Metric:
+    data = ExponentialHistogram(data_points=[exponential_point(**point)], aggregation_temporality=CUMULATIVE)
     return Metric(name=name, exponential_histogram=data)
 
 

@@ -161,6 +161,40 @@ def test_a_delta_that_is_no_number_above_zero_adds_nothing(nonsense: float) -> N
     assert [made.values[0], made.values[2]] == [1.0, 3.0]
 
 
+def test_the_newest_value_of_a_counter_is_the_same_bits_whatever_is_read() -> None:
+    """A Prometheus that federates gets it at each scrape, under the same time."""
+    deltas = [0.1, 0.2, 0.3, 0.7, 1e-9]
+    total = math.fsum([7.3, *deltas])
+    for first in range(len(deltas)):
+        part = np.array(deltas[first:])
+        columns = NumberColumns([uuid4()], np.array([0, len(part)]), np.arange(first, len(deltas)), part)
+        values = _counters(columns, np.array([total]), DAY_MS, 9).values
+        assert values[-1] == total
+        assert (np.diff(values) >= 0).all()
+
+
+def test_a_large_counter_takes_no_digits_from_a_small_one() -> None:
+    columns = NumberColumns([uuid4(), uuid4()], np.array([0, 1, 3]), np.array([1, 1, 2]), np.array([1e17, 0.25, 0.5]))
+    assert list(_counters(columns, np.array([1e17, 0.75]), DAY_MS, 9).values) == [1e17, 0.25, 0.75]
+
+
+def test_the_newest_sum_of_a_histogram_is_the_same_bits_whatever_is_read() -> None:
+    points = [
+        {**explicit([1.0], [1, 0]), "sum": value, "scale": None, "flags": 0, "n": 0, "timestamp_ns": 0}
+        | {"timestamp": NOON + timedelta(seconds=second)}
+        for second, value in enumerate([0.1, 0.2, 0.3, 0.7])
+    ]
+    total = Explicit()
+    for point in points:
+        total.add(point)
+    row = {**dict(zip(COLUMNS, total.columns(), strict=True)), "since": NOON, "waiting": [], "waiting_ns": []}
+    end = round(NOON.timestamp() * 1000) + 60_000
+    for first in range(len(points)):
+        sums = [one["sum"] for one in _cumulative(points[first:], {0: row}, end)]
+        assert sums[-1] == total.sum
+        assert sums == sorted(sums)
+
+
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 

@@ -25,7 +25,7 @@ from ares_otel.model.prometheus.kinds import Kind
 from ares_otel.model.prometheus.negotiation import Format
 from ares_otel.model.prometheus.points import PointLines, is_stale
 from ares_otel.model.prometheus.text import Lines
-from ares_otel.model.prometheus.values import bound_text, seconds_text, value_text
+from ares_otel.model.prometheus.values import bound_text, canonical_bound_text, seconds_text, value_text
 from tests.support.otlp_samples import exponential_point, histogram_point, pairs, summary_point
 
 TEXT = Format()
@@ -179,11 +179,31 @@ def test_bounds_are_the_shortest_decimals_without_an_exponent(bound: float, text
     assert bound_text(bound) == text
 
 
+@pytest.mark.parametrize(
+    ("bound", "text"),
+    [
+        *(
+            (1.0, "1.0"),
+            (0.0, "0.0"),
+            (100000.0, "100000.0"),
+            (1e6, "1e+06"),
+            (1234567.0, "1.234567e+06"),
+            (0.0001, "0.0001"),
+        ),
+        *((0.00001, "1e-05"), (-2.5, "-2.5"), (-25e20, "-2.5e+21"), (999999.5, "999999.5"), (math.inf, "+Inf")),
+        *((5e-324, "5e-324"), (1.7976931348623157e308, "1.7976931348623157e+308")),
+    ],
+)
+def test_bounds_of_a_page_are_written_as_a_prometheus_3_has_them(bound: float, text: str) -> None:
+    assert canonical_bound_text(bound) == text
+
+
 @given(st.floats(allow_nan=False))
 def test_numbers_survive_being_text(value: float) -> None:
     assert float(value_text(value)) == value
     assert float(bound_text(value)) == value
     assert "e" not in bound_text(value)
+    assert float(canonical_bound_text(value)) == value
 
 
 @pytest.mark.parametrize(("nanoseconds", "text"), [(0, "0"), (1, "0.000000001"), (10**9, "1"), (1_500_000_000, "1.5")])

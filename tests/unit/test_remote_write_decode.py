@@ -446,6 +446,11 @@ def test_the_first_symbol_is_empty_and_the_empty_request_is_nothing() -> None:
         decode_v2(request.SerializeToString(), NOW_NS, SeriesBook(99))
 
 
+def test_a_request_of_1_0_that_is_called_2_0_is_refused() -> None:
+    with pytest.raises(Rejected, match=r"A request of 1\.0 must say so"):
+        decode_v2(request_v1([series("a", (NOW_MS, 1.0))]).SerializeToString(), NOW_NS, SeriesBook(99))
+
+
 def test_a_request_of_2_0_that_is_called_1_0_is_refused() -> None:
     with pytest.raises(Rejected, match=r"proto=io\.prometheus\.write\.v2\.Request"):
         decode_v1(request_v2([series("a", (NOW_MS, 1.0))]).SerializeToString(), NOW_NS, SeriesBook(99))

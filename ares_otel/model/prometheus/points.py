@@ -16,7 +16,7 @@ from ares_otel.model.prometheus.config import TranslationConfig
 from ares_otel.model.prometheus.exemplars import by_bucket, exemplar_line, newest
 from ares_otel.model.prometheus.kinds import Kind
 from ares_otel.model.prometheus.text import TOTAL, ExemplarLine, Lines, with_label
-from ares_otel.model.prometheus.values import bound_text
+from ares_otel.model.prometheus.values import bound_text, canonical_bound_text
 
 NO_RECORDED_VALUE = 1
 Point = NumberDataPoint | HistogramDataPoint | ExponentialHistogramDataPoint | SummaryDataPoint
@@ -43,21 +43,22 @@ class PointLines:
         self._timestamps = timestamps
         self._openmetrics = lines.format.openmetrics
 
-    def of(self, family: str, name: str, kind: Kind, labels: str, point: Any) -> str:
+    def of(self, family: str, name: str, kind: Kind, labels: str, point: Any, *, verbatim: bool = False) -> str:
         """The lines of a point.
 
         Args:
             family: the family's name in this format.
             name: the metric's name, escaped.
             labels: as `Lines.labels` writes them.
+            verbatim: it came as Prometheus has it, so bounds and quantiles are written as there.
         """
         time = point.time_unix_nano if self._timestamps else None
         if isinstance(point, NumberDataPoint):
             made = self._number(name, kind, labels, point, time)
         elif isinstance(point, SummaryDataPoint):
-            made = self._summary(family, labels, point, time)
+            made = self._summary(family, labels, point, time, verbatim)
         else:
-            made = self._histogram(family, labels, point, time)
+            made = self._histogram(family, labels, point, time, verbatim)
         tells_start = kind in (Kind.HISTOGRAM, Kind.SUMMARY) or (kind is Kind.COUNTER and name.endswith(TOTAL))
         if self._openmetrics and tells_start and point.start_time_unix_nano:
             made += self._lines.moment(f"{family}_created", labels, point.start_time_unix_nano)
@@ -70,7 +71,12 @@ class PointLines:
         return self._lines.sample(name, labels, number_of(point), time_unix_nano=time, exemplar=exemplar)
 
     def _histogram(
-        self, family: str, labels: str, point: HistogramDataPoint | ExponentialHistogramDataPoint, time: int | None
+        self,
+        family: str,
+        labels: str,
+        point: HistogramDataPoint | ExponentialHistogramDataPoint,
+        time: int | None,
+        verbatim: bool,
     ) -> str:
         buckets = classic_buckets(point)
         exemplars: dict[int, ExemplarLine] = {}
@@ -79,7 +85,7 @@ class PointLines:
         lines = [
             self._lines.sample(
                 f"{family}_bucket",
-                with_label(labels, "le", self._bound(bound)),
+                with_label(labels, "le", self._bound(bound, verbatim)),
                 count,
                 time_unix_nano=time,
                 exemplar=exemplars.get(place),
@@ -94,10 +100,10 @@ class PointLines:
             lines.append(self._lines.sample(f"{family}_count", labels, point.count, time_unix_nano=time))
         return "".join(lines)
 
-    def _summary(self, family: str, labels: str, point: SummaryDataPoint, time: int | None) -> str:
+    def _summary(self, family: str, labels: str, point: SummaryDataPoint, time: int | None, verbatim: bool) -> str:
         lines = [
             self._lines.sample(
-                family, with_label(labels, "quantile", self._bound(quantile)), value, time_unix_nano=time
+                family, with_label(labels, "quantile", self._bound(quantile, verbatim)), value, time_unix_nano=time
             )
             for quantile, value in quantiles_of(point)
         ]
@@ -105,8 +111,10 @@ class PointLines:
         lines.append(self._lines.sample(f"{family}_count", labels, point.count, time_unix_nano=time))
         return "".join(lines)
 
-    def _bound(self, bound: float) -> str:
+    def _bound(self, bound: float, verbatim: bool) -> str:
         """OpenMetrics's numbers in labels are floats: with a fraction."""
+        if verbatim:
+            return canonical_bound_text(bound)
         text = bound_text(bound)
         return f"{text}.0" if self._openmetrics and "." not in text and math.isfinite(bound) else text
 

@@ -28,6 +28,24 @@ def bound_text(bound: float) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def canonical_bound_text(bound: float) -> str:
+    """The same of a series that came from a page: a float with a fraction (`1.0`) and, below 0.0001 and from 1,000,000
+    on, an exponent (`1e+06`). So a Prometheus 3 has it, however the page wrote it.
+
+    Source: OpenMetrics 1.0, "Considerations: Canonical Numbers", which are Go's `FormatFloat(bound, 'g', -1, 64)`.
+    """
+    if not math.isfinite(bound):
+        return value_text(bound)
+    sign, digits, exponent = Decimal(repr(bound)).normalize().as_tuple()
+    assert isinstance(exponent, int)
+    power = exponent + len(digits) - 1  # of the first digit
+    if not bound or -4 <= power < 6:
+        text = bound_text(bound)
+        return text if "." in text else f"{text}.0"
+    first, *rest = (str(digit) for digit in digits)
+    return f"{'-' * sign}{first}{'.' if rest else ''}{''.join(rest)}e{power:+03d}"
+
+
 def seconds_text(nanoseconds: int) -> str:
     """Nanoseconds since 1970 as seconds, all digits."""
     seconds, rest = divmod(nanoseconds, 1_000_000_000)

@@ -61,7 +61,9 @@ class TextWriter:
 
     def point(self, name: str, kind: Kind, key: Key, point: Any, *, verbatim: bool = False) -> bytes:
         escaped = escape_metric_name(name, self._escaping)
-        return self._points.of(self._lines.family_name(name, kind), escaped, kind, key, point).encode()
+        return self._points.of(
+            self._lines.family_name(name, kind), escaped, kind, key, point, verbatim=verbatim
+        ).encode()
 
     def number(self, name: str, kind: Kind, key: Key, value: float) -> bytes:
         return self._lines.sample(escape_metric_name(name, self._escaping), key, value).encode()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from uuid import UUID
 
 import numpy as np
@@ -14,7 +15,8 @@ from ares_otel.query.reader import Reader
 from ares_otel.query.statements import load_statements
 
 _SQL = load_statements("totals.sql")
-_DAY = timedelta(days=1)
+_ROUNDING = 1e-9
+"""By what part of itself a sum may be wrong because its numbers were added in another order."""
 
 
 async def cumulative_columns(
@@ -39,7 +41,21 @@ async def cumulative_columns(
     later = np.zeros(len(series))
     for row in await reader.fetch(_SQL["numbers"], ids=list(series), day=day):
         altogether[row["n"]], later[row["n"]] = row["value"], row["later"]
-    return _counters(columns, altogether - later, end_of_day, end_ms)
+    return await asyncio.to_thread(_counters, columns, altogether - later, end_of_day, end_ms)
+
+
+def _up_to(total: float, deltas: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The counter at each delta. It goes back from the total, each series for itself: so the newest value is the same
+    bits whatever range is read, and a large counter takes no digits from a small one."""
+    if not len(deltas):
+        return deltas
+    together = np.cumsum(deltas[::-1])[::-1]  # this one and those after it
+    values = total - np.append(together[1:], 0.0)
+    before = total - together[0]
+    if before < -_ROUNDING * together[0]:  # some of them were never added: it begins with them
+        values = values - before
+    counter: NDArray[np.float64] = np.maximum(values, 0.0)
+    return counter
 
 
 def _counters(columns: NumberColumns, totals: NDArray[np.float64], end_of_day: int, end_ms: int) -> NumberColumns:
@@ -49,11 +65,13 @@ def _counters(columns: NumberColumns, totals: NDArray[np.float64], end_of_day: i
         totals: of each series, everything up to `end_of_day`.
     """
     deltas = np.where(np.isfinite(columns.values) & (columns.values > 0), columns.values, 0.0)
-    running = np.concatenate(([0.0], np.cumsum(deltas)))
-    up_to_day = np.concatenate(([0.0], np.cumsum(np.where(columns.timestamps <= end_of_day, deltas, 0.0))))
-    starts, ends = columns.offsets[:-1], columns.offsets[1:]
-    before = np.maximum(totals - (up_to_day[ends] - up_to_day[starts]), 0.0)
-    values = running[1:] + np.repeat(before - running[starts], ends - starts)
+    values = np.zeros(len(deltas))
+    for number, total in enumerate(totals):
+        start, end = columns.offsets[number], columns.offsets[number + 1]
+        middle = start + np.searchsorted(columns.timestamps[start:end], end_of_day, side="right")
+        values[start:middle] = _up_to(total, deltas[start:middle])
+        reached = values[middle - 1] if middle > start else total
+        values[middle:end] = np.cumsum(np.append(reached, deltas[middle:end]))[1:]
     stale = np.isnan(columns.values)
     values.view(np.int64)[stale] = columns.values.view(np.int64)[stale]  # bit for bit
     kept = columns.timestamps <= end_ms

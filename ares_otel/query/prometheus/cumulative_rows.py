@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from itertools import groupby
+from itertools import accumulate, groupby
+from operator import sub
 from typing import Any
 from uuid import UUID
 
@@ -65,17 +66,33 @@ def _of_series(points: Sequence[_Row], total: _Row, waiting: _Waiting, end_ms: i
     known += [point for point in points if (point["timestamp"], point["timestamp_ns"]) in waiting and _counts(point)]
     for row in known:
         everything.add(row)
+    counted = [point for point in points if _counts(point)]
     if known:
-        running.add(_less(everything, [point for point in points if _counts(point)]))
+        running.add(_less(everything, counted))
+    sums = _sums(everything, counted, running.count)
     made = []
     for point in points:
         if point["timestamp"].timestamp() * 1000 >= end_ms + 1:
             break
         if _counts(point):
             running.add(point)
+            if (exact := next(sums, None)) is not None:
+                running.sum = exact
         since = {"start_time": total["since"] or points[0]["timestamp"], "start_ns": 0, "point_raw": None}
         made.append({**point, **dict(zip(COLUMNS, running.columns(), strict=True)), **since})
     return made
+
+
+def _sums(everything: Explicit | Exponential, points: Sequence[_Row], before: int) -> Iterator[float]:
+    """What the sum is at each point, back from everything: so the newest one is the same bits whatever range is read.
+    Nothing where not all points have a sum, or they are not what makes the difference from `before`, the count before
+    them, to everything."""
+    deltas = [point["sum"] for point in points]
+    together = before + sum(point["count"] or 0 for point in points)
+    if everything.sum is None or everything.count != together or any(delta is None for delta in deltas):
+        return iter(())
+    back = accumulate(reversed(deltas[1:]), sub, initial=everything.sum)
+    return reversed(list(back))
 
 
 def _counts(point: _Row) -> bool:

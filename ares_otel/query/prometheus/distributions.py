@@ -14,12 +14,12 @@ from ares_otel.model.prometheus.config import Untranslatable
 from ares_otel.model.prometheus.native_from_otlp import from_explicit, from_exponential_row
 from ares_otel.model.prometheus.native_histogram import STALE_NAN_BITS, NativeHistogram, is_stale_bits
 from ares_otel.model.prometheus.points import NO_RECORDED_VALUE
-from ares_otel.model.prometheus.values import bound_text
+from ares_otel.model.prometheus.values import bound_text, canonical_bound_text
 from ares_otel.query.prometheus.index import Entry
 from ares_otel.query.prometheus.pieces import Labels, Piece, Times, Values
 from ares_otel.query.prometheus.translation import COUNT, CUSTOM_NATIVE, NATIVE, QUANTILE, RESERVED, SUM
 from ares_otel.storage.rows.restore_metrics import histogram_point, summary_point
-from ares_otel.storage.rows.restore_values import filed_time
+from ares_otel.storage.rows.restore_values import unix_nano
 
 Columns = tuple[Times, Values]
 
@@ -45,7 +45,7 @@ def pieces_of(entries: Sequence[Entry], rows: Sequence[Any]) -> list[Piece]:
         entries: its wanted members.
         rows: of metric_distributions, by time.
     """
-    times = np.array([filed_time(row, "timestamp", "timestamp_ns") // 1_000_000 for row in rows], np.int64)
+    times = np.array([unix_nano(row["timestamp"], row["timestamp_ns"]) // 1_000_000 for row in rows], np.int64)
     made: list[Piece] = []
     if entries[0].part in (NATIVE, CUSTOM_NATIVE):
         return [_native(entry, rows, times) for entry in entries]
@@ -143,7 +143,7 @@ def _by_place(points: Sequence[_Point | None], times: Times, ends: Times, entry:
     for places, numbers in alike.items():
         table = np.array([points[number].counts for number in numbers], np.float64)  # type: ignore[union-attr]
         for column, place in enumerate(places):
-            text = bound_text(place)
+            text = canonical_bound_text(place) if entry.verbatim else bound_text(place)
             if entry.wants(text):
                 parts[text].append((times[numbers], table[:, column]))
     return {text: _ended(*_in_order(columns), ends) for text, columns in parts.items()}

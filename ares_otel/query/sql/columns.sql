@@ -1,5 +1,8 @@
 -- Samples of given series without a row for each of them: a text of bytes for each series, which the client takes as an
 -- array. Times are microseconds since 2000, numbers have their most significant byte first.
+--
+-- Rows that are filed under the time at which they came, because no partition has theirs, are no samples: they would be
+-- values of a time at which nothing was measured. Those that came without a time are. Neither is ever in a pack.
 
 -- name: numbers
 -- At most :limit samples are looked at, in no order. No join: with many series the server reads the table as it lies on
@@ -16,6 +19,7 @@ FROM (
     SELECT series_id, "timestamp", timestamp_ns, value, id
     FROM metric_samples
     WHERE tenant_id = 0 AND series_id = ANY (:series::uuid[]) AND "timestamp" >= :lower AND "timestamp" < :upper
+      AND COALESCE(original_time_unix_nano, 0) = 0
     LIMIT :limit
 ) found
 GROUP BY series_id
@@ -44,6 +48,7 @@ CROSS JOIN LATERAL (
     SELECT date_trunc('milliseconds', m."timestamp") AS since
     FROM metric_samples m
     WHERE m.tenant_id = 0 AND m.series_id = s.series_id AND m."timestamp" >= :lower AND m."timestamp" < :upper
+      AND COALESCE(m.original_time_unix_nano, 0) = 0
     ORDER BY m."timestamp" DESC
     LIMIT 1
 ) newest
@@ -52,6 +57,7 @@ CROSS JOIN LATERAL (
     FROM metric_samples m
     WHERE m.tenant_id = 0 AND m.series_id = s.series_id
       AND m."timestamp" >= newest.since AND m."timestamp" < newest.since + interval '1 millisecond'
+      AND COALESCE(m.original_time_unix_nano, 0) = 0
     ORDER BY m."timestamp", m.timestamp_ns, m.id
     LIMIT 1
 ) p
@@ -85,5 +91,6 @@ SELECT DISTINCT ON (s.n, date_trunc('milliseconds', m."timestamp"))
 FROM unnest(:series::uuid[]) WITH ORDINALITY AS s (series_id, n)
 JOIN metric_distributions m ON m.series_id = s.series_id
 WHERE m.tenant_id = 0 AND m."timestamp" >= :lower AND m."timestamp" < :upper
+  AND COALESCE(m.original_time_unix_nano, 0) = 0
 ORDER BY s.n, date_trunc('milliseconds', m."timestamp"), m."timestamp", m.timestamp_ns, m.id
 LIMIT :limit

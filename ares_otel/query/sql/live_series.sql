@@ -37,7 +37,8 @@ WHERE tenant_id = 0 AND metric_name = ANY (:names::text[])
 ORDER BY metric_name, first_seen DESC, digest
 
 -- name: numbers
--- Of two samples of one time the first counts. A large one comes without what makes it large.
+-- Of two samples of one time the first counts. One that is filed under the time at which it came, because no partition
+-- has its own, is none (see columns.sql). A large one comes without what makes it large.
 SELECT s.series_id, p.value, p.value_int, p."timestamp", p.timestamp_ns, p.start_time, p.start_ns, p.flags,
        CASE WHEN octet_length(p.exemplars) <= :max_bytes THEN p.exemplars END AS exemplars,
        CASE WHEN octet_length(p.point_raw) <= :max_bytes THEN p.point_raw END AS point_raw, p.original_time_unix_nano,
@@ -51,6 +52,7 @@ CROSS JOIN LATERAL (
                 m.point_raw, m.original_time_unix_nano, m.id
          FROM metric_samples m
          WHERE m.tenant_id = 0 AND m.series_id = s.series_id AND m."timestamp" > :lower AND m."timestamp" <= :upper
+           AND COALESCE(m.original_time_unix_nano, 0) = 0
          ORDER BY m."timestamp" DESC, m.timestamp_ns DESC, m.id
          LIMIT 1)
         UNION ALL
@@ -96,6 +98,7 @@ CROSS JOIN LATERAL (
                           ELSE 0 END) > :max_bytes AS too_large
     FROM metric_distributions m
     WHERE m.tenant_id = 0 AND m.series_id = s.series_id AND m."timestamp" > :lower AND m."timestamp" <= :upper
+           AND COALESCE(m.original_time_unix_nano, 0) = 0
     ORDER BY m."timestamp" DESC, m.timestamp_ns DESC, m.id
     LIMIT 1
 ) p

@@ -42,6 +42,7 @@ CROSS JOIN LATERAL (
     SELECT date_trunc('milliseconds', m."timestamp") AS since
     FROM metric_distributions m
     WHERE m.tenant_id = 0 AND m.series_id = s.series_id AND m."timestamp" >= :lower AND m."timestamp" < :upper
+      AND COALESCE(m.original_time_unix_nano, 0) = 0
     ORDER BY m."timestamp" DESC
     LIMIT 1
 ) newest
@@ -53,6 +54,7 @@ CROSS JOIN LATERAL (
     FROM metric_distributions m
     WHERE m.tenant_id = 0 AND m.series_id = s.series_id
       AND m."timestamp" >= newest.since AND m."timestamp" < newest.since + interval '1 millisecond'
+      AND COALESCE(m.original_time_unix_nano, 0) = 0
     ORDER BY m."timestamp", m.timestamp_ns, m.id
     LIMIT 1
 ) m
@@ -71,6 +73,7 @@ FROM unnest(:series::uuid[], :owners::integer[]) AS s (series_id, owner)
 CROSS JOIN LATERAL (
     (SELECT m."timestamp" AS moment FROM metric_samples m
      WHERE m.tenant_id = 0 AND m.series_id = s.series_id AND m."timestamp" >= :lower AND m."timestamp" < :upper
+       AND COALESCE(m.original_time_unix_nano, 0) = 0
      ORDER BY m."timestamp" LIMIT 1)
     UNION ALL
     (SELECT k."timestamp" FROM metric_packs k
@@ -96,6 +99,7 @@ CROSS JOIN LATERAL (
     SELECT m."timestamp", COALESCE(m.flags, 0) & 1 = 0 AS alive
     FROM metric_distributions m
     WHERE m.tenant_id = 0 AND m.series_id = s.series_id AND m."timestamp" >= :lower AND m."timestamp" < :upper
+      AND COALESCE(m.original_time_unix_nano, 0) = 0
     ORDER BY m."timestamp"                                                                         -- when first
     ORDER BY m."timestamp" DESC                                                                    -- when last
     LIMIT 1

@@ -92,6 +92,11 @@ def decode_v2(body: bytes, now_ns: int, book: SeriesBook) -> Decoded:
     """Decodes an `io.prometheus.write.v2.Request`. Raises what `decode_v1` raises."""
     request = _parsed(bare.RequestV2, body)
     symbols = list(request.symbols)
+    if body and not symbols and not request.timeseries:
+        raise Rejected(
+            "The body holds no series of remote write 2.0. A request of 1.0 must say so in its Content-Type: "
+            "application/x-protobuf."
+        )
     if (symbols or request.timeseries) and (not symbols or symbols[0]):
         raise Rejected("symbols[0] must be the empty text.")
     complaints = Complaints()

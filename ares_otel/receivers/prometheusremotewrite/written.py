@@ -63,4 +63,5 @@ class Complaints:
         """A sentence, or nothing."""
         if not self._count:
             return ""
-        return f"{self._count} pieces of the request cannot be stored, the rest is: {'; '.join(self._reasons)}."
+        pieces = "1 piece" if self._count == 1 else f"{self._count} pieces"
+        return f"{pieces} of the request cannot be stored, the rest is: {'; '.join(self._reasons)}."
