@@ -16,6 +16,7 @@ from uuid import UUID
 
 from ares_otel.model.prometheus.selector import Matcher, Selector
 from ares_otel.query.prometheus.indexing import STATEMENTS, label_key
+from ares_otel.query.prometheus.patience import Patience
 from ares_otel.query.prometheus.patterns import ANYTHING, SOMETHING, alternatives, common, prefix
 from ares_otel.query.prometheus.translation import RESERVED
 from ares_otel.query.reader import Reader
@@ -65,27 +66,55 @@ async def entries(reader: Reader, selectors: Sequence[Selector]) -> AsyncIterato
     Raises DatabaseUnavailable, QueryTooSlow: see `reader`.
     """
     texts = Texts(reader)
-    for number, selector in enumerate(selectors):
-        conditions = await conditions_of(reader, selector)
-        if conditions is None:
-            continue
-        async with reader.cursor(_SQL["series"], ("label_ids", "kind"), **conditions.parameters) as cursor:
-            cursor.most = PAGE
-            while rows := await cursor.fetch():
-                labels = await texts.of(rows)
-                found = []
-                for row, own in zip(rows, labels, strict=True):
-                    if own is None:
-                        continue
-                    part = row["part"]
-                    if any(fits(earlier, part, own) for earlier in selectors[:number]):
-                        continue
-                    if conditions.rest and not fits(selector, part, own):
-                        continue
-                    chosen = (selector, *(later for later in selectors[number + 1 :] if fits(later, part, own)))
-                    found.append(_entry(row, own, chosen))
-                if found:
-                    yield found
+    with Patience() as patience:
+        for number, selector in enumerate(selectors):
+            conditions = await conditions_of(reader, selector, patience)
+            if conditions is None:
+                continue
+            chosen = _Chosen(selectors, number, conditions.rest, patience)
+            async with reader.cursor(_SQL["series"], ("label_ids", "kind"), **conditions.parameters) as cursor:
+                cursor.most = PAGE
+                while rows := await cursor.fetch():
+                    labels = await texts.of(rows)
+                    threaded = asyncio.to_thread(chosen.of, rows, labels) if chosen.tries else None
+                    found = chosen.of(rows, labels) if threaded is None else await threaded
+                    if found:
+                        yield found
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """Makes entries of what the database found for one of some selectors."""
+
+    selectors: Sequence[Selector]
+    number: int
+    """Of the selector."""
+    rest: bool
+    """Whether the database did not look at all that it asks for."""
+    patience: Patience
+
+    @property
+    def tries(self) -> bool:
+        """Whether matchers must be tried on labels, which takes a thread: expressions are as slow as they are made."""
+        return self.rest or len(self.selectors) > 1
+
+    def of(self, rows: Sequence[Any], labels: Sequence[Mapping[str, str] | None]) -> list[Entry]:
+        """The entries; none of what an earlier selector has found. Raises QueryTooSlow."""
+        selector, earlier, later = self.selectors[self.number], self.selectors[: self.number], self._later
+        found = []
+        for row, own in zip(rows, labels, strict=True):
+            if own is None:
+                continue
+            self.patience.check()
+            part = row["part"]
+            if any(fits(one, part, own) for one in earlier) or (self.rest and not fits(selector, part, own)):
+                continue
+            found.append(_entry(row, own, (selector, *(one for one in later if fits(one, part, own)))))
+        return found
+
+    @property
+    def _later(self) -> Sequence[Selector]:
+        return self.selectors[self.number + 1 :]
 
 
 def _entry(row: Any, labels: Mapping[str, str], selectors: tuple[Selector, ...]) -> Entry:
@@ -142,18 +171,18 @@ class Conditions:
         }
 
 
-async def conditions_of(reader: Reader, selector: Selector) -> Conditions | None:
-    """None where nothing fits."""
+async def conditions_of(reader: Reader, selector: Selector, patience: Patience) -> Conditions | None:
+    """None where nothing fits. Raises QueryTooSlow, among others."""
     made = Conditions()
     for matcher in selector.matchers:
         if matcher.label in _OF_POINTS:
             made.of_points = True
-        elif not await _add(reader, made, matcher):
+        elif not await _add(reader, made, matcher, patience):
             return None
     return made
 
 
-async def _add(reader: Reader, made: Conditions, matcher: Matcher) -> bool:
+async def _add(reader: Reader, made: Conditions, matcher: Matcher, patience: Patience) -> bool:
     """Adds what a matcher asks for; False where nothing fits."""
     label, value = matcher.label, matcher.value
     has = label_key(label, "")
@@ -169,7 +198,7 @@ async def _add(reader: Reader, made: Conditions, matcher: Matcher) -> bool:
     if value in SOMETHING:
         return _demand(made, await _ids(reader, [has]), positive=not negative, single=True)
     if takes_empty and not negative:  # without the label, or with a value that matches
-        _, others = await _tried(reader, matcher, Known())
+        _, others = await _tried(reader, matcher, Known(), patience)
         made.none_of += others
         return True
     texts = alternatives(value)
@@ -177,7 +206,7 @@ async def _add(reader: Reader, made: Conditions, matcher: Matcher) -> bool:
     if texts is not None:
         hits, others = await _ids(reader, [label_key(label, text) for text in texts if text]), []
     else:
-        hits, others = await _tried(reader, matcher, known)
+        hits, others = await _tried(reader, matcher, known, patience)
         if negative:
             hits, others = others, hits
     if negative:
@@ -212,13 +241,14 @@ class Known(NamedTuple):
     part: str = ""
 
 
-async def _tried(reader: Reader, matcher: Matcher, known: Known) -> tuple[list[int], list[int]]:
+async def _tried(reader: Reader, matcher: Matcher, known: Known, patience: Patience) -> tuple[list[int], list[int]]:
     """Labels whose value passes the matcher, and those whose value does not; of the values of interest."""
     passed: list[int] = []
     failed: list[int] = []
 
     def test(rows: Iterable[Any]) -> None:
         for row in rows:
+            patience.check()
             (passed if matcher.test(row["value"]) else failed).append(row["label_id"])
 
     values = {"name": matcher.label, "prefix": known.prefix or None, "part": known.part or None}
