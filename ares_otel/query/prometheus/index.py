@@ -8,9 +8,10 @@ distinct values of their label, not on series.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -26,6 +27,9 @@ PAGE = 2000
 """Series that are given together."""
 MANY = 100
 """Labels of a list that are compared with those of a series; of a longer list each is looked up in the index."""
+LONG = 5000
+"""From here on they are not looked up, which takes a second for so many: it is seen here which series have one. Of what
+series may not have `MANY` are as many as that."""
 _VALUES = 5000
 """Values that an expression is tried on together."""
 _TEXTS = 200_000
@@ -71,7 +75,7 @@ async def entries(reader: Reader, selectors: Sequence[Selector]) -> AsyncIterato
             conditions = await conditions_of(reader, selector, patience)
             if conditions is None:
                 continue
-            chosen = _Chosen(selectors, number, conditions.rest, patience)
+            chosen = _Chosen(selectors, number, conditions, patience)
             async with reader.cursor(_SQL["series"], ("label_ids", "kind"), **conditions.parameters) as cursor:
                 cursor.most = PAGE
                 while rows := await cursor.fetch():
@@ -89,25 +93,26 @@ class _Chosen:
     selectors: Sequence[Selector]
     number: int
     """Of the selector."""
-    rest: bool
-    """Whether the database did not look at all that it asks for."""
+    conditions: Conditions
+    """Of the selector."""
     patience: Patience
 
     @property
     def tries(self) -> bool:
         """Whether matchers must be tried on labels, which takes a thread: expressions are as slow as they are made."""
-        return self.rest or len(self.selectors) > 1
+        return self.conditions.rest or len(self.selectors) > 1
 
     def of(self, rows: Sequence[Any], labels: Sequence[Mapping[str, str] | None]) -> list[Entry]:
         """The entries; none of what an earlier selector has found. Raises QueryTooSlow."""
         selector, earlier, later = self.selectors[self.number], self.selectors[: self.number], self._later
+        rest, allows = self.conditions.rest, self.conditions.allows
         found = []
         for row, own in zip(rows, labels, strict=True):
-            if own is None:
+            if own is None or not allows(row["label_ids"]):
                 continue
             self.patience.check()
             part = row["part"]
-            if any(fits(one, part, own) for one in earlier) or (self.rest and not fits(selector, part, own)):
+            if any(fits(one, part, own) for one in earlier) or (rest and not fits(selector, part, own)):
                 continue
             found.append(_entry(row, own, (selector, *(one for one in later if fits(one, part, own)))))
         return found
@@ -130,7 +135,7 @@ def fits(selector: Selector, part: str, labels: Mapping[str, str]) -> bool:
     )
 
 
-@dataclass(slots=True)
+@dataclass
 class Conditions:
     """What the labels of a series must be."""
 
@@ -146,10 +151,22 @@ class Conditions:
         few, many = self._lists
         return self.of_points or len(few) > 2 or len(many) > 1
 
+    @cached_property
+    def allows(self) -> Callable[[Sequence[int]], bool]:
+        """Says of the labels of a series whether the long lists allow them; `parameters` lack those."""
+        wanted = [frozenset(ids) for ids in self.any_of if len(ids) > LONG]
+        unwanted = frozenset(self.none_of if len(self.none_of) > MANY else ())
+
+        def allowed(ids: Sequence[int]) -> bool:
+            return unwanted.isdisjoint(ids) and not any(some.isdisjoint(ids) for some in wanted)
+
+        return allowed
+
     @property
     def _lists(self) -> tuple[list[list[int]], list[list[int]]]:
-        """Those of which one is enough: to compare, and to look up. Something must be looked up."""
-        lists = sorted(self.any_of, key=len)
+        """Those of which one is enough, but for the long ones: to compare, and to look up. Something must be looked
+        up."""
+        lists = sorted((ids for ids in self.any_of if len(ids) <= LONG), key=len)
         few = [ids for ids in lists if len(ids) <= MANY]
         many = [ids for ids in lists if len(ids) > MANY]
         if few and not many and not self.all_of:
@@ -160,14 +177,12 @@ class Conditions:
     def parameters(self) -> dict[str, object]:
         """Of the statement `series`."""
         few, many = self._lists
-        long = len(self.none_of) > MANY
         return {
             "all_of": self.all_of or None,
             "any_of_a": few[0] if few else None,
             "any_of_b": few[1] if len(few) > 1 else None,
             "any_of_many": many[0] if many else None,
-            "none_of": None if long else self.none_of or None,
-            "none_of_many": self.none_of if long else None,
+            "none_of": self.none_of if 0 < len(self.none_of) <= MANY else None,
         }
 
 
