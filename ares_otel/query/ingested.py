@@ -27,6 +27,7 @@ from ares_otel.model.prometheus.type_and_unit import unit_label
 from ares_otel.model.prometheus.writers import writer_of
 from ares_otel.query.exposition import Exposition, Families, Family, LeftOut, put
 from ares_otel.query.live_series import Definitions, LivePage, Series, live_series
+from ares_otel.query.prometheus.patience import Patience
 from ares_otel.query.translated import Translated, Translator
 
 __all__ = ["MAX_BYTES", "MAX_SERIES", "Exposition", "Gathering", "LeftOut", "TooManySeries", "Wanted", "expose"]
@@ -75,14 +76,15 @@ async def expose(pool: asyncpg.Pool, wanted: Wanted, *, own: str, now: datetime 
     """
     gathering = Gathering(wanted)
     pages = live_series(pool, gathering.definitions, gathering.choose, own=own, buckets=wanted.format.protobuf, now=now)
-    try:
-        async for page in pages:
-            await asyncio.to_thread(gathering.add, page)
-            if gathering.full:
-                break
-    finally:
-        await pages.aclose()  # type: ignore[attr-defined]
-    return await asyncio.to_thread(gathering.finish)
+    with gathering.patience:
+        try:
+            async for page in pages:
+                await asyncio.to_thread(gathering.add, page)
+                if gathering.full:
+                    break
+        finally:
+            await pages.aclose()  # type: ignore[attr-defined]
+        return await asyncio.to_thread(gathering.finish)
 
 
 class Gathering:
@@ -101,9 +103,11 @@ class Gathering:
         self._live_resources: set[UUID] = set()
         self._count = self._bytes = self._empty_sums = 0
         self.full = False
+        self.patience = Patience()
+        """Of the selectors."""
 
     def choose(self, page: Sequence[Series]) -> list[Series]:
-        """Those that are wanted, by name and labels. Raises TooManySeries."""
+        """Those that are wanted, by name and labels. Raises TooManySeries, QueryTooSlow."""
         if self.definitions.characters > MAX_BYTES:
             raise TooManySeries
         self._chosen = {}
@@ -135,6 +139,8 @@ class Gathering:
         if self._wanted.names and self._wanted.names.isdisjoint(names):
             return False
         selectors = self._wanted.selectors
+        if selectors:
+            self.patience.check()
         return not selectors or any(selector.matches(labels, names) for selector in selectors)
 
     def add(self, page: LivePage) -> None:

@@ -108,11 +108,12 @@ def test_the_index_finds_what_a_plain_reading_of_the_matchers_says(
         {name: value for name, value in {**labels, "__name__": metric}.items() if value}
         for metric, labels in population
     ]
-    before, index.MANY = index.MANY, many  # also the ways of long lists
+    before = index.MANY, index.LONG
+    index.MANY, index.LONG = many, many + 1  # also the ways of long lists
     try:
         found = asyncio.run(find(module_database_url, population, texts))
     finally:
-        index.MANY = before
+        index.MANY, index.LONG = before
     for question, answer in zip(asked, found, strict=True):
         expected = [
             labels

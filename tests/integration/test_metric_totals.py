@@ -148,6 +148,23 @@ async def test_of_two_points_of_one_time_the_first_counts_also_when_it_is_packed
     assert await total(sql) == (8, 3)
 
 
+async def test_a_second_point_that_is_packed_before_it_is_added_up_does_not_count(
+    store: Store, sql: asyncpg.Connection, emptied_database_url: str
+) -> None:
+    yesterday = int(day(1).timestamp() + 43_200) * SECOND
+    partition = Partition("metric_samples", day(1), day(0), name_of("metric_samples", 1))
+    await send(store, at((5, yesterday)))
+    await add_up(sql, emptied_database_url)
+    await pack(sql, partition, timeout=60)
+    await send(store, at((9, yesterday), (2, yesterday + SECOND)))
+    await pack(sql, partition, timeout=60)
+    await add_up(sql, emptied_database_url)
+    assert await total(sql) == (7, 2)
+    await pack(sql, partition, timeout=60)
+    assert await sql.fetchval("SELECT count(*) FROM metric_samples") == 0
+    assert await total(sql) == (7, 2)
+
+
 async def test_late_points_count_and_the_total_never_falls(
     store: Store, sql: asyncpg.Connection, emptied_database_url: str
 ) -> None:

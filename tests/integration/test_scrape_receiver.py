@@ -187,6 +187,22 @@ async def test_a_page_that_cannot_be_taken_sets_up_to_0_and_nothing_of_it_is_sto
 REPORTS = ("duration_seconds", "samples_scraped", "samples_post_metric_relabeling", "series_added")
 
 
+async def test_an_answer_that_is_no_http_fails_and_nothing_of_it_is_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"SECRET 1\r\n\r\n")
+        writer.close()
+
+    house = House()
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        await one_scrape(house, f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    assert values(house, "up") == {"up": 0}
+    assert "does not answer in HTTP" in caplog.text
+    assert "SECRET" not in caplog.text
+
+
 async def test_a_page_without_a_type_is_read_as_the_configuration_says() -> None:
     house = House()
     async with web(headers={}) as page:

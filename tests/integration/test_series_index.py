@@ -10,11 +10,12 @@ import asyncpg
 import pytest
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric, Sum
 
-from ares_otel.query.prometheus import indexing
+from ares_otel.query.prometheus import index, indexing
 from ares_otel.query.prometheus.index_job import SeriesIndex
 from ares_otel.query.prometheus.indexing import catch_up
+from ares_otel.query.prometheus.patience import Patience
 from ares_otel.query.prometheus.translation import VERSION
-from ares_otel.query.reader import reading
+from ares_otel.query.reader import QueryTooSlow, reading
 from ares_otel.query.statements import load_statements
 from ares_otel.storage.store import Store
 from tests.support.ingested import counter, gauge, histogram, send
@@ -205,3 +206,19 @@ async def test_matchers_are_answered_by_the_index(pool: asyncpg.Pool) -> None:
 
 async def names(pool: asyncpg.Pool) -> list[str]:
     return [key.partition("{")[0] for key in named(await chosen(pool, '{__name__=~".+"}'))]
+
+
+@pytest.mark.parametrize(
+    "selectors",
+    [['{v=~".*x.*y"}'], ['{v=~".*x.*y",nosuch="1"}', '{__name__="slow"}'], ['{v=~".*x.*y",le!="1"}']],
+    ids=["tried on values", "tried on what another selector found", "beside a label of points"],
+)
+async def test_matchers_are_not_tried_for_ever(
+    pool: asyncpg.Pool, store: Store, monkeypatch: pytest.MonkeyPatch, selectors: list[str]
+) -> None:
+    """Whoever asks chooses how slow an expression is, and who writes chooses how long the texts are."""
+    await send(store, metrics_request(metrics=[gauge("slow", labels={"v": "a text"})]))
+    assert await chosen(pool, *selectors) is not None
+    monkeypatch.setattr(index, "Patience", lambda: Patience(0))
+    with pytest.raises(QueryTooSlow, match="shorter"):
+        await chosen(pool, *selectors)

@@ -7,9 +7,11 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ares_otel.model.prometheus.native_histogram import STALE_NAN, STALE_NAN_BITS, NativeHistogram
-from ares_otel.query.prometheus.pieces import Piece, whole
+from ares_otel.query.prometheus.pieces import Piece, order_of, whole
 
 LABELS = (("__name__", "wait"),)
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -69,3 +71,12 @@ def test_the_newest_sample_alone_may_be_an_end() -> None:
     [piece] = whole([histograms(1, (1, 0.5)), numbers(2, (3, STALE_NAN))], newest_only=True)
     assert piece.timestamps.tolist() == [3]
     assert ends(piece) == [3]
+
+
+TEXTS = st.text(st.sampled_from("\x01 aAz\u00e9\uffff\U0001f600"), max_size=4)
+
+
+@given(st.lists(st.lists(st.tuples(TEXTS, TEXTS), max_size=3).map(tuple), max_size=6))
+def test_a_text_orders_series_as_their_labels_do(series: list[tuple[tuple[str, str], ...]]) -> None:
+    filled = [tuple((name + "n", value + "v") for name, value in labels) for labels in series]
+    assert sorted(filled, key=order_of) == sorted(filled)

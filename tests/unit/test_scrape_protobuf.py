@@ -36,6 +36,17 @@ def test_a_native_histogram_is_an_exponential_one() -> None:
     assert (point.positive.offset, list(point.positive.bucket_counts)) == (1, [1, 2, 0, 2])
 
 
+def test_a_text_that_is_not_utf8_fails_the_page() -> None:
+    """In proto2 the library does not look, and gives bytes."""
+    family = proto.MetricFamily(name="name", help="help", unit="unit", type=proto.COUNTER)
+    counted = family.metric.add(label=[proto.LabelPair(name="label", value="value")]).counter
+    counted.exemplar.label.add(name="one", value="two")
+    page = delimited(family)
+    for text in (b"name", b"help", b"unit", b"label", b"value", b"one", b"two"):
+        with pytest.raises(WrongPage, match="family 1: a text is not UTF-8"):
+            read_protobuf(page.replace(text, b"\xff" + text[1:]), {}, native=True, classic=False)
+
+
 def test_a_native_histogram_that_contradicts_itself_is_left_out_and_counted() -> None:
     scraped = Scraped()
     assert not scraped.protobuf(native(sample_count=99))

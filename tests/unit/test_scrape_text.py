@@ -186,6 +186,15 @@ def test_a_hostile_line_takes_time_in_proportion_to_its_length(opening: str) -> 
             read(opening + rest)
 
 
+@pytest.mark.parametrize("end", ["x", ".x", "e", "ex", ".0.", "e+"])
+def test_a_value_that_is_no_number_after_all_takes_time_in_proportion_to_its_length(end: str) -> None:
+    """It ran for days: each digit was tried on both sides of a dot that is not there."""
+    for digits in ("1" * 500_000, "." + "1" * 500_000, "1." + "1" * 500_000):
+        for line in (f"a {digits}{end}", f'a_total 1 # {{b="c"}} {digits}{end}\n# EOF'):
+            with pytest.raises(WrongPage, match="line 1: the value is not a number"):
+                read(line, openmetrics="EOF" in line)
+
+
 def test_a_series_is_taken_apart_once() -> None:
     known: Known = {}
     first, second = read(NODE, known=known), read(NODE, known=known)

@@ -26,6 +26,7 @@ from ares_otel.model.prometheus.proto import exposition_pb2 as pb
 from ares_otel.model.prometheus.selector import Matcher, Selector
 from ares_otel.model.prometheus.text import Lines
 from ares_otel.query.live_series import STALENESS
+from ares_otel.query.prometheus.pieces import order_of
 from ares_otel.query.prometheus.select import Selected, select
 
 MAX_SERIES = 100_000
@@ -140,4 +141,4 @@ def _samples(selected: Selected) -> list[_Sample]:
         made.append(
             _Sample(name, labels, int(selected.timestamps[place]), value, histograms[-1] if histograms else None)
         )
-    return sorted(made, key=lambda sample: (sample.name, sorted(sample.labels.items())))
+    return sorted(made, key=lambda sample: order_of(sorted(sample.labels.items()), sample.name))

@@ -8,14 +8,16 @@ distinct values of their label, not on series.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from ares_otel.model.prometheus.selector import Matcher, Selector
 from ares_otel.query.prometheus.indexing import STATEMENTS, label_key
+from ares_otel.query.prometheus.patience import Patience
 from ares_otel.query.prometheus.patterns import ANYTHING, SOMETHING, alternatives, common, prefix
 from ares_otel.query.prometheus.translation import RESERVED
 from ares_otel.query.reader import Reader
@@ -25,6 +27,9 @@ PAGE = 2000
 """Series that are given together."""
 MANY = 100
 """Labels of a list that are compared with those of a series; of a longer list each is looked up in the index."""
+LONG = 5000
+"""From here on they are not looked up, which takes a second for so many: it is seen here which series have one. Of what
+series may not have `MANY` are as many as that."""
 _VALUES = 5000
 """Values that an expression is tried on together."""
 _TEXTS = 200_000
@@ -65,27 +70,56 @@ async def entries(reader: Reader, selectors: Sequence[Selector]) -> AsyncIterato
     Raises DatabaseUnavailable, QueryTooSlow: see `reader`.
     """
     texts = Texts(reader)
-    for number, selector in enumerate(selectors):
-        conditions = await conditions_of(reader, selector)
-        if conditions is None:
-            continue
-        async with reader.cursor(_SQL["series"], ("label_ids", "kind"), **conditions.parameters) as cursor:
-            cursor.most = PAGE
-            while rows := await cursor.fetch():
-                labels = await texts.of(rows)
-                found = []
-                for row, own in zip(rows, labels, strict=True):
-                    if own is None:
-                        continue
-                    part = row["part"]
-                    if any(fits(earlier, part, own) for earlier in selectors[:number]):
-                        continue
-                    if conditions.rest and not fits(selector, part, own):
-                        continue
-                    chosen = (selector, *(later for later in selectors[number + 1 :] if fits(later, part, own)))
-                    found.append(_entry(row, own, chosen))
-                if found:
-                    yield found
+    with Patience() as patience:
+        for number, selector in enumerate(selectors):
+            conditions = await conditions_of(reader, selector, patience)
+            if conditions is None:
+                continue
+            chosen = _Chosen(selectors, number, conditions, patience)
+            async with reader.cursor(_SQL["series"], ("label_ids", "kind"), **conditions.parameters) as cursor:
+                cursor.most = PAGE
+                while rows := await cursor.fetch():
+                    labels = await texts.of(rows)
+                    threaded = asyncio.to_thread(chosen.of, rows, labels) if chosen.tries else None
+                    found = chosen.of(rows, labels) if threaded is None else await threaded
+                    if found:
+                        yield found
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """Makes entries of what the database found for one of some selectors."""
+
+    selectors: Sequence[Selector]
+    number: int
+    """Of the selector."""
+    conditions: Conditions
+    """Of the selector."""
+    patience: Patience
+
+    @property
+    def tries(self) -> bool:
+        """Whether matchers must be tried on labels, which takes a thread: expressions are as slow as they are made."""
+        return self.conditions.rest or len(self.selectors) > 1
+
+    def of(self, rows: Sequence[Any], labels: Sequence[Mapping[str, str] | None]) -> list[Entry]:
+        """The entries; none of what an earlier selector has found. Raises QueryTooSlow."""
+        selector, earlier, later = self.selectors[self.number], self.selectors[: self.number], self._later
+        rest, allows = self.conditions.rest, self.conditions.allows
+        found = []
+        for row, own in zip(rows, labels, strict=True):
+            if own is None or not allows(row["label_ids"]):
+                continue
+            self.patience.check()
+            part = row["part"]
+            if any(fits(one, part, own) for one in earlier) or (rest and not fits(selector, part, own)):
+                continue
+            found.append(_entry(row, own, (selector, *(one for one in later if fits(one, part, own)))))
+        return found
+
+    @property
+    def _later(self) -> Sequence[Selector]:
+        return self.selectors[self.number + 1 :]
 
 
 def _entry(row: Any, labels: Mapping[str, str], selectors: tuple[Selector, ...]) -> Entry:
@@ -101,7 +135,7 @@ def fits(selector: Selector, part: str, labels: Mapping[str, str]) -> bool:
     )
 
 
-@dataclass(slots=True)
+@dataclass
 class Conditions:
     """What the labels of a series must be."""
 
@@ -117,10 +151,22 @@ class Conditions:
         few, many = self._lists
         return self.of_points or len(few) > 2 or len(many) > 1
 
+    @cached_property
+    def allows(self) -> Callable[[Sequence[int]], bool]:
+        """Says of the labels of a series whether the long lists allow them; `parameters` lack those."""
+        wanted = [frozenset(ids) for ids in self.any_of if len(ids) > LONG]
+        unwanted = frozenset(self.none_of if len(self.none_of) > MANY else ())
+
+        def allowed(ids: Sequence[int]) -> bool:
+            return unwanted.isdisjoint(ids) and not any(some.isdisjoint(ids) for some in wanted)
+
+        return allowed
+
     @property
     def _lists(self) -> tuple[list[list[int]], list[list[int]]]:
-        """Those of which one is enough: to compare, and to look up. Something must be looked up."""
-        lists = sorted(self.any_of, key=len)
+        """Those of which one is enough, but for the long ones: to compare, and to look up. Something must be looked
+        up."""
+        lists = sorted((ids for ids in self.any_of if len(ids) <= LONG), key=len)
         few = [ids for ids in lists if len(ids) <= MANY]
         many = [ids for ids in lists if len(ids) > MANY]
         if few and not many and not self.all_of:
@@ -131,29 +177,27 @@ class Conditions:
     def parameters(self) -> dict[str, object]:
         """Of the statement `series`."""
         few, many = self._lists
-        long = len(self.none_of) > MANY
         return {
             "all_of": self.all_of or None,
             "any_of_a": few[0] if few else None,
             "any_of_b": few[1] if len(few) > 1 else None,
             "any_of_many": many[0] if many else None,
-            "none_of": None if long else self.none_of or None,
-            "none_of_many": self.none_of if long else None,
+            "none_of": self.none_of if 0 < len(self.none_of) <= MANY else None,
         }
 
 
-async def conditions_of(reader: Reader, selector: Selector) -> Conditions | None:
-    """None where nothing fits."""
+async def conditions_of(reader: Reader, selector: Selector, patience: Patience) -> Conditions | None:
+    """None where nothing fits. Raises QueryTooSlow, among others."""
     made = Conditions()
     for matcher in selector.matchers:
         if matcher.label in _OF_POINTS:
             made.of_points = True
-        elif not await _add(reader, made, matcher):
+        elif not await _add(reader, made, matcher, patience):
             return None
     return made
 
 
-async def _add(reader: Reader, made: Conditions, matcher: Matcher) -> bool:
+async def _add(reader: Reader, made: Conditions, matcher: Matcher, patience: Patience) -> bool:
     """Adds what a matcher asks for; False where nothing fits."""
     label, value = matcher.label, matcher.value
     has = label_key(label, "")
@@ -169,7 +213,7 @@ async def _add(reader: Reader, made: Conditions, matcher: Matcher) -> bool:
     if value in SOMETHING:
         return _demand(made, await _ids(reader, [has]), positive=not negative, single=True)
     if takes_empty and not negative:  # without the label, or with a value that matches
-        _, others = await _tried(reader, matcher, Known())
+        _, others = await _tried(reader, matcher, Known(), patience)
         made.none_of += others
         return True
     texts = alternatives(value)
@@ -177,7 +221,7 @@ async def _add(reader: Reader, made: Conditions, matcher: Matcher) -> bool:
     if texts is not None:
         hits, others = await _ids(reader, [label_key(label, text) for text in texts if text]), []
     else:
-        hits, others = await _tried(reader, matcher, known)
+        hits, others = await _tried(reader, matcher, known, patience)
         if negative:
             hits, others = others, hits
     if negative:
@@ -212,13 +256,14 @@ class Known(NamedTuple):
     part: str = ""
 
 
-async def _tried(reader: Reader, matcher: Matcher, known: Known) -> tuple[list[int], list[int]]:
+async def _tried(reader: Reader, matcher: Matcher, known: Known, patience: Patience) -> tuple[list[int], list[int]]:
     """Labels whose value passes the matcher, and those whose value does not; of the values of interest."""
     passed: list[int] = []
     failed: list[int] = []
 
     def test(rows: Iterable[Any]) -> None:
         for row in rows:
+            patience.check()
             (passed if matcher.test(row["value"]) else failed).append(row["label_id"])
 
     values = {"name": matcher.label, "prefix": known.prefix or None, "part": known.part or None}

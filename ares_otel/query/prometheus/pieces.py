@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import chain
 from uuid import UUID
 
 import numpy as np
@@ -58,7 +59,13 @@ def whole(pieces: Sequence[Piece], *, newest_only: bool = False) -> list[Piece]:
     for piece in pieces:
         if len(piece.timestamps):
             found[piece.labels].append(piece)
-    return [_joined(found[labels], newest_only=newest_only) for labels in sorted(found)]
+    return [_joined(found[labels], newest_only=newest_only) for labels in sorted(found, key=order_of)]
+
+
+def order_of(labels: Iterable[tuple[str, str]], *before: str) -> str:
+    """A text that is ordered as labels are, or these texts with labels behind them; no label holds a NUL. Where a
+    hundred thousand are sorted, comparing tuples keeps all other threads waiting for a second or two."""
+    return "\0".join([*before, *chain.from_iterable(labels)])
 
 
 def _ends(part: Piece) -> NDArray[np.bool_]:

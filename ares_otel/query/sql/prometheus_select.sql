@@ -23,10 +23,6 @@ WHERE p.tenant_id = 0
   AND p.label_ids && :any_of_b::integer[]                                                          -- when any_of_b
   AND NOT p.label_ids && :none_of::integer[]                                                       -- when none_of
   AND (p.series_id, p.part) IN (SELECT * FROM prometheus_series_with(:any_of_many::integer[]))     -- when any_of_many
-  AND NOT EXISTS (                                                                                 -- when none_of_many
-      SELECT FROM prometheus_series_with(:none_of_many::integer[]) q                               -- when none_of_many
-      WHERE q.series_id = p.series_id AND q.part = p.part                                          -- when none_of_many
-  )                                                                                                -- when none_of_many
 ORDER BY p.series_id, p.part
 
 -- name: texts

@@ -266,6 +266,8 @@ def _context(job: ScrapeConfig) -> ssl.SSLContext:
 
 
 def _explained(error: Exception) -> str:
+    if isinstance(error, httpx.RemoteProtocolError):  # its text quotes the answer
+        return "it does not answer in HTTP, or its answer was cut short"
     text = str(error).replace("\0", "").partition("\n")[0].strip()[:200]
     if isinstance(error, httpx.ConnectError):
         return f"it cannot be connected to: {text or 'refused'}"

@@ -104,12 +104,12 @@ class _Reader:
         self._classic = classic
 
     def read(self, family: proto.MetricFamily) -> None:
-        name, kind = family.name, _TYPES.get(family.type, "unknown")
+        name, kind = _text(family.name), _TYPES.get(family.type, "unknown")
         if not name:
             raise WrongPage("it has no name")
         if "\0" in name:
             raise WrongPage("a name holds a NUL")
-        help_, unit = (text[:MAX_HELP].replace("\0", "") for text in (family.help, family.unit))
+        help_, unit = (_text(text)[:MAX_HELP].replace("\0", "") for text in (family.help, family.unit))
         self.page.families[name] = Family(name, kind, help_, unit)
         for metric in family.metric:
             labels = _labels(metric.label)
@@ -177,13 +177,20 @@ class _Reader:
 
 
 def _labels(labels: Iterable[proto.LabelPair]) -> Pairs:
-    pairs = tuple((one.name, one.value) for one in labels)
+    pairs = tuple((_text(one.name), _text(one.value)) for one in labels)
     for name, value in pairs:
         if not name or name == "__name__":
             raise WrongPage("a label has no name, or is called __name__")
         if "\0" in name or "\0" in value:
             raise WrongPage("a label holds a NUL")
     return pairs
+
+
+def _text(value: str | bytes) -> str:
+    """A text of the page. In proto2 nobody looks whether it is one: what is not UTF-8 comes as bytes."""
+    if isinstance(value, bytes):
+        raise WrongPage("a text is not UTF-8")
+    return value
 
 
 def _bound(value: float) -> str:

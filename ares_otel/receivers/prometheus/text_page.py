@@ -35,7 +35,8 @@ _LABEL = re.compile(
 _META = re.compile(
     r'#[ \t]*+(HELP|TYPE|UNIT)[ \t]++(?:([a-zA-Z_:][a-zA-Z0-9_:]*+)|"((?:[^"\\]|\\.)*+)")(?:[ \t]++(.*))?', re.DOTALL
 )
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*(?:[eE][+-]?[0-9]+)?|\.[0-9]+(?:[eE][+-]?[0-9]+)?|[a-zA-Z]+)")
+_EXPONENT = "(?:[eE][+-]?[0-9]++)?"
+_NUMBER = re.compile(rf"[+-]?(?:[0-9]++(?:\.[0-9]*+)?{_EXPONENT}|\.[0-9]++{_EXPONENT}|[a-zA-Z]++)")
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 _ESCAPE = re.compile(r"\\([\\n\"])")
 _ESCAPED = {"\\": "\\", "n": "\n", '"': '"'}

@@ -53,6 +53,13 @@ AND received_at BETWEEN "timestamp" - interval '10 years' AND "timestamp" + inte
 AND coalesce(octet_length(exemplars::text), 0) <= 8192
 """
 
+# A delta that is not in its total yet waits: were it left out as a second one of its time, nobody would see later that
+# it was one (storage/totals/adding.py), and it would count.
+_ADDED_UP = """
+(tenant_id, series_id, "timestamp", timestamp_ns) NOT IN
+    (SELECT tenant_id, series_id, "timestamp", timestamp_ns FROM metric_delta_arrivals)
+"""
+
 # A double of at most three decimals is a whole number divided by a power of ten, exactly: both are the double that is
 # nearest to the same fraction. -0.0, NaN and infinities are not.
 _DIGITS = """
@@ -72,7 +79,7 @@ END
 _PACK = f"""
 WITH batch AS MATERIALIZED (
     SELECT ctid AS place FROM {{rows}}
-    WHERE (series_id, "timestamp") >= ($1::uuid, $2::timestamptz) AND {_PACKABLE}
+    WHERE (series_id, "timestamp") >= ($1::uuid, $2::timestamptz) AND {_PACKABLE} AND {_ADDED_UP}
     ORDER BY series_id, "timestamp" LIMIT $3
 ), taken AS (
     DELETE FROM {{rows}} WHERE ctid = ANY (ARRAY(SELECT place FROM batch)) RETURNING *
