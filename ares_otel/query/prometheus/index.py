@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -77,20 +78,15 @@ async def entries(reader: Reader, selectors: Sequence[Selector]) -> AsyncIterato
                 for row, own in zip(rows, labels, strict=True):
                     if own is None:
                         continue
-                    part = row["part"]
-                    if any(fits(earlier, part, own) for earlier in selectors[:number]):
+                    series_id, part, kind, _, resource_id, first_seen, verbatim = row
+                    if number and any(fits(earlier, part, own) for earlier in selectors[:number]):
                         continue
                     if conditions.rest and not fits(selector, part, own):
                         continue
                     chosen = (selector, *(later for later in selectors[number + 1 :] if fits(later, part, own)))
-                    found.append(_entry(row, own, chosen))
+                    found.append(Entry(series_id, part, kind, own, resource_id, first_seen, verbatim, chosen))
                 if found:
                     yield found
-
-
-def _entry(row: Any, labels: Mapping[str, str], selectors: tuple[Selector, ...]) -> Entry:
-    names = ("series_id", "part", "kind", "resource_id", "first_seen", "verbatim")
-    return Entry(labels=labels, selectors=selectors, **{name: row[name] for name in names})
 
 
 def fits(selector: Selector, part: str, labels: Mapping[str, str]) -> bool:
@@ -234,24 +230,24 @@ class Texts:
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        self._known: dict[int, tuple[str, str]] = {}
+        self._known: dict[int, tuple[str, str] | None] = {}
+        """None for those that have no value: they say that there is a label of this name."""
 
     async def of(self, rows: Sequence[Any]) -> list[dict[str, str] | None]:
         """The labels of each row; None for a series that has just been removed."""
         if len(self._known) > _TEXTS:
             self._known.clear()
-        wanted = {id_ for row in rows for id_ in row["label_ids"]} - self._known.keys()
+        known = self._known
+        ids = [row["label_ids"] for row in rows]
+        wanted = set(chain.from_iterable(ids)) - known.keys()
         if wanted:
             for row in await self._reader.fetch(_SQL["texts"], ids=list(wanted)):
-                self._known[row["label_id"]] = (row["name"], row["value"])
-        return [self._labels(row["label_ids"]) for row in rows]
+                known[row["label_id"]] = (row["name"], row["value"]) if row["value"] else None
+            if not wanted <= known.keys():
+                return [self._labels(own) for own in ids]
+        return [dict(filter(None, map(known.__getitem__, own))) for own in ids]
 
     def _labels(self, ids: Sequence[int]) -> dict[str, str] | None:
-        found = {}
-        for id_ in ids:
-            pair = self._known.get(id_)
-            if pair is None:
-                return None
-            if pair[1]:
-                found[pair[0]] = pair[1]
-        return found
+        if not self._known.keys() >= set(ids):
+            return None
+        return dict(filter(None, map(self._known.__getitem__, ids)))
