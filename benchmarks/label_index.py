@@ -42,6 +42,11 @@ _FILL = (
     """,
 )
 QUESTIONS = (
+    '{series="77777"}',
+    'metric_7_total{http_route="/route/3", http_request_method="GET"}',
+    'metric_7_total{http_route=~"/route/3|/route/4", instance="pod-107"}',
+    'metric_7_total{http_route!~"/route/[1-9].*"}',
+    '{instance="pod-10", http_route!="/route/3", __name__=~"metric_1.*"}',
     'metric_7_total{job="service 7"}',
     '{job="service 7"}',
     'metric_7_total{http_route!="/route/3"}',
@@ -86,6 +91,11 @@ async def measure(url: str, series: int) -> None:
             "pg_total_relation_size('prometheus_labels') AS labels, pg_total_relation_size('metric_series') AS series"
         )
         print(", ".join(f"{name} {size / series:.0f} bytes a series" for name, size in sizes.items()))
+        lately = [(await found(pool, QUESTIONS[0]))[1] for _ in range(ROUNDS)]
+        print(
+            f"while all of them appeared a moment ago, which each read then looks at: {statistics.median(lately):.0f} ms"
+        )
+        await pool.execute("UPDATE prometheus_index SET checked_until = now()")  # as half a minute later
         for question in QUESTIONS:
             times, floors, count = [], [], 0
             for _ in range(ROUNDS):

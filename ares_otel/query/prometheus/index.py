@@ -70,6 +70,7 @@ async def entries(reader: Reader, selectors: Sequence[Selector]) -> AsyncIterato
         conditions = await conditions_of(reader, selector)
         if conditions is None:
             continue
+        rest = conditions.rest
         async with reader.cursor(_SQL["series"], ("label_ids", "kind"), **conditions.parameters) as cursor:
             cursor.most = PAGE
             while rows := await cursor.fetch():
@@ -81,7 +82,7 @@ async def entries(reader: Reader, selectors: Sequence[Selector]) -> AsyncIterato
                     series_id, part, kind, _, resource_id, first_seen, verbatim = row
                     if number and any(fits(earlier, part, own) for earlier in selectors[:number]):
                         continue
-                    if conditions.rest and not fits(selector, part, own):
+                    if rest and not fits(selector, part, own):
                         continue
                     chosen = (selector, *(later for later in selectors[number + 1 :] if fits(later, part, own)))
                     found.append(Entry(series_id, part, kind, own, resource_id, first_seen, verbatim, chosen))
