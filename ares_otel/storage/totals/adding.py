@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
@@ -26,10 +26,14 @@ SeriesKey = tuple[int, UUID]
 """tenant_id, series_id."""
 Key = tuple[int, UUID, datetime, int]
 """tenant_id, series_id, timestamp, timestamp_ns."""
-_Row = Mapping[str, Any]
 Moment = tuple[datetime, int]
 """A time and the nanoseconds beyond it."""
 
+_TAKE = """
+DELETE FROM metric_delta_arrivals
+WHERE ctid = ANY (ARRAY(SELECT ctid FROM metric_delta_arrivals LIMIT $1))
+RETURNING tenant_id, series_id, "timestamp", timestamp_ns, value
+"""
 _TOTALS = f"""
 SELECT t.tenant_id, t.series_id, t.since, t.last_timestamp, t.last_timestamp_ns, t.points, t.value,
        {", ".join(f"t.{column}" for column in COLUMNS)}
@@ -66,19 +70,13 @@ LEFT JOIN (
 ) w ON w.series_id = k.series_id AND w."timestamp" = k."timestamp" AND w.timestamp_ns = k.ns
     AND w.tenant_id = k.tenant_id
 """  # noqa: S608
-# Arrivals, and of distributions the points themselves: of several of one series and time the first.
-_TAKE = f"""
-WITH taken AS (
-    DELETE FROM metric_delta_arrivals
-    WHERE ctid = ANY (ARRAY(SELECT ctid FROM metric_delta_arrivals LIMIT $1))
-    RETURNING tenant_id, series_id, "timestamp", timestamp_ns AS ns, value
-)
-SELECT k.*, p.*
-FROM taken k
-LEFT JOIN LATERAL (
+_POINTS = f"""
+SELECT k.n - 1 AS n, p.*
+FROM {_KEYS}
+CROSS JOIN LATERAL (
     SELECT {", ".join(f"m.{column}" for column in COLUMNS)} FROM metric_distributions m
-    WHERE k.value IS NULL AND {_SAME} ORDER BY m.id LIMIT 1
-) p ON true
+    WHERE {_SAME} ORDER BY m.id LIMIT 1
+) p
 """  # noqa: S608
 _SENT = {
     "explicit_bounds": "text",
@@ -168,19 +166,22 @@ async def add_up(connection: asyncpg.Connection, limit: int) -> int:
             key = late[row["n"]]
             if row["count"] > counts[key]:  # one of them was added before
                 del values[key]
-    changed = await asyncio.to_thread(_added, totals, values)
+    numbers = {key: value for key, value in values.items() if value is not None}
+    others = [key for key, value in values.items() if value is None]
+    rows = await connection.fetch(_POINTS, *columns_of(others)) if others else []
+    changed = await asyncio.to_thread(_added, totals, numbers, [(others[row["n"]], row) for row in rows])
     await _write(connection, changed)
     return len(taken)
 
 
-def _once(rows: Iterable[_Row]) -> tuple[Counter[Key], dict[Key, _Row]]:
-    """How often each key arrived, and the first row of each."""
+def _once(rows: Iterable[Mapping[str, Any]]) -> tuple[Counter[Key], dict[Key, float | None]]:
+    """How often each key arrived, and the value of the first of each."""
     counts: Counter[Key] = Counter()
-    values: dict[Key, _Row] = {}
+    values: dict[Key, float | None] = {}
     for row in rows:
-        key = (row["tenant_id"], row["series_id"], row["timestamp"], row["ns"])
+        key = (row["tenant_id"], row["series_id"], row["timestamp"], row["timestamp_ns"])
         counts[key] += 1
-        values.setdefault(key, row)
+        values.setdefault(key, row["value"])
     return counts, values
 
 
@@ -192,29 +193,27 @@ def _total_of(row: Mapping[str, Any]) -> _Total:
     return total
 
 
-def _added(totals: dict[SeriesKey, _Total], values: Mapping[Key, _Row]) -> _Changed:
+def _added(
+    totals: dict[SeriesKey, _Total], numbers: Mapping[Key, float], rows: Sequence[tuple[Key, Mapping[str, Any]]]
+) -> _Changed:
     """What is not a finite number above zero is no part of a counter: it is counted as a point that adds nothing."""
     changed = _Changed()
-    for (tenant, series, time, ns), row in values.items():
-        value = row["value"]
-        if value is None and row["count"] is None:
-            continue  # a distribution that left before it was added
-        total = totals.get((tenant, series))
-        if total is None:
-            total = totals[tenant, series] = _Total(time, (time, ns))
+    for (tenant, series, time, ns), value in numbers.items():
+        total = totals.setdefault((tenant, series), _Total(time, (time, ns)))
         total.meet(time, ns)
-        if value is None:
-            if total.distribution is None:
-                total.distribution = Exponential() if row["scale"] is not None else Explicit()
-            total.distribution.add(_without_nan(row))
-            changed.distributions[tenant, series] = total
-            continue
         adds = value if 0 < value < math.inf else 0.0
         total.value = (total.value or 0.0) + adds
         changed.numbers[tenant, series] = total
         day = (tenant, series, time.astimezone(UTC).date())
         points, sum_ = changed.days.get(day, (0, 0.0))
         changed.days[day] = points + 1, sum_ + adds
+    for (tenant, series, time, ns), row in rows:
+        total = totals.setdefault((tenant, series), _Total(time, (time, ns)))
+        total.meet(time, ns)
+        if total.distribution is None:
+            total.distribution = Exponential() if row["scale"] is not None else Explicit()
+        total.distribution.add(_without_nan(row))
+        changed.distributions[tenant, series] = total
     return changed
 
 
