@@ -175,4 +175,4 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
 $$;
 COMMENT ON FUNCTION service_metrics_between(timestamptz, timestamptz) IS
     'service_metrics from a time on, before another: reads only packs of that time, which the view cannot';
-COMMENT ON VIEW service_metrics IS 'Metric data points with the identity of their series; INSERT works for gauges and counters. For a range of time, service_metrics_between is quicker';
+COMMENT ON VIEW service_metrics IS 'Metric data points with the identity of their series; INSERT works for gauges and counters. For a range of time use service_metrics_between(since, until): a condition on timestamp alone unpacks all that metric_packs has of the chosen series';

@@ -55,6 +55,7 @@ def seal_settings(manager: ConfigManager) -> SealSettings:
         memory_mb=manager.get_int("seal.memory_mb", default.memory_mb),
         rebuild=manager.get_bool("seal.rebuild", default.rebuild),
         pack=manager.get_bool("seal.pack", default.pack),
+        pack_mib=manager.get_int("seal.pack_mib", default.pack_mib),
         workers=manager.get_int("seal.workers", default.workers),
         pause_seconds=manager.get_float("seal.pause_seconds", default.pause_seconds),
         timeout_minutes=manager.get_float("seal.timeout_minutes", default.timeout_minutes),

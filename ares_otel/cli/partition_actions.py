@@ -116,7 +116,7 @@ class PartitionActions:
                 return _tell(as_json, {"sealed": sealed})
             chosen = await self._chosen(connection, names, None)
             for partition in chosen:
-                await sealer.seal(partition)
+                await sealer.seal(partition, pack_any=True)
                 if not as_json:
                     typer.echo(f"{partition.name} is sealed.")
         return _tell(as_json, {"sealed": [partition.name for partition in chosen]})

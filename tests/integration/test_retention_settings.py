@@ -31,6 +31,7 @@ SETTINGS: dict[str, tuple[Any, str, Any]] = {
     "seal.memory_mb": (256, "memory_mb", 256),
     "seal.rebuild": (False, "rebuild", False),
     "seal.pack": (False, "pack", False),
+    "seal.pack_mib": (0, "pack_mib", 0),
     "seal.workers": (1, "workers", 1),
     "seal.pause_seconds": (0, "pause_seconds", 0.0),
     "seal.timeout_minutes": (5, "timeout_minutes", 5.0),

@@ -120,7 +120,7 @@ class Keeper:
         )
 
     async def seal(self, **settings: Any) -> bool:
-        self.seal_settings = SealSettings(**{"pause_seconds": 0.0, **settings})
+        self.seal_settings = SealSettings(**{"pause_seconds": 0.0, "pack_mib": 0, **settings})
         return await self.maintenance.seal()
 
     async def run(self) -> bool:

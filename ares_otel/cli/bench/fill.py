@@ -154,7 +154,7 @@ async def seal_all(url: str) -> tuple[int, int, int]:
         await connection.execute(
             "UPDATE partition_jobs SET sealed_at = NULL, sealed_with = NULL WHERE leaving_since IS NULL"
         )
-        settings = SealSettings(grace_hours=0, pause_seconds=0, memory_mb=256)
+        settings = SealSettings(grace_hours=0, pause_seconds=0, memory_mb=256, pack_mib=0)
         now: datetime = await connection.fetchval("SELECT now()")
         await Sealer(connection, lambda: settings, now, observer=SilentMaintenanceObserver()).run()
         names = [row["partition_name"] for row in await connection.fetch(_SEALED)]

@@ -124,6 +124,7 @@ KNOWN: Mapping[tuple[str, str], KnownSetting] = MappingProxyType(
         (ARES, "seal.memory_mb"): _whole(1, 65_536),
         (ARES, "seal.rebuild"): KnownSetting("true or false", lambda value: isinstance(value, bool)),
         (ARES, "seal.pack"): KnownSetting("true or false", lambda value: isinstance(value, bool)),
+        (ARES, "seal.pack_mib"): _whole(0, 1_048_576),
         (ARES, "seal.workers"): _whole(0, 8),
         (ARES, "seal.pause_seconds"): _number("0", "3600"),
         (ARES, "seal.timeout_minutes"): _number("0.1", "1440"),

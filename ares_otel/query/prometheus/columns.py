@@ -6,6 +6,7 @@ read first: what is packed in between is then seen twice, and counts once.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -67,12 +68,12 @@ async def number_columns(
     ranges = list(reversed(await statement_ranges(reader, SAMPLES, start_ms, end_ms)))
     found = Gathered(len(series), max_samples)
     await _gather(reader, series, range(len(series)), ranges, found, ordered=False)
-    if doubled := found.doubled():
+    if doubled := await asyncio.to_thread(found.doubled):
         # Seldom: only which came first decides, and that takes more columns.
         again = Gathered(len(series), max_samples)
         await _gather(reader, series, doubled, ranges, again, ordered=True)
-        found.replace(doubled, again)
-    return NumberColumns(series, *found.columns())
+        await asyncio.to_thread(found.replace, doubled, again)
+    return NumberColumns(series, *await asyncio.to_thread(found.columns))
 
 
 async def newest_columns(reader: Reader, series: Sequence[UUID], start_ms: int, end_ms: int) -> NumberColumns:
@@ -170,9 +171,13 @@ async def _read_rows(
         if most > found.left:
             raise TooManySamples
         return False
-    places = {series[n]: n for n in numbers}
-    for row in rows:
-        found.add(places[row["series_id"]], part_of_rows(row["samples"], ordered=ordered))
+
+    def add() -> None:
+        places = {series[n]: n for n in numbers}
+        for row in rows:
+            found.add(places[row["series_id"]], part_of_rows(row["samples"], ordered=ordered))
+
+    await asyncio.to_thread(add)
     return True
 
 
@@ -191,10 +196,14 @@ async def _read_packs(
     if len(packs) == PACKS_AT_ONCE:
         return False
     lower, upper = _bounds(range_)
-    places = {series[n]: n for n in numbers}
-    packs.sort(key=itemgetter("first"))
-    for pack in packs:
-        found.add(places[pack["series_id"]], part_of_pack(pack, lower, upper, ordered=ordered))
+
+    def add() -> None:
+        places = {series[n]: n for n in numbers}
+        packs.sort(key=itemgetter("first"))
+        for pack in packs:
+            found.add(places[pack["series_id"]], part_of_pack(pack, lower, upper, ordered=ordered))
+
+    await asyncio.to_thread(add)
     return True
 
 

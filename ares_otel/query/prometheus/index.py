@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from itertools import chain
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -108,23 +109,21 @@ class _Chosen:
         rest, allows = self.conditions.rest, self.conditions.allows
         found = []
         for row, own in zip(rows, labels, strict=True):
-            if own is None or not allows(row["label_ids"]):
+            series_id, part, kind, label_ids, resource_id, first_seen, verbatim = row
+            if own is None or not allows(label_ids):
                 continue
             self.patience.check()
-            part = row["part"]
-            if any(fits(one, part, own) for one in earlier) or (rest and not fits(selector, part, own)):
+            if earlier and any(fits(one, part, own) for one in earlier):
                 continue
-            found.append(_entry(row, own, (selector, *(one for one in later if fits(one, part, own)))))
+            if rest and not fits(selector, part, own):
+                continue
+            fitting = (selector, *(one for one in later if fits(one, part, own)))
+            found.append(Entry(series_id, part, kind, own, resource_id, first_seen, verbatim, fitting))
         return found
 
     @property
     def _later(self) -> Sequence[Selector]:
         return self.selectors[self.number + 1 :]
-
-
-def _entry(row: Any, labels: Mapping[str, str], selectors: tuple[Selector, ...]) -> Entry:
-    names = ("series_id", "part", "kind", "resource_id", "first_seen", "verbatim")
-    return Entry(labels=labels, selectors=selectors, **{name: row[name] for name in names})
 
 
 def fits(selector: Selector, part: str, labels: Mapping[str, str]) -> bool:
@@ -279,24 +278,24 @@ class Texts:
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        self._known: dict[int, tuple[str, str]] = {}
+        self._known: dict[int, tuple[str, str] | None] = {}
+        """None for those that have no value: they say that there is a label of this name."""
 
     async def of(self, rows: Sequence[Any]) -> list[dict[str, str] | None]:
         """The labels of each row; None for a series that has just been removed."""
         if len(self._known) > _TEXTS:
             self._known.clear()
-        wanted = {id_ for row in rows for id_ in row["label_ids"]} - self._known.keys()
+        known = self._known
+        ids = [row["label_ids"] for row in rows]
+        wanted = set(chain.from_iterable(ids)) - known.keys()
         if wanted:
             for row in await self._reader.fetch(_SQL["texts"], ids=list(wanted)):
-                self._known[row["label_id"]] = (row["name"], row["value"])
-        return [self._labels(row["label_ids"]) for row in rows]
+                known[row["label_id"]] = (row["name"], row["value"]) if row["value"] else None
+            if not wanted <= known.keys():
+                return [self._labels(own) for own in ids]
+        return [dict(filter(None, map(known.__getitem__, own))) for own in ids]
 
     def _labels(self, ids: Sequence[int]) -> dict[str, str] | None:
-        found = {}
-        for id_ in ids:
-            pair = self._known.get(id_)
-            if pair is None:
-                return None
-            if pair[1]:
-                found[pair[0]] = pair[1]
-        return found
+        if not self._known.keys() >= set(ids):
+            return None
+        return dict(filter(None, map(self._known.__getitem__, ids)))

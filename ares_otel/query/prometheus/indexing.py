@@ -34,8 +34,9 @@ MOST_BEFORE_A_READ = 20_000
 the very minute in which they all appear."""
 MAX_SERIES_BYTES = 64 * 1024
 """A series, resource or scope whose attributes are larger has no form in Prometheus: no scraper takes such labels."""
-BEHIND = timedelta(minutes=1)
-"""How much is looked at again by each read before it is written down that it is done."""
+BEHIND = timedelta(seconds=20)
+"""How much is looked at again by each read before it is written down that it is done. After a hundred thousand series
+have appeared at once, each read takes a tenth of a second for so long."""
 LOCK_SECONDS = 5.0
 LABELS_LOCK = 0x41726573_4C61626C
 """Key of the lock that those who write labels share ("AresLabl")."""

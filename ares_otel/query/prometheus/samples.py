@@ -83,7 +83,7 @@ class Samples:
             columns = await newest_columns(self._reader, ids, self._start, self._end)
         else:
             columns = await number_columns(self._reader, ids, self._start, self._end, max_samples=most)
-        return _pieces(found, columns)
+        return await asyncio.to_thread(_pieces, found, columns)
 
     async def _deltas(self, found: Sequence[Entry], most: int) -> list[Piece]:
         """Counters that came as deltas, added up."""
@@ -95,7 +95,7 @@ class Samples:
                 return []
             start, most = int(newest.timestamps.min()), DELTAS_AT_ONCE
         columns = await cumulative_columns(self._reader, ids, start, end, max_samples=most)
-        made = _pieces(found, columns)
+        made = await asyncio.to_thread(_pieces, found, columns)
         return [piece.last() for piece in made] if self._newest_only else made
 
     async def _distributions(self, found: Sequence[Entry], most: int) -> list[Piece]:

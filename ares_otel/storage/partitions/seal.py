@@ -28,11 +28,20 @@ RETRY_FIRST, RETRY_MOST = timedelta(minutes=1), timedelta(hours=6)
 """Time until a partition is tried again after a failure; doubled each time."""
 LATE_AFTER, LATE_BYTES = timedelta(days=1), 8 * 1024 * 1024
 """A sealed partition in which so much of late samples lies is sealed again, so long after it was."""
-_LATE = """
-SELECT partition_name FROM partition_jobs
+_PACKED = """
+EXISTS (SELECT FROM partition_jobs p
+        WHERE p.table_name = 'metric_packs' AND (p.range_start, p.range_end) = (j.range_start, j.range_end))
+"""
+_LATE = f"""
+SELECT partition_name FROM partition_jobs j
 WHERE table_name = $1 AND sealed_at < now() - $2::interval AND leaving_since IS NULL
   AND pg_relation_size(to_regclass(quote_ident(partition_name))) > $3
-"""
+  AND ({_PACKED} OR pg_total_relation_size(to_regclass(quote_ident(partition_name))) >= $4)
+"""  # noqa: S608 - nothing in it comes from outside
+_WORTH_PACKING = f"""
+SELECT {_PACKED} OR pg_total_relation_size(to_regclass(quote_ident(partition_name))) >= $2
+FROM (SELECT $1::text AS partition_name, $3::timestamptz AS range_start, $4::timestamptz AS range_end) j
+"""  # noqa: S608
 _NAME_BYTES = 63
 """What PostgreSQL keeps of a name."""
 _REBUILT_BYTES = 1024 * 1024
@@ -153,7 +162,7 @@ class Sealer:
             if job.sealed_with == index_set(job.partition.table) or job.leaving_reason is not None
         }
         if self._settings().pack:
-            late = await self._connection.fetch(_LATE, SAMPLES, LATE_AFTER, LATE_BYTES)
+            late = await self._connection.fetch(_LATE, SAMPLES, LATE_AFTER, LATE_BYTES, self._pack_bytes)
             done.difference_update(row["partition_name"] for row in late)
         there: datetime = await self._connection.fetchval("SELECT now()")
         for partition in sealable(await list_partitions(self._connection), done, self._settings(), self._now):
@@ -185,14 +194,22 @@ class Sealer:
             self._observer.sealed(partition.table)
             log.info("Sealed %s.", partition.name)
 
-    async def seal(self, partition: Partition) -> bool:
+    async def seal(self, partition: Partition, *, pack_any: bool = False) -> bool:
         """Seals one partition, whatever its age; False when ingest had no room for all of it.
+
+        Args:
+            pack_any: whether samples are packed however few they are.
 
         Raises asyncpg.PostgresError or TimeoutError; what was built or packed stays."""
         await self._set_budget()
         for index in SEARCH_INDEXES.get(partition.table, ()):
             await self._build(partition, index)
-        if partition.table == SAMPLES and self._settings().pack and not await self._pack(partition):
+        if (
+            partition.table == SAMPLES
+            and self._settings().pack
+            and (pack_any or await self._worth_packing(partition))
+            and not await self._pack(partition)
+        ):
             return False
         await self._rebuild(partition)
         await self._slowly(f"VACUUM (FREEZE, ANALYZE, TRUNCATE false, PARALLEL 0) {quoted(partition.name)}")
@@ -207,6 +224,17 @@ class Sealer:
             partition.name,
             index_set(partition.table),
         )
+
+    @property
+    def _pack_bytes(self) -> int:
+        return self._settings().pack_mib * 1024 * 1024
+
+    async def _worth_packing(self, partition: Partition) -> bool:
+        """Whether there is so much in it, or packs of its time already, which readers have to look at anyway."""
+        worth = await self._connection.fetchval(
+            _WORTH_PACKING, partition.name, self._pack_bytes, partition.start, partition.end
+        )
+        return bool(worth)
 
     async def _pack(self, partition: Partition) -> bool:
         """Packs samples; False when ingest has no room for all of them now."""

@@ -57,6 +57,9 @@ class SealSettings:
     """Whether the B-trees that a partition was filled with are built anew."""
     pack: bool = True
     """Whether samples are packed."""
+    pack_mib: int = 256
+    """Size of a partition of samples, with its indexes, from which on it is packed; MiB. A smaller one stays rows,
+    which any SQL finds by their time."""
     workers: int = 0
     """Parallel workers of an index build besides the session itself."""
     pause_seconds: float = 5.0

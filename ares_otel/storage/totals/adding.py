@@ -19,7 +19,7 @@ from uuid import UUID
 
 import asyncpg
 
-from ares_otel.storage.rollups.columns import columns_of
+from ares_otel.storage.rollups.columns import as_array, columns_of
 from ares_otel.storage.totals.distributions import COLUMNS, Explicit, Exponential
 
 SeriesKey = tuple[int, UUID]
@@ -78,13 +78,37 @@ CROSS JOIN LATERAL (
     WHERE {_SAME} ORDER BY m.id LIMIT 1
 ) p
 """  # noqa: S608
+_SENT = {
+    "explicit_bounds": "text",
+    "bucket_counts": "text",
+    "positive_counts": "text",
+    "negative_counts": "text",
+    "count": "bigint",
+    "sum": "double precision",
+    "scale": "integer",
+    "zero_count": "bigint",
+    "zero_threshold": "double precision",
+    "positive_offset": "integer",
+    "negative_offset": "integer",
+}
+"""Column of `COLUMNS` → as what it is sent. Arrays are text: the driver writes them slowly, and on the event loop."""
+_ARRAYS = {"explicit_bounds": "double precision[]"}
+"""Type of a column that is sent as text; bigint[] of the others."""
+_SENT_TYPES = ", ".join(f"${n}::{_SENT[column]}[]" for n, column in enumerate(COLUMNS, 7))
+_AS_COLUMNS = ", ".join(
+    f"d.{column}::{_ARRAYS.get(column, 'bigint[]')}" if kind == "text" else f"d.{column}"
+    for column, kind in ((column, _SENT[column]) for column in COLUMNS)
+)
 _WRITE = f"""
-INSERT INTO metric_totals AS t (tenant_id, series_id, since, last_timestamp, last_timestamp_ns, points, value,
+INSERT INTO metric_totals AS t (tenant_id, series_id, since, last_timestamp, last_timestamp_ns, points,
                                 {", ".join(COLUMNS)})
-VALUES ({", ".join(f"${n}" for n in range(1, 8 + len(COLUMNS)))})
+SELECT d.tenant_id, d.series_id, d.since, d.last, d.last_ns, d.points, {_AS_COLUMNS}
+FROM unnest($1::integer[], $2::uuid[], $3::timestamptz[], $4::timestamptz[], $5::smallint[], $6::bigint[],
+            {_SENT_TYPES})
+     AS d (tenant_id, series_id, since, last, last_ns, points, {", ".join(COLUMNS)})
 ON CONFLICT (series_id, tenant_id) DO UPDATE
 SET since = excluded.since, last_timestamp = excluded.last_timestamp, last_timestamp_ns = excluded.last_timestamp_ns,
-    points = excluded.points, value = excluded.value, {", ".join(f"{column} = excluded.{column}" for column in COLUMNS)}
+    points = excluded.points, {", ".join(f"{column} = excluded.{column}" for column in COLUMNS)}
 """  # noqa: S608
 _WRITE_NUMBERS = """
 INSERT INTO metric_totals AS t (tenant_id, series_id, since, last_timestamp, last_timestamp_ns, points, value)
@@ -208,8 +232,14 @@ async def _write(connection: asyncpg.Connection, changed: _Changed) -> None:
             changed.days[day] = row["points"] + points, row["value"] + value
         await connection.execute(_WRITE_DAYS, *columns_of((*key, *sums) for key, sums in changed.days.items()))
     if changed.distributions:
-        made = []
-        for key, total in changed.distributions.items():
-            assert total.distribution is not None
-            made.append((*key, total.since, *total.last, total.points, None, *total.distribution.columns()))
-        await connection.executemany(_WRITE, made)
+        await connection.execute(_WRITE, *await asyncio.to_thread(_sent, changed.distributions))
+
+
+def _sent(distributions: Mapping[SeriesKey, _Total]) -> list[list[Any]]:
+    """Arguments of `_WRITE`."""
+    made: list[tuple[Any, ...]] = []
+    for key, total in distributions.items():
+        assert total.distribution is not None
+        values = (as_array(value) if isinstance(value, list) else value for value in total.distribution.columns())
+        made.append((*key, total.since, *total.last, total.points, *values))
+    return columns_of(made)

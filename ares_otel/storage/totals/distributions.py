@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -93,11 +93,11 @@ class Exponential:
         self._coarser(scale)
         for side, counts in (("positive", self.positive), ("negative", self.negative)):
             shift = row["scale"] - scale
-            offset = row[f"{side}_offset"] or 0
-            for place, count in enumerate(row[f"{side}_counts"] or ()):
+            # The innermost loop of adding up: no calls that can be spared.
+            for index, count in enumerate(row[f"{side}_counts"] or (), row[f"{side}_offset"] or 0):
                 if count:
-                    index = (offset + place) >> shift
-                    counts[index] = min(counts.get(index, 0) + count, MAX_COUNT)
+                    sum_ = counts.get(index >> shift, 0) + count
+                    counts[index >> shift] = sum_ if sum_ < MAX_COUNT else MAX_COUNT
         threshold = row["zero_threshold"] or 0.0
         if threshold > self.zero_threshold:
             self.zero_threshold = threshold
@@ -142,9 +142,8 @@ def _merged(counts: Mapping[int, int], shift: int) -> dict[int, int]:
     return made
 
 
-def _width(counts: Iterable[int]) -> int:
-    indexes = list(counts)
-    return max(indexes) - min(indexes) + 1 if indexes else 0
+def _width(counts: Mapping[int, int]) -> int:
+    return max(counts) - min(counts) + 1 if counts else 0
 
 
 def _dense(counts: Mapping[int, int]) -> tuple[int | None, list[int] | None]:
@@ -152,7 +151,8 @@ def _dense(counts: Mapping[int, int]) -> tuple[int | None, list[int] | None]:
     if not counts:
         return None, None
     first, last = min(counts), max(counts)
-    return first, [counts.get(index, 0) for index in range(first, last + 1)]
+    get = counts.get
+    return first, [get(index, 0) for index in range(first, last + 1)]
 
 
 def _plus(one: float | None, other: float | None) -> float | None:
