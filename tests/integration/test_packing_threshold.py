@@ -66,6 +66,24 @@ async def test_late_samples_beside_packs_are_packed_however_small_the_rest_is(
     assert await left(empty) == 0
 
 
+async def test_a_partition_of_an_hour_is_packed_from_a_twenty_fourth_of_the_size_on(
+    empty: asyncpg.Connection, emptied_database_url: str
+) -> None:
+    begin = day(9)
+    for hour in range(2):
+        since, until = begin + timedelta(hours=hour), begin + timedelta(hours=hour + 1)
+        await empty.execute(
+            f"CREATE TABLE metric_samples_{since:%Y%m%d%H} PARTITION OF metric_samples "
+            f"FOR VALUES FROM ('{since.isoformat()}') TO ('{until.isoformat()}')"
+        )
+    await empty.execute(FILL, begin, 3000)  # some 400 KiB: of a day it would be too little
+    await empty.execute(FILL, begin + timedelta(hours=1), 10)
+    await Keeper(emptied_database_url).seal(grace_hours=0, pack_mib=5)
+    assert await left(empty) == 10
+    for hour in range(2):
+        await empty.execute(f"DROP TABLE metric_samples_{begin + timedelta(hours=hour):%Y%m%d%H}")
+
+
 async def _with_late_bytes_of_nothing(keeper: Keeper, **settings: Any) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sealing, "LATE_BYTES", 0)

@@ -32,14 +32,19 @@ _PACKED = """
 EXISTS (SELECT FROM partition_jobs p
         WHERE p.table_name = 'metric_packs' AND (p.range_start, p.range_end) = (j.range_start, j.range_end))
 """
+_LARGE = (
+    "pg_total_relation_size(to_regclass(quote_ident(partition_name))) >= "
+    "{day_bytes} * extract(epoch FROM range_end - range_start) / 86400"
+)
+"""Whether there is so much in a partition, by its length, as this makes in a day."""
 _LATE = f"""
 SELECT partition_name FROM partition_jobs j
 WHERE table_name = $1 AND sealed_at < now() - $2::interval AND leaving_since IS NULL
   AND pg_relation_size(to_regclass(quote_ident(partition_name))) > $3
-  AND ({_PACKED} OR pg_total_relation_size(to_regclass(quote_ident(partition_name))) >= $4)
+  AND ({_PACKED} OR {_LARGE.format(day_bytes="$4::bigint")})
 """  # noqa: S608 - nothing in it comes from outside
 _WORTH_PACKING = f"""
-SELECT {_PACKED} OR pg_total_relation_size(to_regclass(quote_ident(partition_name))) >= $2
+SELECT {_PACKED} OR {_LARGE.format(day_bytes="$2::bigint")}
 FROM (SELECT $1::text AS partition_name, $3::timestamptz AS range_start, $4::timestamptz AS range_end) j
 """  # noqa: S608
 _NAME_BYTES = 63

@@ -58,8 +58,8 @@ class SealSettings:
     pack: bool = True
     """Whether samples are packed."""
     pack_mib: int = 256
-    """Size of a partition of samples, with its indexes, from which on it is packed; MiB. A smaller one stays rows,
-    which any SQL finds by their time."""
+    """Size of a day of samples, with their indexes, from which on they are packed; MiB. A partition of less than a day
+    needs its part of it. A smaller one stays rows, which any SQL finds by their time."""
     workers: int = 0
     """Parallel workers of an index build besides the session itself."""
     pause_seconds: float = 5.0
