@@ -24,7 +24,7 @@ async def work(url: str, archive_directory: str) -> None:
     maintenance = Maintenance(
         connect,
         settings=lambda: RetentionSettings(archive_directory=archive_directory),
-        seal_settings=lambda: SealSettings(grace_hours=0, pause_seconds=0),
+        seal_settings=lambda: SealSettings(grace_hours=0, pause_seconds=0, pack_mib=0),
         settle=timedelta(0),
     )
     await connect()
