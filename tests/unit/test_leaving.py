@@ -56,7 +56,7 @@ async def test_nothing_is_read_any_longer_for_a_client_that_has_gone(
     monkeypatch.setattr(module, reads, read)
     app = FastAPI()
     app.include_router(router())
-    scope = {"type": "http", "method": "GET", "path": path, "headers": [], "http_version": "1.1"}
+    scope: dict[str, Any] = {"type": "http", "method": "GET", "path": path, "headers": [], "http_version": "1.1"}
     scope["query_string"] = b"match[]=up"
     for turn in range(1, 4):  # each gives its turn back
         client = Client()
