@@ -3,8 +3,52 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+CLIENT_GONE = 499
+"""Status of an answer that nobody reads; some web servers log it so."""
+_T = TypeVar("_T")
+
+
+class ClientGone(Exception):
+    """The client has gone, and nobody reads the answer."""
+
+
+async def unless_gone(receive: Receive, work: Coroutine[Any, Any, _T]) -> _T:
+    """What comes of the work, which is cancelled when the client goes.
+
+    Args:
+        receive: of the request, whose body was read or is not wanted.
+
+    Raises:
+        ClientGone: it has gone; the work has ended.
+    """
+
+    async def gone() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    return await _unless(gone(), work)
+
+
+async def _unless(gone: Coroutine[Any, Any, None], work: Coroutine[Any, Any, _T]) -> _T:
+    """The same, where `gone` ends when the client goes. Work that ends in the same moment counts."""
+    working = asyncio.ensure_future(work)
+    watching = asyncio.create_task(gone, name="client that may leave")
+    try:
+        await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        left = not working.done()
+        working.cancel()
+        watching.cancel()
+        await asyncio.gather(working, watching, return_exceptions=True)
+    if left:
+        raise ClientGone(str(ClientGone.__doc__))
+    return working.result()
 
 
 class UntilGone:
@@ -45,14 +89,9 @@ class UntilGone:
             await gone.wait()
             return {"type": "http.disconnect"}
 
-        answering = asyncio.ensure_future(self._app(scope, known, send))
-        watching = asyncio.create_task(watch(), name="client that may leave")
-        try:
-            await asyncio.wait((answering, watching), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            left = not answering.done()
-            answering.cancel()
-            watching.cancel()
-            await asyncio.gather(answering, watching, return_exceptions=True)
-        if not left:
-            answering.result()
+        with contextlib.suppress(ClientGone):
+            await _unless(watch(), _answered(self._app, scope, known, send))
+
+
+async def _answered(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    await app(scope, receive, send)

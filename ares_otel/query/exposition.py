@@ -19,6 +19,7 @@ from ares_otel.model.prometheus.negotiation import Format
 from ares_otel.model.prometheus.points import sample_names
 from ares_otel.model.prometheus.text import TOTAL
 from ares_otel.model.prometheus.writers import Key, Writer
+from ares_otel.query.prometheus.pieces import order_of
 
 _CHUNK = 256 * 1024
 Entry = tuple[datetime, UUID, bytes]
@@ -74,7 +75,7 @@ class Exposition:
         pieces: list[bytes] = []
         size = 0
         for family in self.families:
-            metrics = [family.series[key][2] for key in sorted(family.series)]
+            metrics = [family.series[key][2] for key in sorted(family.series, key=_order)]
             for piece in self._writer.family(family.name, family.kind, family.unit, family.description, metrics):
                 pieces.append(piece)
                 size += len(piece)
@@ -83,6 +84,11 @@ class Exposition:
                     pieces, size = [], 0
         pieces.append(self._writer.end)
         yield b"".join(pieces)
+
+
+def _order(key: Key) -> str:
+    """A text that is ordered as the labels are: see `order_of`."""
+    return key if isinstance(key, str) else order_of(key)
 
 
 class Families:

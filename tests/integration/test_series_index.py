@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+import contextlib
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -15,7 +17,7 @@ from ares_otel.query.prometheus.index_job import SeriesIndex
 from ares_otel.query.prometheus.indexing import catch_up
 from ares_otel.query.prometheus.patience import Patience
 from ares_otel.query.prometheus.translation import VERSION
-from ares_otel.query.reader import QueryTooSlow, reading
+from ares_otel.query.reader import QueryTooSlow, Reader, reading
 from ares_otel.query.statements import load_statements
 from ares_otel.storage.store import Store
 from tests.support.ingested import counter, gauge, histogram, send
@@ -95,6 +97,7 @@ async def test_processes_that_index_the_same_series_at_once_agree(
     pool: asyncpg.Pool, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(indexing, "PAGE", 7)
+    monkeypatch.setattr(indexing, "_turn", lambda _: contextlib.nullcontext())  # each is a process of its own
     points = [gauge("many", labels={"n": str(number), "same": "x"}) for number in range(60)]
     await send(store, metrics_request(metrics=points))
 
@@ -113,7 +116,8 @@ async def test_processes_that_index_the_same_series_at_once_agree(
 async def test_a_read_says_that_it_cannot_wait_for_all_of_very_many_series(
     pool: asyncpg.Pool, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(indexing, "MOST_BEFORE_A_READ", 20)
+    monkeypatch.setattr(indexing, "WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(indexing, "PAGE", 20)
     points = [gauge("many", labels={"n": str(number)}) for number in range(50)]
     await send(store, metrics_request(metrics=points))
     for _ in range(2):
@@ -123,6 +127,54 @@ async def test_a_read_says_that_it_cannot_wait_for_all_of_very_many_series(
     await pool.execute("DELETE FROM prometheus_series; UPDATE prometheus_index SET checked_until = '-infinity'")
     await run_job(pool, store)
     assert len((await chosen(pool, "many")).labels) == 50
+
+
+async def test_reads_of_a_process_wait_for_the_one_that_indexes_and_for_the_next_when_it_is_given_up(
+    pool: asyncpg.Pool, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await send(store, metrics_request(metrics=[gauge("many", labels={"n": str(number)}) for number in range(50)]))
+    begun, go_on, original = asyncio.Event(), asyncio.Event(), indexing.store
+    indexed: list[UUID] = []
+
+    async def slow(reader: Reader, ids: Sequence[UUID], state: indexing.State) -> None:
+        begun.set()
+        await go_on.wait()
+        await original(reader, ids, state)
+        indexed.extend(ids)
+
+    monkeypatch.setattr(indexing, "WAIT_SECONDS", 60.0)
+    monkeypatch.setattr(indexing, "store", slow)
+    first = asyncio.create_task(chosen(pool, "many"))
+    await begun.wait()
+    begun.clear()
+    others = [asyncio.create_task(chosen(pool, "many")) for _ in range(2)]
+    first.cancel()
+    await begun.wait()
+    go_on.set()
+    assert [len((await other).labels) for other in others] == [50, 50]
+    assert len(indexed) == 50
+
+
+async def test_a_read_waits_for_the_job_only_so_long(
+    pool: asyncpg.Pool, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await send(store, metrics_request(metrics=[gauge("one")]))
+    begun, go_on, original = asyncio.Event(), asyncio.Event(), indexing.store
+
+    async def slow(reader: Reader, ids: Sequence[UUID], state: indexing.State) -> None:
+        begun.set()
+        await go_on.wait()
+        await original(reader, ids, state)
+
+    monkeypatch.setattr(indexing, "store", slow)
+    job = asyncio.create_task(run_job(pool, store))
+    await begun.wait()
+    monkeypatch.setattr(indexing, "WAIT_SECONDS", 0.01)
+    with pytest.raises(indexing.IndexBehind, match="try again"):
+        await chosen(pool, "one")
+    go_on.set()
+    await job
+    assert len((await chosen(pool, "one")).labels) == 1
 
 
 async def test_what_has_no_form_in_prometheus_is_counted_and_not_tried_again(pool: asyncpg.Pool, store: Store) -> None:

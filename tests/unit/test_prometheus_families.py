@@ -138,6 +138,8 @@ def test_an_answer_in_protobuf_has_each_family_and_each_metric_once(
     for family in found.values():
         labels = [tuple(labels_of(metric).items()) for metric in family.metric]
         assert len(labels) == len(set(labels))
+        native = [metric.HasField("histogram") and not metric.histogram.bucket for metric in family.metric]
+        assert list(zip(native, labels, strict=True)) == sorted(zip(native, labels, strict=True))
         assert all(list(pairs) == sorted(set(pairs)) for pairs in labels)
     assert left_out == body(sent, Wanted(config, Format(escaping=escaping)))[1]
 

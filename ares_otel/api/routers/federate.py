@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from ares_otel.api.held_answers import held_answer, take_turn
+from ares_otel.api.leaving import CLIENT_GONE, ClientGone, unless_gone
 from ares_otel.control.config.schema import ARES
 from ares_otel.model.clock import Clock
 from ares_otel.model.prometheus.negotiation import OPENMETRICS_TYPE, Format, accepts_gzip, choose_format
@@ -44,9 +45,12 @@ def federate_router(pool: asyncpg.Pool, clock: Clock) -> APIRouter:
         format_ = _format(request.headers.get("accept", ""))
         await take_turn(turns, TURN_SECONDS)
         try:
-            made = await federate(pool, selectors, format_, own=ARES, now_ms=clock.time_ns() // 1_000_000)
+            now_ms = clock.time_ns() // 1_000_000
+            made = await unless_gone(request.receive, federate(pool, selectors, format_, own=ARES, now_ms=now_ms))
         except BaseException as error:
             turns.release()
+            if isinstance(error, ClientGone):
+                return _error(str(error), CLIENT_GONE)
             if not isinstance(error, TooManySeries | TooManySamples):
                 raise
             return _error(f"{error.message} One answer has at most {MAX_SERIES} series.", 422)

@@ -9,6 +9,7 @@ import asyncpg
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from ares_otel.api.held_answers import held_answer, take_turn
+from ares_otel.api.leaving import CLIENT_GONE, ClientGone, unless_gone
 from ares_otel.api.parameters import each_once
 from ares_otel.api.problems import TOO_MANY_SERIES, problem
 from ares_otel.api.prometheus_parameters import IngestedParameters, wanted_of
@@ -33,9 +34,11 @@ def prometheus_router(pool: asyncpg.Pool) -> APIRouter:
         wanted = wanted_of(query, format_)
         await take_turn(turns, TURN_SECONDS)
         try:
-            made = await expose(pool, wanted, own=ARES)
+            made = await unless_gone(request.receive, expose(pool, wanted, own=ARES))
         except BaseException as error:
             turns.release()
+            if isinstance(error, ClientGone):
+                return Response(status_code=CLIENT_GONE)
             if not isinstance(error, TooManySeries):
                 raise
             return problem(

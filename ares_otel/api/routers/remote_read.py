@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, TypeVar
 
 import asyncpg
 from fastapi import APIRouter, Request, Response
@@ -16,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from ares_otel.api.bodies import read_body
 from ares_otel.api.held_answers import Finished, held_answer, take_turn
+from ares_otel.api.leaving import CLIENT_GONE, ClientGone, unless_gone
 from ares_otel.api.problems import RETRY_SECONDS
 from ares_otel.api.remote_read import chunks, samples
 from ares_otel.api.remote_read.observer import (
@@ -46,7 +46,6 @@ _AT_ONCE = 2
 _VERSION_HEADER = "X-Prometheus-Remote-Read-Version"
 _VERSION = "0.1.0"
 _FEWER = "Ask for less time or fewer series"
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +65,6 @@ class RemoteReads:
     observer: ReadObserver = field(default_factory=SilentReadObserver)
 
 
-class _Gone(Refused):
-    """The client has gone, and nobody reads the answer."""
-
-
 def remote_read_router(pool: asyncpg.Pool, limits: ReadLimits, observer: ReadObserver | None = None) -> APIRouter:
     """The endpoint; it is documented in docs/remote-read.md, for OpenAPI cannot say what is in these bodies.
 
@@ -87,7 +82,7 @@ def remote_read_router(pool: asyncpg.Pool, limits: ReadLimits, observer: ReadObs
             body = await _body(request)
             await take_turn(turns, TURN_SECONDS)
             try:
-                answers, type_ = await _unless_gone(request, _read(body, pool, limits))
+                answers, type_ = await unless_gone(request.receive, _read(body, pool, limits))
                 made, headers = await _made(answers, type_)
             except BaseException:
                 turns.release()
@@ -97,8 +92,11 @@ def remote_read_router(pool: asyncpg.Pool, limits: ReadLimits, observer: ReadObs
             outcome = ANSWERED
             return held_answer(turns, made, headers, gzip=False)
         except Refused as error:
-            outcome = LEFT if isinstance(error, _Gone) else REFUSED
+            outcome = REFUSED
             return _text(error.status, error.message)
+        except ClientGone as error:
+            outcome = LEFT
+            return _text(CLIENT_GONE, str(error))
         except HTTPException as error:
             outcome = REFUSED
             return _text(error.status_code, str(error.detail))
@@ -176,27 +174,6 @@ async def _selected(queries: Sequence[ReadQuery], pool: asyncpg.Pool, limits: Re
             f"The request would get more than {limits.max_samples} samples. {_FEWER}, or raise --query-max-samples."
         ) from None
     return found
-
-
-async def _unless_gone(request: Request, work: Coroutine[Any, Any, _T]) -> _T:
-    """What comes of the work, which is cancelled when the client goes: nobody needs it then."""
-    working = asyncio.ensure_future(work)
-    watching = asyncio.ensure_future(_gone(request))
-    try:
-        await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        left = not working.done()
-        working.cancel()
-        watching.cancel()
-        await asyncio.gather(working, watching, return_exceptions=True)
-    if left:
-        raise _Gone(str(_Gone.__doc__))
-    return working.result()
-
-
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 def _text(status: int, message: str, headers: dict[str, str] | None = None) -> Response:

@@ -170,7 +170,8 @@ class SeriesIndex:
             removed = await self._translate_again(reader, state)
             self._revision = state.revision
         if whole:
-            self._observer.translated(await add_missing(reader, state, lately=False))
+            added, _ = await add_missing(reader, state, lately=False)
+            self._observer.translated(added)
             removed += await _remove_gone(reader)
             if removed:
                 await _remove_labels(reader)

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
+from weakref import WeakKeyDictionary
 
 import orjson
 
@@ -29,9 +32,10 @@ PAGE = 1000
 """Series that are translated together, in one transaction."""
 AT_ONCE = 50_000
 """Series whose ids are asked for together."""
-MOST_BEFORE_A_READ = 20_000
-"""Missing series that a read indexes before it answers. There are more only after an upgrade, or where a read comes in
-the very minute in which they all appear."""
+WAIT_SECONDS = 5.0
+"""How long a read indexes missing series, or waits for who does, before it answers that they are too many. That happens
+after an upgrade, or where it comes in the very seconds in which a hundred thousand appear. Also how long the job in the
+background goes on without letting a read have its turn."""
 MAX_SERIES_BYTES = 64 * 1024
 """A series, resource or scope whose attributes are larger has no form in Prometheus: no scraper takes such labels."""
 BEHIND = timedelta(seconds=20)
@@ -56,7 +60,8 @@ class State:
 
 
 async def catch_up(reader: Reader, *, patient: bool = False) -> State:
-    """Indexes the series that are missing, all that were committed before the call among them.
+    """Indexes the series that are missing, all that were committed before the call among them, or waits while another
+    task of the process does.
 
     Args:
         patient: whether it may take as long as it takes.
@@ -65,36 +70,71 @@ async def catch_up(reader: Reader, *, patient: bool = False) -> State:
         IndexBehind: so many are missing that it takes too long for a read.
         DatabaseUnavailable, QueryTooSlow: see `reader`. What was indexed before stays.
     """
-    [row] = await reader.fetch(STATEMENTS["state"], lag=BEHIND)
-    state = State(_stored_config(row["translation"]), row["revision"])
-    if not row["missing"] and not row["behind"]:
-        return state
-    [moment] = await reader.fetch(STATEMENTS["until"])
-    most = None if patient else MOST_BEFORE_A_READ
-    count = await add_missing(reader, state, lately=True, most=most)
-    if most is not None and count >= most:
-        raise IndexBehind
-    await reader.fetch(STATEMENTS["checked"], until=moment["until"], revision=state.revision)
+    end = time.monotonic() + WAIT_SECONDS
+    state, whole = await _state(reader)
+    while not whole:
+        async with _turn(None if patient else end):
+            state, whole = await _state(reader)  # after who had the turn before
+            if not whole:
+                whole = await _catch_up(reader, state, time.monotonic() + WAIT_SECONDS if patient else end)
+        if not whole and not patient and time.monotonic() >= end:
+            raise IndexBehind
     return state
 
 
-async def add_missing(reader: Reader, state: State, *, lately: bool, most: int | None = None) -> int:
-    """Indexes series that are missing; how many.
+async def _state(reader: Reader) -> tuple[State, bool]:
+    """By which rules the index is made, and whether it has all series that were committed before."""
+    [row] = await reader.fetch(STATEMENTS["state"], lag=BEHIND)
+    return State(_stored_config(row["translation"]), row["revision"]), not row["missing"] and not row["behind"]
+
+
+async def _catch_up(reader: Reader, state: State, end: float) -> bool:
+    """Whether all are indexed that were committed before the call."""
+    [moment] = await reader.fetch(STATEMENTS["until"])
+    _, whole = await add_missing(reader, state, lately=True, end=end)
+    if whole:
+        await reader.fetch(STATEMENTS["checked"], until=moment["until"], revision=state.revision)
+    return whole
+
+
+@asynccontextmanager
+async def _turn(end: float | None) -> AsyncIterator[None]:
+    """One task of a process indexes at a time: two would do the same work. Raises IndexBehind: it had no turn until
+    `end`."""
+    turn = _turns.setdefault(asyncio.get_running_loop(), asyncio.Lock())
+    try:
+        async with asyncio.timeout(None if end is None else max(0.0, end - time.monotonic())):
+            await turn.acquire()
+    except TimeoutError:
+        raise IndexBehind from None
+    try:
+        yield
+    finally:
+        turn.release()
+
+
+_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+
+
+async def add_missing(reader: Reader, state: State, *, lately: bool, end: float = float("inf")) -> tuple[int, bool]:
+    """Indexes series that are missing; how many, and whether none is left of those that were before the call.
 
     Args:
         lately: of those only that appeared since all were indexed.
-        most: after so many it ends.
+        end: when it ends though some are left, by the monotonic clock; a page is indexed in any case.
     """
     count = 0
-    limit = AT_ONCE if most is None else most
-    while rows := await reader.fetch(STATEMENTS["missing"], lately=lately or None, limit=limit):
+    while rows := await reader.fetch(STATEMENTS["missing"], lately=lately or None, limit=AT_ONCE):
         ids = [row["series_id"] for row in rows]
         for begin in range(0, len(ids), PAGE):
-            await store(reader, ids[begin : begin + PAGE], state)
-        count += len(ids)
-        if len(ids) < limit or most is not None:
+            if count and time.monotonic() >= end:
+                return count, False
+            page = ids[begin : begin + PAGE]
+            await store(reader, page, state)
+            count += len(page)
+        if len(ids) < AT_ONCE:
             break
-    return count
+    return count, True
 
 
 def _stored_config(text: str) -> TranslationConfig:
@@ -145,20 +185,20 @@ async def translated(reader: Reader, rows: Sequence[Any], config: TranslationCon
 
 
 async def _write(reader: Reader, members: Sequence[Member], revision: int, outdated: Sequence[UUID]) -> None:
-    labels: dict[UUID, tuple[str, str]] = {}
-    keys = [_keys(member, labels) for member in members]
+    keys = await asyncio.to_thread(_keys, members)
     async with reader.transaction(lock_timeout=LOCK_SECONDS):
         await reader.fetch(STATEMENTS["share_labels"], key=LABELS_LOCK)
-        ids = await _label_ids(reader, labels)
+        ids = await _label_ids(reader, keys)
         if outdated:
             await reader.fetch(STATEMENTS["remove_outdated"], ids=list(outdated), revision=revision)
+        name_ids, label_ids = await asyncio.to_thread(_ids_of, members, ids)
         await reader.fetch(
             STATEMENTS["add_series"],
             series=[member.series_id for member in members],
             parts=[member.part for member in members],
             kinds=[member.kind for member in members],
-            name_ids=[ids[label_key(NAME, member.labels[NAME])] if member.labels else None for member in members],
-            label_ids=["{" + ",".join(map(str, sorted(ids[key] for key in own))) + "}" for own in keys],
+            name_ids=name_ids,
+            label_ids=label_ids,
             resources=[member.resource_id for member in members],
             first_seen=[member.first_seen for member in members],
             verbatim=[member.verbatim for member in members],
@@ -166,28 +206,42 @@ async def _write(reader: Reader, members: Sequence[Member], revision: int, outda
         )
 
 
-async def _label_ids(reader: Reader, labels: dict[UUID, tuple[str, str]]) -> dict[UUID, int]:
+async def _label_ids(reader: Reader, keys: Mapping[tuple[str, str], UUID]) -> dict[tuple[str, str], int]:
     """The ids of labels, which are added where they are missing."""
-    keys = list(labels)
-    found = {row["label_key"]: row["label_id"] for row in await reader.fetch(STATEMENTS["label_ids"], keys=keys)}
-    missing = [key for key in keys if key not in found]
+    labels = {key: label for label, key in keys.items()}
+    found: dict[tuple[str, str], int] = {}
+
+    def note(rows: Iterable[Any]) -> dict[UUID, tuple[str, str]]:
+        """Those that are missing then."""
+        found.update((labels[row["label_key"]], row["label_id"]) for row in rows)
+        return {key: label for key, label in labels.items() if label not in found}
+
+    missing = note(await reader.fetch(STATEMENTS["label_ids"], keys=list(labels)))
     if missing:
-        names, values = zip(*(labels[key] for key in missing), strict=True)
-        await reader.fetch(STATEMENTS["add_labels"], keys=missing, names=list(names), values=list(values))
-        for row in await reader.fetch(STATEMENTS["label_ids"], keys=missing):
-            found[row["label_key"]] = row["label_id"]
+        names, values = map(list, zip(*missing.values(), strict=True))
+        added = await reader.fetch(STATEMENTS["add_labels"], keys=list(missing), names=names, values=values)
+        if missing := note(added):
+            note(await reader.fetch(STATEMENTS["label_ids"], keys=list(missing)))
     return found
 
 
-def _keys(member: Member, labels: dict[UUID, tuple[str, str]]) -> set[UUID]:
-    """The keys of a member's labels, which are added to `labels`."""
-    own = set()
-    for name, value in member.labels.items():
-        for pair in ((name, value), (name, "")):
-            key = label_key(*pair)
-            labels[key] = pair
-            own.add(key)
-    return own
+def _keys(members: Sequence[Member]) -> dict[tuple[str, str], UUID]:
+    """All labels that members have, and for each name that of having it, with their keys. A hash takes longer than
+    all else here, so each is made once."""
+    pairs = {pair for member in members for pair in member.labels.items()}
+    pairs |= {(name, "") for name, _ in pairs}
+    return {pair: label_key(*pair) for pair in pairs}
+
+
+def _ids_of(members: Sequence[Member], ids: Mapping[tuple[str, str], int]) -> tuple[list[int | None], list[str]]:
+    """Of each member the id of its name, and the ids of all its labels as an array of PostgreSQL."""
+    names = [ids[NAME, member.labels[NAME]] if member.labels else None for member in members]
+    label_ids = []
+    for member in members:
+        own = {ids[pair] for pair in member.labels.items()}
+        own.update(ids[name, ""] for name in member.labels)
+        label_ids.append("{" + ",".join(map(str, sorted(own))) + "}")
+    return names, label_ids
 
 
 def label_key(name: str, value: str) -> UUID:

@@ -90,10 +90,11 @@ FROM unnest(:keys::uuid[]) AS g (key)
 CROSS JOIN LATERAL (SELECT label_id FROM prometheus_labels WHERE tenant_id = 0 AND label_key = g.key OFFSET 0) l
 
 -- name: add_labels
--- Everybody inserts in the same order, so nobody deadlocks.
+-- Everybody inserts in the same order, so nobody deadlocks. Those that somebody else has inserted are not given back.
 INSERT INTO prometheus_labels (label_key, name, value)
 SELECT key, name, value FROM unnest(:keys::uuid[], :names::text[], :values::text[]) AS given (key, name, value) ORDER BY key
 ON CONFLICT (tenant_id, label_key) DO NOTHING
+RETURNING label_key, label_id
 
 -- name: add_series
 INSERT INTO prometheus_series (series_id, part, kind, name_id, label_ids, resource_id, first_seen, revision, verbatim)
