@@ -16,7 +16,7 @@ from ares_otel.query.prometheus.listing import Metadata, metadata
 from ares_otel.receivers.prometheusremotewrite.decode import decode_v1
 from ares_otel.receivers.prometheusremotewrite.series import SeriesBook
 from ares_otel.storage.store import Store
-from tests.support.api import Api, running_api
+from tests.support.api import Api
 from tests.support.eventually import eventually
 from tests.support.exposition_messages import PROTOBUF, families_of
 from tests.support.ingested import OPENMETRICS, ask, counter, families, gauge, histogram, left_out, send
@@ -25,17 +25,9 @@ from tests.support.remote_write import request_v1, series
 
 
 @pytest.fixture
-async def store(emptied_database_url: str) -> AsyncIterator[Store]:
-    made = Store(emptied_database_url)
-    await made.start()
-    yield made
-    await made.stop()
-
-
-@pytest.fixture
-async def api(emptied_database_url: str) -> AsyncIterator[Api]:
-    async with running_api(emptied_database_url) as made:
-        yield made
+def database_url(emptied_database_url: str) -> str:
+    """What each test begins with is empty."""
+    return emptied_database_url
 
 
 @pytest.fixture

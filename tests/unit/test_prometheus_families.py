@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -98,8 +98,9 @@ def body(sent: Sequence[Any], wanted: Wanted) -> tuple[bytes, LeftOut]:
 
 UNKNOWN_BELOW_ZERO = ("a_total", "updowncounter", "", {"x": "1"}, 0, "", 0)
 COUNTER_BELOW_ZERO = ("a_total", "updowncounter", "", {"x": "2"}, 0, "counter", 1)
-COUNTER = ("a_total", "counter", "", {}, 0, None, 2)
+COUNTER = ("a_total", "counter", "", {"x": "3"}, 0, None, 2)
 OPENMETRICS = Format(True, "1.0.0", Escaping.UNDERSCORES)
+read_openmetrics: Callable[[str], Any] = parse_openmetrics
 
 
 @settings(max_examples=150)
@@ -193,7 +194,7 @@ def test_numbers_of_unknown_type_join_the_counter_or_gauge_of_their_name(first: 
         assert f"# HELP {name} {name} of 1\n" in text  # what is said beside the type
 
     text, left_out = answer(sent, Wanted(config, OPENMETRICS))
-    [family] = [family for family in parse_openmetrics(text) if family.name in ("a", "a_total")]
+    [family] = [family for family in read_openmetrics(text) if family.name in ("a", "a_total")]
     assert family.type == ("unknown" if (name, kind) == ("a", "counter") else kind)
     assert {sample.labels["x"] for sample in family.samples if sample.name == name} == {"1", "2", "3"}
     assert left_out == LeftOut()
