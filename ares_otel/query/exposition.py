@@ -64,6 +64,20 @@ class LeftOut:
 
 
 @dataclass(slots=True)
+class Finished:
+    """Families that can stand beside each other."""
+
+    families: list[Family] = field(default_factory=list)
+    """By name."""
+    taken: set[str] = field(default_factory=set)
+    """The names of their samples, and their own."""
+    conflicts: int = 0
+    """Series whose name belongs to another metric."""
+    duplicates: int = 0
+    """Series of unknown type that are there with a type."""
+
+
+@dataclass(slots=True)
 class Exposition:
     """A finished answer."""
 
@@ -85,20 +99,6 @@ class Exposition:
                     pieces, size = [], 0
         pieces.append(self._writer.end)
         yield b"".join(pieces)
-
-
-@dataclass(slots=True)
-class Finished:
-    """Families that can stand beside each other."""
-
-    families: list[Family] = field(default_factory=list)
-    """By name."""
-    taken: set[str] = field(default_factory=set)
-    """The names of their samples, and their own."""
-    conflicts: int = 0
-    """Series whose name belongs to another metric."""
-    duplicates: int = 0
-    """Series of unknown type that are there with a type."""
 
 
 class Families:
