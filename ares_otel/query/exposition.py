@@ -1,6 +1,7 @@
 """Families of metrics for one answer to a scrape, and what becomes of those that cannot stand beside each other.
 
-* Two types under one name: the one that was there first stays, the other one is left out.
+* Two types under one name: the one that was there first stays, the other one is left out. A number of unknown type
+  joins the counter or gauge of its name.
 * Two descriptions or units: those of the series that was there first.
 * Two series with the same labels (several senders without a `service.instance.id`, a sender that was started again):
   the one that appeared last, always, so that a counter does not jump between two senders.
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
+from ares_otel.model.prometheus.config import Untranslatable
 from ares_otel.model.prometheus.escaping import escape_metric_name
 from ares_otel.model.prometheus.kinds import Kind
 from ares_otel.model.prometheus.negotiation import Format
@@ -63,6 +65,20 @@ class LeftOut:
 
 
 @dataclass(slots=True)
+class Finished:
+    """Families that can stand beside each other."""
+
+    families: list[Family] = field(default_factory=list)
+    """By name."""
+    taken: set[str] = field(default_factory=set)
+    """The names of their samples, and their own."""
+    conflicts: int = 0
+    """Series whose name belongs to another metric."""
+    duplicates: int = 0
+    """Series of unknown type that are there with a type."""
+
+
+@dataclass(slots=True)
 class Exposition:
     """A finished answer."""
 
@@ -94,8 +110,9 @@ def _order(key: Key) -> str:
 class Families:
     """Collects the families of an answer."""
 
-    def __init__(self, format_: Format) -> None:
+    def __init__(self, format_: Format, writer: Writer) -> None:
         self._format = format_
+        self._writer = writer
         self._families: dict[tuple[str, Kind], Family] = {}
 
     def family(self, name: str, kind: Kind, unit: str, description: str, first_seen: datetime) -> Family:
@@ -111,20 +128,44 @@ class Families:
             family = self._families[key] = Family(name, kind, unit, description, first_seen, kept)
         return family
 
-    def finished(self) -> tuple[list[Family], set[str], int]:
-        """Families by name, the names that they take, and how many series were in conflict."""
-        taken: set[str] = set()
-        kept: list[tuple[str, Family]] = []
-        conflicts = 0
+    def finished(self) -> Finished:
+        """Settles what cannot stand beside each other."""
+        found = Finished()
+        kept: dict[str, Family] = {}
         for (escaped, kind), family in sorted(self._families.items(), key=lambda item: (item[1].first_seen, item[0])):
-            names = _claimed(escaped, kind, openmetrics=self._format.openmetrics)
-            if not taken.isdisjoint(names):
-                conflicts += len(family.series)
+            names = set(_claimed(escaped, kind, openmetrics=self._format.openmetrics))
+            there = kept.get(escaped)
+            pair = None if there is None else _untyped_and_typed(there, family)
+            if pair is not None and found.taken.isdisjoint(names - {escaped}):
+                self._join(*pair, found)
+                kept[escaped] = pair[1]
+            elif found.taken.isdisjoint(names):
+                kept[escaped] = family
+            else:
+                found.conflicts += len(family.series)
                 continue
-            taken.update(names)
-            kept.append((escaped, family))
-        kept.sort(key=lambda item: item[0])
-        return [family for _, family in kept], taken, conflicts
+            found.taken |= names
+        found.families = [family for _, family in sorted(kept.items(), key=lambda item: item[0])]
+        return found
+
+    def _join(self, untyped: Family, typed: Family, found: Finished) -> None:
+        """Puts numbers that nobody said a type of (remote write 1.0 tells types later, or never) to those of a type."""
+        for key, (first_seen, id_, samples) in untyped.series.items():
+            try:
+                entry = first_seen, id_, self._writer.typed(typed.name, typed.kind, samples)
+            except Untranslatable:
+                found.conflicts += 1
+                continue
+            found.duplicates += put(typed, key, entry)
+        typed.unit = typed.unit or untyped.unit
+        typed.description = typed.description or untyped.description
+
+
+def _untyped_and_typed(one: Family, other: Family) -> tuple[Family, Family] | None:
+    """Two families of one name in this order; None where they are no number of unknown type and a counter or gauge."""
+    untyped, typed = (one, other) if one.kind is Kind.UNKNOWN else (other, one)
+    joins = untyped.kind is Kind.UNKNOWN and typed.kind in (Kind.COUNTER, Kind.GAUGE)
+    return (untyped, typed) if joins else None
 
 
 def put(family: Family, key: Key, entry: Entry) -> bool:

@@ -98,7 +98,7 @@ class Gathering:
         self._translator = Translator(wanted.config, self.definitions)
         self._chosen: dict[UUID, Translated | str | None] = {}
         """A text: why it is left out. None: only whether it is live matters, for its resource's sake."""
-        self._families = Families(wanted.format)
+        self._families = Families(wanted.format, self._writer)
         self._left_out = LeftOut()
         self._live_resources: set[UUID] = set()
         self._count = self._bytes = self._empty_sums = 0
@@ -169,8 +169,9 @@ class Gathering:
             self._skipped(untranslatable=1)  # OpenMetrics has no other information
             return
         key = self._writer.key(is_.labels)
+        kind = self._writer.kind(is_.name, is_.kind, point)
         try:
-            samples = self._writer.point(is_.name, is_.kind, key, point, verbatim=is_.verbatim)
+            samples = self._writer.point(is_.name, kind, key, point, verbatim=is_.verbatim)
         except Untranslatable:
             self._skipped(untranslatable=1)
             return
@@ -179,16 +180,16 @@ class Gathering:
             raise TooManySeries
         self._empty_sums += is_.kind is Kind.HISTOGRAM and not point.count and bool(point.sum)
         unit = series.unit if is_.verbatim else unit_label(series.unit, self._wanted.config.unit_table)
-        family = self._families.family(is_.name, is_.kind, unit, series.description, series.first_seen)
+        family = self._families.family(is_.name, kind, unit, series.description, series.first_seen)
         if put(family, key, (series.first_seen, series.series_id, samples)):
             self._skipped(duplicates=1)
 
     def finish(self) -> Exposition:
         """Everything in its order, without what is in conflict."""
         self._add_target_info()
-        families, taken, conflicts = self._families.finished()
-        self._skipped(conflicts=conflicts)
-        return Exposition(families + self._about_itself(taken), self._left_out, self._writer)
+        found = self._families.finished()
+        self._skipped(conflicts=found.conflicts, duplicates=found.duplicates)
+        return Exposition(found.families + self._about_itself(found.taken), self._left_out, self._writer)
 
     def _add_target_info(self) -> None:
         """One for each `job` and `instance`: that of the resource that appeared last."""

@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from ares_otel.storage import breaker, replay
 from ares_otel.storage.rows.encoded import DEFINITIONS, INCREMENTS, KEPT
 from ares_otel.storage.store import Store
+from tests.support.api import Api, running_api
 from tests.support.bus import Buses, buses
 from tests.support.otlp_sink import Sink, otlp_sink
 from tests.support.postgres import copied_database
@@ -37,7 +38,8 @@ def module_database_url(postgres_server: str) -> Iterator[str]:
 
 @pytest.fixture
 def emptied_database_url(module_database_url: str) -> Iterator[str]:
-    """The same, without telemetry at the beginning of each test: sooner than a copy for each."""
+    """The same, without telemetry at the beginning of each test: sooner than a copy for each. A file whose fixtures
+    are to use it defines `database_url` as this one."""
     yield module_database_url
     asyncio.run(_empty(module_database_url))
 
@@ -63,6 +65,13 @@ async def store(database_url: str) -> AsyncIterator[Store]:
     await store.start()
     yield store
     await store.stop()
+
+
+@pytest.fixture
+async def api(database_url: str) -> AsyncIterator[Api]:
+    """The API on the test's database."""
+    async with running_api(database_url) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

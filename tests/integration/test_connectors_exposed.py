@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse_text
@@ -15,7 +14,7 @@ from ares_otel.pipeline.admission import Admission
 from ares_otel.pipeline.component import BuildContext
 from ares_otel.pipeline.telemetry import Telemetry
 from ares_otel.storage.store import Store
-from tests.support.api import Api, running_api
+from tests.support.api import Api
 from tests.support.exposition_messages import PROTOBUF, families_of, labels_of, native_buckets
 from tests.support.ingested import OPENMETRICS, ask, families
 from tests.support.parts import make_batch, traces
@@ -35,17 +34,9 @@ LABELS = {
 
 
 @pytest.fixture
-async def api(emptied_database_url: str) -> AsyncIterator[Api]:
-    async with running_api(emptied_database_url) as made:
-        yield made
-
-
-@pytest.fixture
-async def store(emptied_database_url: str) -> AsyncIterator[Store]:
-    made = Store(emptied_database_url)
-    await made.start()
-    yield made
-    await made.stop()
+def database_url(emptied_database_url: str) -> str:
+    """What each test begins with is empty."""
+    return emptied_database_url
 
 
 def place_now(**options: object) -> Place:

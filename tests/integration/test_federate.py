@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -23,17 +22,9 @@ PROTOBUF = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFa
 
 
 @pytest.fixture
-async def api(emptied_database_url: str) -> AsyncIterator[Api]:
-    async with running_api(emptied_database_url) as made:
-        yield made
-
-
-@pytest.fixture
-async def store(emptied_database_url: str) -> AsyncIterator[Store]:
-    made = Store(emptied_database_url)
-    await made.start()
-    yield made
-    await made.stop()
+def database_url(emptied_database_url: str) -> str:
+    """What each test begins with is empty."""
+    return emptied_database_url
 
 
 async def ask(api: Api, *match: str, accept: str = "", **params: Any) -> httpx.Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -26,7 +26,7 @@ from ares_otel.storage.partitions.settings import RetentionSettings
 from ares_otel.storage.store import Store
 from ares_otel.storage.totals import adding
 from ares_otel.storage.totals.pruning import prune_totals
-from tests.support.api import Api, running_api
+from tests.support.api import Api
 from tests.support.exposition_messages import PROTOBUF, families_of, native_buckets
 from tests.support.ingested import ago, ask, families, left_out, samples, send
 from tests.support.otlp_samples import (
@@ -46,24 +46,9 @@ SECOND = 1_000_000_000
 
 
 @pytest.fixture
-async def api(emptied_database_url: str) -> AsyncIterator[Api]:
-    async with running_api(emptied_database_url) as made:
-        yield made
-
-
-@pytest.fixture
-async def store(emptied_database_url: str) -> AsyncIterator[Store]:
-    made = Store(emptied_database_url)
-    await made.start()
-    yield made
-    await made.stop()
-
-
-@pytest.fixture
-async def sql(emptied_database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(emptied_database_url)
-    yield connection
-    await connection.close()
+def database_url(emptied_database_url: str) -> str:
+    """What each test begins with is empty."""
+    return emptied_database_url
 
 
 def deltas(*points: tuple[float, float], name: str = "orders", **labels: str) -> Metric:

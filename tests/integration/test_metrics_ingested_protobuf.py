@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -18,7 +17,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from ares_otel.model.prometheus.proto import exposition_pb2 as pb
 from ares_otel.model.prometheus.verbatim import METADATA_TYPE, SCOPE_NAME, resource_of
 from ares_otel.storage.store import Store
-from tests.support.api import Api, running_api
+from tests.support.api import Api
 from tests.support.exposition_messages import PROTOBUF, families_of, labels_of, native_buckets
 from tests.support.ingested import (
     EMPTY_SUMS,
@@ -39,17 +38,9 @@ OWN = (LEFT_OUT, EMPTY_SUMS, "ares_otel_exposition_joined_labels")
 
 
 @pytest.fixture
-async def api(emptied_database_url: str) -> AsyncIterator[Api]:
-    async with running_api(emptied_database_url) as made:
-        yield made
-
-
-@pytest.fixture
-async def store(emptied_database_url: str) -> AsyncIterator[Store]:
-    made = Store(emptied_database_url)
-    await made.start()
-    yield made
-    await made.stop()
+def database_url(emptied_database_url: str) -> str:
+    """What each test begins with is empty."""
+    return emptied_database_url
 
 
 async def messages(api: Api, **params: Any) -> dict[str, pb.MetricFamily]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -14,7 +13,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import ExponentialHistogram, Met
 from ares_otel.api.routers.remote_read import ReadLimits, remote_read_router
 from ares_otel.model.prometheus.native_histogram import is_stale_bits
 from ares_otel.storage.store import Store
-from tests.support.api import Api, running_api
+from tests.support.api import Api
 from tests.support.ingested import counter, gauge, send
 from tests.support.otlp_samples import CUMULATIVE, exponential_point, metrics_request, number_point
 from tests.support.remote_read import CHUNKS, SAMPLES, Read, body_of, post, query, read
@@ -26,17 +25,9 @@ NOW = time.time_ns() // 10**9
 
 
 @pytest.fixture
-async def api(emptied_database_url: str) -> AsyncIterator[Api]:
-    async with running_api(emptied_database_url) as made:
-        yield made
-
-
-@pytest.fixture
-async def store(emptied_database_url: str) -> AsyncIterator[Store]:
-    made = Store(emptied_database_url)
-    await made.start()
-    yield made
-    await made.stop()
+def database_url(emptied_database_url: str) -> str:
+    """What each test begins with is empty."""
+    return emptied_database_url
 
 
 def at(seconds_ago: int) -> dict[str, Any]:

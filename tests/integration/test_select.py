@@ -50,11 +50,9 @@ async def pool(emptied_database_url: str) -> AsyncIterator[asyncpg.Pool]:
 
 
 @pytest.fixture
-async def store(emptied_database_url: str) -> AsyncIterator[Store]:
-    made = Store(emptied_database_url)
-    await made.start()
-    yield made
-    await made.stop()
+def database_url(emptied_database_url: str) -> str:
+    """What each test begins with is empty."""
+    return emptied_database_url
 
 
 def at(ms: int) -> dict[str, Any]:

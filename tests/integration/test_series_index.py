@@ -34,11 +34,9 @@ async def pool(emptied_database_url: str) -> AsyncIterator[asyncpg.Pool]:
 
 
 @pytest.fixture
-async def store(emptied_database_url: str) -> AsyncIterator[Store]:
-    made = Store(emptied_database_url)
-    await made.start()
-    yield made
-    await made.stop()
+def database_url(emptied_database_url: str) -> str:
+    """What each test begins with is empty."""
+    return emptied_database_url
 
 
 class Observed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import queue
 import signal
@@ -17,6 +18,7 @@ from typing import IO
 
 import psutil
 
+from tests.support.eventually import eventually
 from tests.support.forked_ares import COMMANDS
 from tests.support.forkserver import ForkedProcess, Forkserver
 
@@ -252,3 +254,8 @@ def _pump(reader: int, lines: queue.SimpleQueue[str | None]) -> None:
         for line in stdout:
             lines.put(line.decode().strip())
     lines.put(None)
+
+
+async def said(ares: AresProcess, text: str) -> None:
+    """Waits until the command says it on standard error."""
+    await eventually(lambda: asyncio.sleep(0, text in ares.stderr), every=0.02)

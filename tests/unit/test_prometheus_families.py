@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from hypothesis import given, settings
+import pytest
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
@@ -95,7 +96,16 @@ def body(sent: Sequence[Any], wanted: Wanted) -> tuple[bytes, LeftOut]:
     return b"".join(made.chunks()), made.left_out
 
 
+UNKNOWN_BELOW_ZERO = ("a_total", "updowncounter", "", {"x": "1"}, 0, "", 0)
+COUNTER_BELOW_ZERO = ("a_total", "updowncounter", "", {"x": "2"}, 0, "counter", 1)
+COUNTER = ("a_total", "counter", "", {"x": "3"}, 0, None, 2)
+OPENMETRICS = Format(True, "1.0.0", Escaping.UNDERSCORES)
+read_openmetrics: Callable[[str], Any] = parse_openmetrics
+
+
 @settings(max_examples=150)
+@example([COUNTER_BELOW_ZERO], Strategy.UNDERSCORES_WITH_SUFFIXES, OPENMETRICS)
+@example([UNKNOWN_BELOW_ZERO, COUNTER], Strategy.UNDERSCORES_WITH_SUFFIXES, OPENMETRICS)
 @given(st.lists(SERIES, max_size=12), st.sampled_from(Strategy), st.sampled_from(FORMATS))
 def test_an_answer_has_each_family_and_each_sample_once_and_is_read_by_the_official_parsers(
     sent: Sequence[Any], strategy: Strategy, format_: Format
@@ -155,3 +165,81 @@ def test_the_answer_does_not_depend_on_the_order_in_which_series_are_met(sent: S
         re.sub(r"(?m)^(# HELP .*| .*)$|( [-\d.e+]+)$", "", answer(order, Wanted(config))[0]) for order in (sent, mixed)
     )
     assert one == other
+
+
+def typed(text: str) -> dict[str, str]:
+    """The types of an answer, but those about itself."""
+    found = re.findall(r"(?m)^# TYPE (\S+) (\S+)$", text)
+    return {name: kind for name, kind in found if not name.startswith(("ares_otel_", "target"))}
+
+
+def lines(text: str, name: str) -> list[str]:
+    """The lines of samples that have the name."""
+    return [line for line in text.splitlines() if re.match(rf"{name}\b", line)]
+
+
+@pytest.mark.parametrize("first", ["unknown", "typed"])
+@pytest.mark.parametrize(("name", "kind"), [("a_total", "counter"), ("a", "counter"), ("a", "gauge")])
+def test_numbers_of_unknown_type_join_the_counter_or_gauge_of_their_name(first: str, name: str, kind: str) -> None:
+    unknown, later = (0, 1) if first == "unknown" else (1, 0)
+    sent = [
+        (name, "gauge", "", {"x": "1"}, 0, "", unknown),
+        (name, kind, "s", {"x": "2"}, 1, kind, later),
+        (name, kind, "s", {"x": "3"}, 1, kind, later),
+    ]
+    config = TranslationConfig()
+    text, left_out = answer(sent, Wanted(config))
+    assert typed(text) == {name: kind}
+    assert len(lines(text, name)) == 3
+    assert left_out == LeftOut()
+    if first == "unknown":
+        assert f"# HELP {name} {name} of 1\n" in text  # what is said beside the type
+
+    text, left_out = answer(sent, Wanted(config, OPENMETRICS))
+    [family] = [family for family in read_openmetrics(text) if family.name in ("a", "a_total")]
+    assert family.type == ("unknown" if (name, kind) == ("a", "counter") else kind)
+    assert {sample.labels["x"] for sample in family.samples if sample.name == name} == {"1", "2", "3"}
+    assert left_out == LeftOut()
+
+    data, left_out = body(sent, Wanted(config, Format(protobuf=True), timestamps=True))
+    metrics = families_of(data)[name].metric
+    assert {labels_of(metric)["x"]: metric.HasField(kind) for metric in metrics} == {"1": True, "2": True, "3": True}
+    assert not any(metric.HasField("untyped") for metric in metrics)
+    value = getattr(next(metric for metric in metrics if labels_of(metric)["x"] == "1"), kind).value
+    assert value == 1.5
+    assert all(metric.timestamp_ms for metric in metrics)
+    assert left_out == LeftOut()
+
+
+def test_a_series_that_is_there_with_a_type_and_without_one_is_told_once() -> None:
+    sent = [("a", "gauge", "", {"x": "1"}, 0, told, number) for number, told in enumerate(("", "gauge", ""))]
+    for format_ in (Format(), OPENMETRICS):
+        text, left_out = answer(sent, Wanted(TranslationConfig(), format_))
+        assert (typed(text), len(lines(text, "a"))) == ({"a": "gauge"}, 1)
+        assert left_out == LeftOut(duplicates=2)
+
+
+def test_numbers_of_unknown_type_join_one_of_two_types_and_no_histogram() -> None:
+    sent = [
+        ("a", "gauge", "", {"x": "1"}, 0, "", 0),
+        ("a", "histogram", "", {"x": "2"}, 0, "histogram", 1),
+        ("a", "counter", "", {"x": "3"}, 0, "counter", 2),
+        ("a", "gauge", "", {"x": "4"}, 0, "gauge", 3),
+    ]
+    text, left_out = answer(sent, Wanted(TranslationConfig()))
+    assert (typed(text), len(lines(text, "a"))) == ({"a": "counter"}, 2)
+    assert left_out == LeftOut(conflicts=2)
+
+
+def test_a_counter_below_zero_is_of_unknown_type_in_openmetrics_and_stands_beside_no_counter() -> None:
+    for number in (UNKNOWN_BELOW_ZERO, COUNTER_BELOW_ZERO):
+        text, left_out = answer([number], Wanted(TranslationConfig(), OPENMETRICS))
+        assert (typed(text), len(lines(text, "a_total"))) == ({"a_total": "unknown"}, 1)
+        assert left_out == LeftOut()
+    sent = [UNKNOWN_BELOW_ZERO, COUNTER_BELOW_ZERO, COUNTER]
+    text, left_out = answer(sent, Wanted(TranslationConfig(), OPENMETRICS))
+    assert (typed(text), len(lines(text, "a_total"))) == ({"a": "counter"}, 1)
+    assert left_out == LeftOut(conflicts=2)
+    text, left_out = answer(sent, Wanted(TranslationConfig()))
+    assert (typed(text), len(lines(text, "a_total"))) == ({"a_total": "counter"}, 3)
+    assert left_out == LeftOut()

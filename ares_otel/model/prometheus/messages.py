@@ -62,6 +62,13 @@ class Messages:
         """The encoding of a metric that is one number."""
         return self._with_value(pb.Metric(label=_pairs(labels)), kind, value).SerializeToString()
 
+    def typed(self, kind: Kind, metric: bytes) -> bytes:
+        """The encoding of a metric of unknown type, as one of a counter or gauge."""
+        read = pb.Metric.FromString(metric)
+        value = read.untyped.value
+        read.ClearField("untyped")
+        return self._with_value(read, kind, value).SerializeToString()
+
     def of(self, kind: Kind, labels: Pairs, point: Any, *, verbatim: bool = False) -> bytes:
         """The encoding of a point.
 

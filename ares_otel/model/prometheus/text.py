@@ -49,6 +49,10 @@ class Lines:
             return escaped.removesuffix(TOTAL)
         return escaped.removesuffix("_info") if kind is Kind.INFO else escaped
 
+    def is_strict_counter(self, name: str) -> bool:
+        """Whether a counter of this name is one in OpenMetrics: it ends in `_total`, and is no number below zero."""
+        return self.family_name(name, Kind.COUNTER) != escape_metric_name(name, self.format.escaping)
+
     def head(self, name: str, kind: Kind, unit: str, description: str) -> str:
         """HELP, TYPE and UNIT of a family; `unit` is the word, and only told where the name ends in it."""
         family = self.family_name(name, kind)
@@ -56,7 +60,7 @@ class Lines:
         told: str = kind
         if not self.format.openmetrics:
             told = _PLAIN.get(kind, kind)
-        elif kind is Kind.COUNTER and family == escape_metric_name(name, self.format.escaping):
+        elif kind is Kind.COUNTER and not self.is_strict_counter(name):
             told = "unknown"  # a counter of OpenMetrics ends in _total
         lines = []
         if description:
