@@ -54,7 +54,11 @@ async def write(server: Prometheus, series: pb.TimeSeries) -> None:
     body = bytes(cramjam.snappy.compress_raw(pb.WriteRequest(timeseries=[series]).SerializeToString()))
     headers = {**HEADERS, "X-Prometheus-Remote-Write-Version": "0.1.0"}
     async with httpx.AsyncClient(trust_env=False) as client:
-        answer = await client.post(f"{server.url}/api/v1/write", content=body, headers=headers)
+        try:
+            answer = await client.post(f"{server.url}/api/v1/write", content=body, headers=headers)
+        except httpx.TransportError as error:
+            error.add_note(server.said)
+            raise
     assert answer.status_code // 100 == 2, answer.text
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from ares_otel.cli.options import UpOptions
 from ares_otel.cli.sampling import Sampling
-from ares_otel.control.sampling import strategies
+from ares_otel.control.sampling import facts, strategies
 from ares_otel.control.sampling.settings import SamplingSettings
 from ares_otel.model.errors import AddressInUse
 from ares_otel.pipeline.grace import Grace, Stages
@@ -141,6 +141,30 @@ async def test_another_process_tells_what_one_has_calculated(place: Place, sql: 
         return operations(await place.ask("orders")) == {"GET /": 0.03}
 
     await eventually(told, every=0.01)
+
+
+async def test_what_was_read_before_a_change_does_not_undo_it(
+    place: Place, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await place.set("orders", rules=[{"operation": "GET *", "ratio": 0.5}])
+    assert operations(await place.ask("orders")) == {}
+    find, has_read, goes_on = facts.find, asyncio.Event(), asyncio.Event()
+
+    async def slow(pool: asyncpg.Pool, services: Collection[str]) -> Any:
+        found = await find(pool, services)
+        has_read.set()
+        await goes_on.wait()
+        return found
+
+    monkeypatch.setattr(facts, "find", slow)
+    slow_read = asyncio.create_task(place.strategies.reload(["orders"]))
+    await has_read.wait()
+    monkeypatch.setattr(facts, "find", find)
+    await seen(sql, "orders", "GET /orders")
+    await place.strategies.reload(["orders"])
+    goes_on.set()
+    await slow_read
+    assert operations(await place.ask("orders")) == {"GET /orders": 0.5}
 
 
 async def test_asking_creates_nothing(place: Place, sql: asyncpg.Connection) -> None:

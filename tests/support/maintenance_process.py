@@ -24,6 +24,7 @@ async def work(url: str, archive_directory: str) -> None:
     maintenance = Maintenance(
         connect,
         settings=lambda: RetentionSettings(archive_directory=archive_directory),
+        # Samples are packed however few: what is sealed without that stays so, and nobody is killed while packing.
         seal_settings=lambda: SealSettings(grace_hours=0, pause_seconds=0, pack_mib=0),
         settle=timedelta(0),
     )

@@ -61,10 +61,16 @@ def current_or_skip() -> Path:
 
 
 class Prometheus:
-    """A running server; `url` is its address."""
+    """A running server; `url` is its address, `log` the file with what it has said."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, log: Path) -> None:
         self.url = url
+        self._log = log
+
+    @property
+    def said(self) -> str:
+        """The end of what it has said, for a failure that only it can explain."""
+        return f"Prometheus said:\n{self._log.read_text(errors='replace')[-8000:]}"
 
     async def ask(self, path: str, **params: Any) -> Any:
         """The `data` of an answer of the HTTP API; `path` begins after `/api/v1/`, `match_` stands for `match[]`."""
@@ -137,7 +143,7 @@ def running_prometheus(
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
         try:
             _wait_for(process, f"http://127.0.0.1:{port}")
-            yield Prometheus(f"http://127.0.0.1:{port}")
+            yield Prometheus(f"http://127.0.0.1:{port}", folder / "said")
         except BaseException as error:
             said.seek(0)
             error.add_note(f"Prometheus said:\n{said.read().decode(errors='replace')[-4000:]}")

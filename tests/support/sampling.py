@@ -157,6 +157,8 @@ class Client:
         return kept
 
     async def _ask(self) -> None:
+        """What was written seconds ago is told: here hours pass while a process of Ares reads that once."""
+        await self.place.strategies.reload([self.service])
         document = await self.place.ask(self.service)
         listed = document.get("operationSampling", {})
         self._default = listed.get("defaultSamplingProbability", document["probabilisticSampling"]["samplingRate"])

@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
 
 import asyncpg
 
@@ -49,6 +50,8 @@ class _Known:
 
     facts: facts.Facts = field(default_factory=facts.Facts)
     read_at: float = float("-inf")
+    read_number: int = 0
+    """Of the read that the facts are from."""
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     strategy: Strategy | None = None
 
@@ -77,6 +80,7 @@ class Strategies:
         self._simple: OrderedDict[str, Strategy] = OrderedDict()
         self._default = NOTHING.strategy(default_ratio())
         self._wanted: set[str] = set()
+        self._reads = count(1)
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._complaints = Complaints(log, clock)
@@ -181,10 +185,13 @@ class Strategies:
         names = list(services)
         for start in range(0, len(names), AT_ONCE):
             part = names[start : start + AT_ONCE]
+            number = next(self._reads)
             found: Mapping[str, facts.Facts] = await facts.find(self._pool, part)
             now = self._clock.monotonic()
             for service in part:
-                if (known := self._known.get(service)) is not None:
+                known = self._known.get(service)
+                if known is not None and number > known.read_number:  # not a slow one that began before the last write
+                    known.read_number = number
                     if found[service] != known.facts:
                         known.facts, known.strategy = found[service], None
                     known.read_at = now
