@@ -103,10 +103,28 @@ class Reader:
             DatabaseUnavailable, QueryTooSlow: as their texts say; nothing was changed, unless the connection was lost
                 in the very moment of the commit.
         """
-        transaction = self._connection.transaction()
+        async with self._within(self._connection.transaction()):
+            try:
+                await self._connection.execute(f"SET LOCAL lock_timeout = {round(lock_timeout * 1000)}")
+            except CONNECTION_ERRORS as error:
+                raise DatabaseUnavailable from error
+            except asyncpg.PostgresError as error:
+                raise _translated(error) from error
+            yield
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[None]:
+        """What is fetched inside is of one moment, whatever is stored meanwhile. Nothing can be changed in it.
+
+        Raises DatabaseUnavailable, QueryTooSlow: as their texts say.
+        """
+        async with self._within(self._connection.transaction(isolation="repeatable_read", readonly=True)):
+            yield
+
+    @asynccontextmanager
+    async def _within(self, transaction: Any) -> AsyncIterator[None]:
         try:
             await transaction.start()
-            await self._connection.execute(f"SET LOCAL lock_timeout = {round(lock_timeout * 1000)}")
         except CONNECTION_ERRORS as error:
             raise DatabaseUnavailable from error
         except asyncpg.PostgresError as error:
