@@ -229,7 +229,7 @@ async def test_a_total_stays_when_its_points_are_dropped_and_leaves_with_its_ser
     await add_up(sql, emptied_database_url)
     assert await total(sql) == (7, 2)
     now = datetime.now(UTC)
-    assert await prune_totals(sql, RetentionSettings(days=30), now) == {"metric_totals": 0, "metric_day_totals": 0}
+    assert set((await prune_totals(sql, RetentionSettings(days=30), now)).values()) == {0}
     await sql.execute("UPDATE metric_day_totals SET day = day - 40")
     assert (await prune_totals(sql, RetentionSettings(days=30), now))["metric_day_totals"] > 0
     assert await total(sql) == (7, 2)

@@ -161,6 +161,15 @@ def test_a_point_without_a_sum_leaves_none_and_counts_stay_in_what_the_database_
     assert total.count == MAX_COUNT
 
 
+@pytest.mark.parametrize("counts", [[], [3], [1, 1, 1, 0]])
+def test_buckets_that_do_not_fit_their_bounds_are_none(counts: list[int]) -> None:
+    total = Explicit()
+    total.add(explicit([1.0, 2.0], [1, 2, 3]))
+    total.add({**explicit([1.0, 2.0], counts), "count": 3})
+    total.add(explicit([1.0, 2.0], [1, 2, 3]))
+    assert (total.bounds, total.counts, total.count) == ((), [15], 15)
+
+
 DAY_MS = 86_400_000
 
 

@@ -49,11 +49,13 @@ class Explicit:
     """One more than bounds; empty before the first point."""
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Adds a row of metric_distributions, or a total."""
+        """Adds a row of metric_distributions, or a total. Buckets that do not fit their bounds are none."""
         self.count = min(self.count + row["count"], MAX_COUNT)
         self.sum = _plus(self.sum, row["sum"])
         bounds = tuple(row["explicit_bounds"] or ())
-        counts = list(row["bucket_counts"] or (row["count"],))
+        counts = list(row["bucket_counts"] or ())
+        if len(counts) != len(bounds) + 1:
+            bounds, counts = (), [row["count"]]
         if not self.counts:
             self.bounds, self.counts = bounds, [0] * len(counts)
         elif bounds != self.bounds:
@@ -61,8 +63,6 @@ class Explicit:
             self.counts = _coarser(self.bounds, self.counts, common)
             counts = _coarser(bounds, counts, common)
             self.bounds = common
-        if len(counts) != len(self.counts):
-            raise ValueError(f"A histogram has {len(counts)} buckets where its bounds make {len(self.counts)}.")
         self.counts = _sums(self.counts, counts)
 
     def columns(self) -> tuple[Any, ...]:
