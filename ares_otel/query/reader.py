@@ -151,7 +151,7 @@ class Reader:
 
     @asynccontextmanager
     async def cursor(
-        self, statement: Statement, wide: Sequence[str], *, one_snapshot: bool = False, **values: object
+        self, statement: Statement, wide: Sequence[str], one_snapshot: bool = False, /, **values: object
     ) -> AsyncIterator[RowCursor]:
         """The rows of a statement some at a time, in a read-only transaction that ends with the block.
 

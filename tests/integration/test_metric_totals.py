@@ -18,10 +18,11 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
     Sum,
 )
 
-from ares_otel.query.prometheus import cumulative
-from ares_otel.query.prometheus import samples as samples_module
+from ares_otel.query.prometheus.columns import distribution_rows, number_columns
 from ares_otel.query.prometheus.cumulative import cumulative_columns
+from ares_otel.query.prometheus.samples import Samples
 from ares_otel.query.reader import reading
+from ares_otel.query.totals import totals_of
 from ares_otel.storage.partitions import Partition
 from ares_otel.storage.partitions.packing import pack
 from ares_otel.storage.partitions.settings import RetentionSettings
@@ -370,14 +371,13 @@ async def test_a_delta_that_comes_while_a_counter_is_read_is_not_told_at_an_olde
     now = time.time_ns()
     await send(store, at((5, now - SECOND)))
     series = await sql.fetchval("SELECT series_id FROM metric_series")
-    read = cumulative.number_columns
 
     async def slow(*arguments: Any, **options: Any) -> Any:
-        found = await read(*arguments, **options)
+        found = await number_columns(*arguments, **options)
         await send(store, at((100, now)))
         return found
 
-    monkeypatch.setattr(cumulative, "number_columns", slow)
+    monkeypatch.setattr("ares_otel.query.prometheus.cumulative.number_columns", slow)
     async with reading(api.pool) as reader:
         end_ms = now // 1_000_000
         found = await cumulative_columns(reader, [series], end_ms - 60_000, end_ms, max_samples=1000)
@@ -397,17 +397,33 @@ async def test_a_delta_that_comes_while_a_histogram_is_read_is_not_told_at_an_ol
     await send(store, wait(5, 30))
     await add_up(sql, emptied_database_url)
     series = await sql.fetchval("SELECT series_id FROM metric_series")
-    read = samples_module.distribution_rows
 
     async def slow(*arguments: Any, **options: Any) -> Any:
-        found = await read(*arguments, **options)
+        found = await distribution_rows(*arguments, **options)
         await send(store, wait(100, 1))
         await add_up(sql, emptied_database_url)
         return found
 
-    monkeypatch.setattr(samples_module, "distribution_rows", slow)
+    monkeypatch.setattr("ares_otel.query.prometheus.samples.distribution_rows", slow)
     async with reading(api.pool) as reader:
         end_ms = time.time_ns() // 1_000_000
-        wanted = samples_module.Samples(reader, end_ms - 60_000, end_ms, newest_only=False)
+        wanted = Samples(reader, end_ms - 60_000, end_ms, newest_only=False)
         found = [row["count"] async for rows in wanted._delta_rows([series]) for row in rows]
     assert found == [5]
+
+
+async def test_a_delta_that_comes_while_a_page_is_made_is_not_told_at_an_older_time(
+    api: Api, store: Store, sql: asyncpg.Connection, emptied_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await send(store, metrics_request(metrics=[deltas((5, 30))]))
+    await add_up(sql, emptied_database_url)
+
+    async def late(*arguments: Any, **options: Any) -> Any:
+        await send(store, metrics_request(metrics=[deltas((100, 1))]))
+        await add_up(sql, emptied_database_url)
+        return await totals_of(*arguments, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("ares_otel.query.live_series.totals_of", late)
+        assert samples((await families(api))["orders"]) == {("orders_total", ()): 5}
+    assert samples((await families(api))["orders"]) == {("orders_total", ()): 105}

@@ -79,7 +79,7 @@ async def entries(reader: Reader, selectors: Sequence[Selector]) -> AsyncIterato
             chosen = _Chosen(selectors, number, conditions, patience)
             wide = ("label_ids", "kind")
             # Samples that are read meanwhile are of the same moment: also deltas and what they add up to.
-            async with reader.cursor(_SQL["series"], wide, one_snapshot=True, **conditions.parameters) as cursor:
+            async with reader.cursor(_SQL["series"], wide, True, **conditions.parameters) as cursor:
                 cursor.most = PAGE
                 while rows := await cursor.fetch():
                     labels = await texts.of(rows)
