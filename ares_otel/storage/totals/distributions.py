@@ -119,8 +119,12 @@ class Exponential:
         shift = row["scale"] - scale
         if not 0 <= shift <= MOST_SHIFT:
             return False
-        positive = _together(self._positive, _dense_of(row, "positive"), shift)
-        negative = _together(self._negative, _dense_of(row, "negative"), shift)
+        positive: _Dense | None = self._positive
+        negative: _Dense | None = self._negative
+        if row["positive_counts"]:
+            positive = _together(self._positive, _dense_of(row, "positive"), shift)
+        if row["negative_counts"]:
+            negative = _together(self._negative, _dense_of(row, "negative"), shift)
         if positive is None or negative is None:
             return False
         self.scale, self._positive, self._negative = scale, positive, negative
@@ -172,12 +176,12 @@ def _dense_of(row: Mapping[str, Any], side: str) -> _Dense:
 
 def _together(one: _Dense, other: _Dense, shift: int) -> _Dense | None:
     """Both, the other at a scale that is less by `shift`; None where they are too far from each other."""
-    if not other[1]:
-        return one
     offset, counts = _halved(*other, shift) if shift else other
     if not one[1]:
         return None if len(counts) > MAX_BUCKETS else (offset, list(counts))
     first, mine = one
+    if first == offset and len(mine) == len(counts):
+        return first, _sums(mine, counts)
     end = offset + len(counts)
     begin = min(first, offset)
     if max(first + len(mine), end) - begin > MAX_BUCKETS:
