@@ -44,6 +44,9 @@ class TelemetryRollupObserver:
         self._telemetry.counter("ares_otel_rollup_merged_rows").labels(table=table).inc(rows)
         self._telemetry.histogram("ares_otel_rollup_merge_seconds").observe(seconds)
 
+    def refused(self, rows: int) -> None:
+        self._telemetry.counter("ares_otel_metric_deltas_refused").inc(rows)
+
     def merged_all(self) -> None:
         self._merged_all_at = time.monotonic()
 

@@ -272,6 +272,11 @@ INSTRUMENTS: dict[str, Instrument] = {
             "Failures of the job on roll-ups: merge, totals, edges or age",
             ("step",),
         ),
+        Instrument(
+            "ares_otel_metric_deltas_refused",
+            Counter,
+            "Deltas that could not be added to the total of their series, put into metric_delta_refused",
+        ),
         Instrument("ares_otel_sampling_answers", Counter, "Strategies that clients were told", ("transport",)),
         Instrument(
             "ares_otel_sampling_changes",

@@ -125,18 +125,19 @@ async def live_series(
             told = await _told(reader, small)
             wanted = await asyncio.to_thread(_chosen, small, told, choose)
             found: dict[UUID, Any] = {}
-            for name, ids in _by_table(wanted).items():
-                if ids:
-                    for row in await reader.fetch(
-                        _SQL[name], ids=ids, max_bytes=MAX_SERIES_BYTES, **window, **more[name]
-                    ):
-                        found[row["series_id"]] = row
-            large = _without_large(found)
-            points = await asyncio.to_thread(_points, wanted, found)
-            deltas = [series.series_id for series, _ in points if has_total(series.metric_type, series.temporality)]
-            totals = {}
-            if deltas:
-                totals = await totals_of(reader, deltas, buckets=buckets, max_bytes=MAX_SERIES_BYTES)
+            async with reader.snapshot():  # a total with a delta that came since would be told at an older time
+                for name, ids in _by_table(wanted).items():
+                    if ids:
+                        for row in await reader.fetch(
+                            _SQL[name], ids=ids, max_bytes=MAX_SERIES_BYTES, **window, **more[name]
+                        ):
+                            found[row["series_id"]] = row
+                large = _without_large(found)
+                points = await asyncio.to_thread(_points, wanted, found)
+                deltas = [series.series_id for series, _ in points if has_total(series.metric_type, series.temporality)]
+                totals = {}
+                if deltas:
+                    totals = await totals_of(reader, deltas, buckets=buckets, max_bytes=MAX_SERIES_BYTES)
             not_added_up = len(deltas) - len(totals)
             large += _without_large(totals)
             if deltas:

@@ -61,6 +61,7 @@ class Reader:
     def __init__(self, connection: Any) -> None:
         self._connection = connection
         self._statements = 0
+        self._in_snapshot = False
 
     @property
     def worn(self) -> bool:
@@ -103,10 +104,33 @@ class Reader:
             DatabaseUnavailable, QueryTooSlow: as their texts say; nothing was changed, unless the connection was lost
                 in the very moment of the commit.
         """
-        transaction = self._connection.transaction()
+        async with self._within(self._connection.transaction()):
+            try:
+                await self._connection.execute(f"SET LOCAL lock_timeout = {round(lock_timeout * 1000)}")
+            except CONNECTION_ERRORS as error:
+                raise DatabaseUnavailable from error
+            except asyncpg.PostgresError as error:
+                raise _translated(error) from error
+            yield
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[None]:
+        """What is fetched inside is of one moment, whatever is stored meanwhile. Nothing can be changed in it.
+
+        Inside of a `cursor` that has one, it is that.
+
+        Raises DatabaseUnavailable, QueryTooSlow: as their texts say.
+        """
+        if self._in_snapshot:
+            yield
+            return
+        async with self._within(self._connection.transaction(isolation="repeatable_read", readonly=True)):
+            yield
+
+    @asynccontextmanager
+    async def _within(self, transaction: Any) -> AsyncIterator[None]:
         try:
             await transaction.start()
-            await self._connection.execute(f"SET LOCAL lock_timeout = {round(lock_timeout * 1000)}")
         except CONNECTION_ERRORS as error:
             raise DatabaseUnavailable from error
         except asyncpg.PostgresError as error:
@@ -126,13 +150,16 @@ class Reader:
             raise _translated(error) from error
 
     @asynccontextmanager
-    async def cursor(self, statement: Statement, wide: Sequence[str], **values: object) -> AsyncIterator[RowCursor]:
+    async def cursor(
+        self, statement: Statement, wide: Sequence[str], one_snapshot: bool = False, /, **values: object
+    ) -> AsyncIterator[RowCursor]:
         """The rows of a statement some at a time, in a read-only transaction that ends with the block.
 
         Other statements may be fetched meanwhile; they see what was committed by then.
 
         Args:
             wide: the columns whose texts may be large: fewer such rows are fetched at once.
+            one_snapshot: whether the other statements see the same moment as this one.
 
         Raises:
             TypeError: the values are not the statement's parameters.
@@ -142,10 +169,14 @@ class Reader:
         self._statements += 1
         try:
             # The server's own bound, should this process stand still: a snapshot that stays holds up others.
-            await self._connection.execute(f"BEGIN READ ONLY; SET LOCAL {_IDLE} = {round(IDLE_SECONDS * 1000)}")
+            isolation = "ISOLATION LEVEL REPEATABLE READ " if one_snapshot else ""
+            begin = f"BEGIN {isolation}READ ONLY; SET LOCAL {_IDLE} = {round(IDLE_SECONDS * 1000)}"
+            await self._connection.execute(begin)
+            self._in_snapshot = one_snapshot
             try:
                 yield RowCursor(await self._connection.cursor(text, *arguments), wide)
             finally:
+                self._in_snapshot = False
                 with contextlib.suppress(*CONNECTION_ERRORS, asyncpg.PostgresError):
                     await self._connection.execute("ROLLBACK")
         except TimeoutError as error:

@@ -52,6 +52,7 @@ async def _empty(url: str) -> None:
         "prometheus_metadata",
         "metric_totals",
         "metric_day_totals",
+        "metric_delta_refused",
     )
     for table in (*KEPT, *INCREMENTS, *DEFINITIONS, "ingest_receipts", "ingest_rejected", *of_prometheus):
         await connection.execute(f"DELETE FROM {table}")

@@ -18,8 +18,11 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
     Sum,
 )
 
+from ares_otel.query.prometheus.columns import distribution_rows, number_columns
 from ares_otel.query.prometheus.cumulative import cumulative_columns
+from ares_otel.query.prometheus.samples import Samples
 from ares_otel.query.reader import reading
+from ares_otel.query.totals import totals_of
 from ares_otel.storage.partitions import Partition
 from ares_otel.storage.partitions.packing import pack
 from ares_otel.storage.partitions.settings import RetentionSettings
@@ -212,7 +215,7 @@ async def test_a_total_stays_when_its_points_are_dropped_and_leaves_with_its_ser
     await add_up(sql, emptied_database_url)
     assert await total(sql) == (7, 2)
     now = datetime.now(UTC)
-    assert await prune_totals(sql, RetentionSettings(days=30), now) == {"metric_totals": 0, "metric_day_totals": 0}
+    assert set((await prune_totals(sql, RetentionSettings(days=30), now)).values()) == {0}
     await sql.execute("UPDATE metric_day_totals SET day = day - 40")
     assert (await prune_totals(sql, RetentionSettings(days=30), now))["metric_day_totals"] > 0
     assert await total(sql) == (7, 2)
@@ -345,3 +348,67 @@ async def test_the_counter_at_an_old_time_is_what_was_counted_until_then(
     part = {time_ms: value for time_ms, value in expected.items() if ms(yesterday) - 60_000 <= time_ms <= ms(yesterday)}
     assert len(part) == 2
     assert await counter(yesterday - timedelta(minutes=1), yesterday) == part
+
+
+async def test_a_delta_that_comes_while_a_counter_is_read_is_not_told_at_an_older_time(
+    api: Api, store: Store, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time_ns()
+    await send(store, at((5, now - SECOND)))
+    series = await sql.fetchval("SELECT series_id FROM metric_series")
+
+    async def slow(*arguments: Any, **options: Any) -> Any:
+        found = await number_columns(*arguments, **options)
+        await send(store, at((100, now)))
+        return found
+
+    monkeypatch.setattr("ares_otel.query.prometheus.cumulative.number_columns", slow)
+    async with reading(api.pool) as reader:
+        end_ms = now // 1_000_000
+        found = await cumulative_columns(reader, [series], end_ms - 60_000, end_ms, max_samples=1000)
+    assert found.values.tolist() == [5]
+
+
+async def test_a_delta_that_comes_while_a_histogram_is_read_is_not_told_at_an_older_time(
+    api: Api, store: Store, sql: asyncpg.Connection, emptied_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wait(count: int, age: float) -> Any:
+        point = histogram_point(
+            explicit_bounds=[1.0], bucket_counts=[count, 0], count=count, sum=1.5, attributes=[], **ago(age)
+        )
+        made = Histogram(data_points=[point], aggregation_temporality=DELTA)
+        return metrics_request(metrics=[Metric(name="wait", histogram=made)])
+
+    await send(store, wait(5, 30))
+    await add_up(sql, emptied_database_url)
+    series = await sql.fetchval("SELECT series_id FROM metric_series")
+
+    async def slow(*arguments: Any, **options: Any) -> Any:
+        found = await distribution_rows(*arguments, **options)
+        await send(store, wait(100, 1))
+        await add_up(sql, emptied_database_url)
+        return found
+
+    monkeypatch.setattr("ares_otel.query.prometheus.samples.distribution_rows", slow)
+    async with reading(api.pool) as reader:
+        end_ms = time.time_ns() // 1_000_000
+        wanted = Samples(reader, end_ms - 60_000, end_ms, newest_only=False)
+        found = [row["count"] async for rows in wanted._delta_rows([series]) for row in rows]
+    assert found == [5]
+
+
+async def test_a_delta_that_comes_while_a_page_is_made_is_not_told_at_an_older_time(
+    api: Api, store: Store, sql: asyncpg.Connection, emptied_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await send(store, metrics_request(metrics=[deltas((5, 30))]))
+    await add_up(sql, emptied_database_url)
+
+    async def late(*arguments: Any, **options: Any) -> Any:
+        await send(store, metrics_request(metrics=[deltas((100, 1))]))
+        await add_up(sql, emptied_database_url)
+        return await totals_of(*arguments, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("ares_otel.query.live_series.totals_of", late)
+        assert samples((await families(api))["orders"]) == {("orders_total", ()): 5}
+    assert samples((await families(api))["orders"]) == {("orders_total", ()): 105}

@@ -40,7 +40,7 @@ def exponential(
     }
 
 
-EXPONENTIALS = st.builds(exponential, st.integers(-4, 8), COUNTS, st.integers(-40, 40), COUNTS, st.integers(0, 3))
+EXPONENTIALS = st.builds(exponential, st.integers(-4, 12), COUNTS, st.integers(-40, 40), COUNTS, st.integers(0, 3))
 
 
 def explicit(bounds: list[float], counts: list[int]) -> dict[str, Any]:
@@ -73,6 +73,33 @@ def test_each_bucket_of_an_exponential_total_has_what_lies_in_it(rows: list[dict
                 expected[math.floor(lower / width)] += count
         assert {index: count for index, count in found.items() if count} == dict(+expected)
         assert not found or max(found) - min(found) < MAX_BUCKETS
+
+
+@given(st.lists(EXPONENTIALS, min_size=1, max_size=6))
+def test_buckets_that_are_added_at_once_are_those_that_are_added_one_by_one(rows: list[dict[str, Any]]) -> None:
+    quick, slow = Exponential(), Exponential()
+    with pytest.MonkeyPatch.context() as patched:
+        for row in rows:
+            quick.add(row)
+        patched.setattr(Exponential, "_add_at_once", lambda self, row: False)
+        for row in rows:
+            slow.add(row)
+    assert quick.columns() == slow.columns()
+
+
+def test_a_point_far_from_all_others_takes_no_room_for_what_lies_between() -> None:
+    total = Exponential()
+    for offset in (0, 2**31 - 1, -(2**31)):
+        total.add(exponential(20, [1], offset, [1], 0))
+    assert max(len(total.columns()[place]) for place in (8, 10)) <= MAX_BUCKETS
+    assert sum(total.positive.values()) == sum(total.negative.values()) == 3
+
+
+def test_counts_of_an_exponential_total_stay_in_what_the_database_holds() -> None:
+    total = Exponential()
+    for _ in range(3):
+        total.add(exponential(3, [1, MAX_COUNT - 5], 7, [], 0))
+    assert (total.positive, total.count) == ({7: 3, 8: MAX_COUNT}, MAX_COUNT)
 
 
 def test_an_exponential_total_stays_within_its_buckets() -> None:
@@ -132,6 +159,15 @@ def test_a_point_without_a_sum_leaves_none_and_counts_stay_in_what_the_database_
     assert total.sum is None
     assert total.counts == [2, MAX_COUNT]
     assert total.count == MAX_COUNT
+
+
+@pytest.mark.parametrize("counts", [[], [3], [1, 1, 1, 0]])
+def test_buckets_that_do_not_fit_their_bounds_are_none(counts: list[int]) -> None:
+    total = Explicit()
+    total.add(explicit([1.0, 2.0], [1, 2, 3]))
+    total.add({**explicit([1.0, 2.0], counts), "count": 3})
+    total.add(explicit([1.0, 2.0], [1, 2, 3]))
+    assert (total.bounds, total.counts, total.count) == ((), [15], 15)
 
 
 DAY_MS = 86_400_000

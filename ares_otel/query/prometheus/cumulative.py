@@ -36,10 +36,12 @@ async def cumulative_columns(
     """
     day = datetime.fromtimestamp(start_ms / 1000, UTC).date()
     end_of_day = round(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() * 1000) + 86_400_000 - 1
-    columns = await number_columns(reader, series, start_ms, max(end_ms, end_of_day), max_samples=max_samples)
+    async with reader.snapshot():  # a delta that comes between would be told at the time of the one before it
+        columns = await number_columns(reader, series, start_ms, max(end_ms, end_of_day), max_samples=max_samples)
+        rows = await reader.fetch(_SQL["numbers"], ids=list(series), day=day)
     altogether = np.zeros(len(series))
     later = np.zeros(len(series))
-    for row in await reader.fetch(_SQL["numbers"], ids=list(series), day=day):
+    for row in rows:
         altogether[row["n"]], later[row["n"]] = row["value"], row["later"]
     return await asyncio.to_thread(_counters, columns, altogether - later, end_of_day, end_ms)
 

@@ -77,7 +77,9 @@ async def entries(reader: Reader, selectors: Sequence[Selector]) -> AsyncIterato
             if conditions is None:
                 continue
             chosen = _Chosen(selectors, number, conditions, patience)
-            async with reader.cursor(_SQL["series"], ("label_ids", "kind"), **conditions.parameters) as cursor:
+            wide = ("label_ids", "kind")
+            # Samples that are read meanwhile are of the same moment: also deltas and what they add up to.
+            async with reader.cursor(_SQL["series"], wide, True, **conditions.parameters) as cursor:
                 cursor.most = PAGE
                 while rows := await cursor.fetch():
                     labels = await texts.of(rows)

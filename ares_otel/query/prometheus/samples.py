@@ -121,7 +121,9 @@ class Samples:
         the total, so points up to now are read."""
         until = max(self._end, time.time_ns() // 1_000_000)
         try:
-            rows = await distribution_rows(self._reader, ids, self._start, until, max_points=POINTS_AT_ONCE)
+            async with self._reader.snapshot():  # points and totals of one moment
+                rows = await distribution_rows(self._reader, ids, self._start, until, max_points=POINTS_AT_ONCE)
+                made = await cumulative_rows(self._reader, ids, rows, self._end)
         except TooManySamples:
             if len(ids) == 1:
                 raise
@@ -129,7 +131,6 @@ class Samples:
                 async for some in self._delta_rows(part):
                     yield some
             return
-        made = await cumulative_rows(self._reader, ids, rows, self._end)
         if self._newest_only:
             made = list({row["series_id"]: row for row in made}.values())  # by time: the last one of each stays
         yield made

@@ -29,6 +29,8 @@ from ares_otel.storage.rows.encoded import DELTAS, LOG_ROLLUPS, SPAN_ROLLUPS
 from ares_otel.storage.sqlstate import DATABASE_ERRORS, is_timeout
 from ares_otel.storage.totals.adding import add_up
 from ares_otel.storage.totals.pruning import prune_totals
+from ares_otel.storage.totals.refusals import MOST as REFUSALS
+from ares_otel.storage.totals.refusals import add_one, is_about_arrivals
 
 INTERVAL = 5.0
 """Seconds between two rounds."""
@@ -191,18 +193,44 @@ class Rollups:
     async def _add_up(self, connection: asyncpg.Connection) -> None:
         """Points that came as deltas into their totals."""
         self._observer.waiting(DELTAS, await connection.fetchval(f"SELECT count(*) FROM {DELTAS}"))  # noqa: S608
+        limit, refused = self._batch, 0
         while True:
             began = self._clock.monotonic()
-            async with transaction(connection, one_snapshot=True):
-                count = await add_up(connection, self._batch)
+            try:
+                async with transaction(connection, one_snapshot=True):
+                    count = await add_up(connection, limit)
+            except Exception as error:
+                if not is_about_arrivals(error) or connection.is_closed():
+                    raise
+                if refused >= REFUSALS:
+                    return  # the next round goes on
+                if limit > 1:
+                    limit //= 2
+                else:
+                    refused += await self._set_aside(connection)
+                continue
             if count:
                 self._observer.merged(DELTAS, count, self._clock.monotonic() - began)
             self._unvacuumed[DELTAS] += count
             if self._unvacuumed[DELTAS] >= VACUUM_ROWS:
                 self._unvacuumed[DELTAS] = 0
                 await connection.execute(f"VACUUM (SKIP_LOCKED) {DELTAS}")
-            if count < self._batch:
+            if count < limit:
                 return
+            limit = min(2 * limit, self._batch)
+
+    async def _set_aside(self, connection: asyncpg.Connection) -> bool:
+        """One arrival that cannot be added; False when it could."""
+        async with transaction(connection, one_snapshot=True):
+            error = await add_one(connection)
+        if error is not None:
+            self._observer.refused(1)
+            self._complaints.about(
+                "refused",
+                "A delta could not be added to the total of its series and was put into metric_delta_refused, the "
+                f"others go on: {type(error).__name__}: {error}",
+            )
+        return error is not None
 
     async def _find_edges(self, connection: asyncpg.Connection) -> None:
         if self._clock.monotonic() < self._edges_from:

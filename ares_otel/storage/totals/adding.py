@@ -29,7 +29,7 @@ Key = tuple[int, UUID, datetime, int]
 Moment = tuple[datetime, int]
 """A time and the nanoseconds beyond it."""
 
-_TAKE = """
+TAKE = """
 DELETE FROM metric_delta_arrivals
 WHERE ctid = ANY (ARRAY(SELECT ctid FROM metric_delta_arrivals LIMIT $1))
 RETURNING tenant_id, series_id, "timestamp", timestamp_ns, value
@@ -151,9 +151,14 @@ class _Changed:
 async def add_up(connection: asyncpg.Connection, limit: int) -> int:
     """Adds at most so many arrivals to the totals, inside a transaction with one snapshot (`REPEATABLE READ`); returns
     how many it took. Raises asyncpg.PostgresError."""
-    taken = await connection.fetch(_TAKE, limit)
-    if not taken:
-        return 0
+    taken = await connection.fetch(TAKE, limit)
+    if taken:
+        await add_taken(connection, taken)
+    return len(taken)
+
+
+async def add_taken(connection: asyncpg.Connection, taken: Sequence[Mapping[str, Any]]) -> None:
+    """Adds what `TAKE` gave, in its transaction. Raises asyncpg.PostgresError."""
     counts, values = await asyncio.to_thread(_once, taken)
     series = {key[:2] for key in counts}
     totals = {
@@ -171,7 +176,6 @@ async def add_up(connection: asyncpg.Connection, limit: int) -> int:
     rows = await connection.fetch(_POINTS, *columns_of(others)) if others else []
     changed = await asyncio.to_thread(_added, totals, numbers, [(others[row["n"]], row) for row in rows])
     await _write(connection, changed)
-    return len(taken)
 
 
 def _once(rows: Iterable[Mapping[str, Any]]) -> tuple[Counter[Key], dict[Key, float | None]]:

@@ -22,6 +22,10 @@ DELETE FROM {table} WHERE ctid = ANY (ARRAY(
 _DAYS = """
 DELETE FROM metric_day_totals WHERE ctid = ANY (ARRAY(SELECT ctid FROM metric_day_totals WHERE day < $1 LIMIT $2))
 """
+_REFUSED = """
+DELETE FROM metric_delta_refused
+WHERE ctid = ANY (ARRAY(SELECT ctid FROM metric_delta_refused WHERE refused_at < $1 LIMIT $2))
+"""
 
 
 async def prune_totals(connection: asyncpg.Connection, settings: RetentionSettings, now: datetime) -> dict[str, int]:
@@ -32,10 +36,12 @@ async def prune_totals(connection: asyncpg.Connection, settings: RetentionSettin
     """
     pruner = Pruner(connection)
     deleted = {
-        table: await pruner.delete(_ORPHANS.format(table=table)) for table in ("metric_totals", "metric_day_totals")
+        table: await pruner.delete(_ORPHANS.format(table=table))
+        for table in ("metric_totals", "metric_day_totals", "metric_delta_refused")
     }
     kept = settings.kept(SAMPLES)
     if kept is not None:
         now = min(now, await connection.fetchval("SELECT now()"))
         deleted["metric_day_totals"] += await pruner.delete(_DAYS, (now - kept - MARGIN).date())
+        deleted["metric_delta_refused"] += await pruner.delete(_REFUSED, now - kept - MARGIN)
     return deleted
