@@ -16,6 +16,7 @@ from ares_otel.model.errors import Rejected, TooLarge
 from ares_otel.model.prometheus.metadata import MetricMetadata
 from ares_otel.model.prometheus.proto import write_bare_pb2 as bare
 from ares_otel.model.prometheus.proto.write_v2_pb2 import Exemplar as ExemplarV2
+from ares_otel.model.varint import length_at
 from ares_otel.receivers.prometheusremotewrite.encoding import field
 from ares_otel.receivers.prometheusremotewrite.points import MAX_EXEMPLAR_BYTES, Points
 from ares_otel.receivers.prometheusremotewrite.series import (
@@ -161,15 +162,7 @@ def _count_fields(body: bytes, series_tag: int) -> tuple[int, int]:
             series += 1
         else:
             others += 1
-        size = shift = 0
-        at += 1
-        while at < end and shift < 35:
-            byte = body[at]
-            at += 1
-            size |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                break
-            shift += 7
+        size, at = length_at(body, at + 1)
         at += size
         if series + others > 2 * MAX_SERIES:
             raise _too_many()

@@ -10,6 +10,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from ares_otel.model.errors import Rejected, TooLarge
 from ares_otel.model.json_text import parse_json
+from ares_otel.model.varint import length_at
 from ares_otel.model.zipkin import json_spans, proto_spans
 from ares_otel.model.zipkin.span import WrongSpan, ZipkinSpan
 from ares_otel.model.zipkin.to_otlp import to_otlp
@@ -84,15 +85,7 @@ def _count_spans(body: bytes) -> int:
     """Fields of the outer message. Behind a byte that no client writes there, as many as could be."""
     count = at = 0
     while at < len(body) and body[at] == 0x0A:
-        size = shift = 0
-        at += 1
-        while at < len(body) and shift < 35:
-            byte = body[at]
-            at += 1
-            size |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                break
-            shift += 7
+        size, at = length_at(body, at + 1)
         at += size
         count += 1
         if count > MAX_SPANS:
